@@ -1,0 +1,1 @@
+"""Fixed-horizon environments and the wrappers that make any environment fixed-horizon."""

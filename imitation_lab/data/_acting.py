@@ -1,0 +1,175 @@
+"""Anything that acts, as one kind of function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
+
+State = Any
+StatefulCallable = Callable[[Any, State, np.ndarray], tuple[np.ndarray, State]]
+PolicyCallable = StatefulCallable | Callable[[Any], np.ndarray]
+AnyPolicy = BaseAlgorithm | BasePolicy | PolicyCallable | None
+
+
+def policy_to_callable(
+    policy: AnyPolicy,
+    venv: VecEnv,
+    deterministic_policy: bool = False,
+    *,
+    rng: np.random.Generator | None = None,
+) -> StatefulCallable:
+    """Turns whatever acts into a function `(obs, state, episode_start) -> (acts, state)`.
+
+    Args:
+        policy: an SB3 policy or algorithm; or a callable that takes `(obs, state, episode_start)` and returns
+            actions and the next state; or a callable from observations to actions alone; or None for random actions. `obs` is
+            `(n_envs, *obs_shape)` or a dict of such, `episode_start` is `(n_envs,)` bool, `state` is None at first.
+        venv: the environment to act in.
+        deterministic_policy: whether an SB3 policy takes its most likely action instead of sampling.
+        rng: draws the random actions; by default the action space's own generator.
+
+    Raises:
+        ValueError: if the policy has other spaces than `venv`, or `deterministic_policy` is asked of a plain callable.
+        TypeError: if the policy is nothing of the above.
+    """
+    if policy is None:
+        return _random_actions(venv, venv.action_space.np_random if rng is None else rng)
+    if hasattr(policy, "predict"):
+        _check_spaces(policy, venv)
+        fast = _fast_actor(policy, deterministic_policy)
+        if fast is not None:
+            return fast
+
+        def predict(obs: Any, state: State, episode_start: np.ndarray) -> tuple[np.ndarray, State]:
+            return policy.predict(obs, state=state, episode_start=episode_start, deterministic=deterministic_policy)
+
+        return _checked(predict, policy, venv.num_envs)
+    if not callable(policy):
+        raise TypeError(
+            f"The policy is a {type(policy).__name__}, expected an SB3 policy or algorithm, a callable or None."
+        )
+    if deterministic_policy:
+        raise ValueError(
+            "deterministic_policy=True was given with a plain callable, which cannot be told to act deterministically: "
+            "leave it out and make the callable itself deterministic."
+        )
+    return _checked(_stateful(policy), policy, venv.num_envs)
+
+
+def _stateful(policy: Callable[..., Any]) -> StatefulCallable:
+    try:
+        signature = inspect.signature(policy)
+    except ValueError:  # some builtins do not tell
+        return policy
+    if _accepts(signature, 3):
+        return policy
+    if _accepts(signature, 1):
+        return lambda obs, state, episode_start: (np.asarray(policy(obs)), None)
+    raise TypeError(
+        f"The policy {policy!r} takes {signature}, expected (obs, state, episode_start) -> (acts, state), or "
+        "obs -> acts."
+    )
+
+
+def _accepts(signature: inspect.Signature, n_args: int) -> bool:
+    try:
+        signature.bind(*range(n_args))
+    except TypeError:
+        return False
+    return True
+
+
+def _checked(act: StatefulCallable, policy: Any, n_envs: int) -> StatefulCallable:
+    def checked(obs: Any, state: State, episode_start: np.ndarray) -> tuple[np.ndarray, State]:
+        result = act(obs, state, episode_start)
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise ValueError(
+                f"The policy {policy!r} returned a {type(result).__name__}, expected (acts, state) from a callable "
+                "that takes (obs, state, episode_start); one that takes obs alone returns acts alone."
+            )
+        acts = np.asarray(result[0])
+        if acts.shape[:1] != (n_envs,):
+            raise ValueError(
+                f"The policy {policy!r} returned actions of shape {acts.shape}, expected ({n_envs}, ...), one per "
+                "environment."
+            )
+        return acts, result[1]
+
+    return checked
+
+
+def _check_spaces(policy: Any, venv: VecEnv) -> None:
+    """Policies of images may see channels first where the environment has them last: SB3 transposes by itself."""
+    for name in ("observation_space", "action_space"):
+        found, expected = getattr(policy, name, None), getattr(venv, name)
+        if found is None or found == expected or (name == "observation_space" and found == _transposed(expected)):
+            continue
+        raise ValueError(
+            f"The policy's {name} is {found}, but the environment's is {expected}: roll the policy out in the kind of "
+            "environment it was made for, wrapped in the same way."
+        )
+
+
+def _transposed(space: spaces.Space) -> spaces.Space | None:
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
+    if not any(is_image_space(part) for part in parts):
+        return None
+    return VecTransposeImage.transpose_space(space) if isinstance(space, spaces.Box) else None
+
+
+def _random_actions(venv: VecEnv, rng: np.random.Generator) -> StatefulCallable:
+    """Actions drawn as the action space draws them, for all environments at once where the space allows it."""
+    space, n = venv.action_space, venv.num_envs
+    draw: Callable[[], np.ndarray]
+    if isinstance(space, spaces.Discrete):
+        draw = lambda: rng.integers(space.start, space.start + space.n, size=n, dtype=space.dtype)
+    elif isinstance(space, spaces.MultiDiscrete):
+        draw = lambda: rng.integers(space.start, space.start + space.nvec, size=(n, *space.shape), dtype=space.dtype)
+    elif isinstance(space, spaces.MultiBinary):
+        draw = lambda: rng.integers(0, 2, size=(n, *space.shape), dtype=space.dtype)
+    elif isinstance(space, spaces.Box) and space.is_bounded("both") and space.dtype.kind == "f":
+        draw = lambda: rng.uniform(space.low, space.high, size=(n, *space.shape)).astype(space.dtype)
+    else:
+        space.seed(int(rng.integers(2**31)))
+        draw = lambda: np.stack([space.sample() for _ in range(n)])
+    return lambda obs, state, episode_start: (draw(), None)
+
+
+def _fast_actor(policy: Any, deterministic: bool) -> StatefulCallable | None:
+    """The actions `predict` would give, without the checks it repeats at each step; None where that is not certain."""
+    policy = policy.policy if isinstance(policy, BaseAlgorithm) else policy
+    space = getattr(policy, "observation_space", None)
+    standard = (
+        isinstance(policy, ActorCriticPolicy)
+        and type(policy).predict is BasePolicy.predict
+        and type(policy).obs_to_tensor is BasePolicy.obs_to_tensor
+        and isinstance(space, spaces.Box | spaces.Discrete)
+        and not is_image_space(space)
+    )
+    if not standard:
+        return None
+    box = policy.action_space if isinstance(policy.action_space, spaces.Box) else None
+    shape = (-1, *policy.action_space.shape)
+    device = policy.device
+    policy.set_training_mode(False)
+
+    def act(obs: Any, state: State, episode_start: np.ndarray) -> tuple[np.ndarray, State]:
+        if policy.training:
+            policy.set_training_mode(False)
+        with th.no_grad():
+            acts = policy._predict(th.as_tensor(obs, device=device), deterministic=deterministic)
+        acts = acts.cpu().numpy().reshape(shape)
+        if box is not None:
+            acts = policy.unscale_action(acts) if policy.squash_output else np.clip(acts, box.low, box.high)
+        return acts, state
+
+    return act

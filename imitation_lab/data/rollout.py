@@ -1,0 +1,408 @@
+"""Rolling out policies: from a policy and a vectorized environment to trajectories and transitions."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+from tqdm.auto import tqdm
+
+from imitation_lab.data import types
+from imitation_lab.data._acting import AnyPolicy, PolicyCallable, policy_to_callable
+from imitation_lab.data._recorder import StepRecorder, check_observation, last_observation
+
+__all__ = [
+    "AnyPolicy",
+    "GenTrajTerminationFn",
+    "PolicyCallable",
+    "TrajectoryAccumulator",
+    "discounted_sum",
+    "flatten_trajectories",
+    "flatten_trajectories_with_rew",
+    "generate_trajectories",
+    "generate_transitions",
+    "make_min_episodes",
+    "make_min_timesteps",
+    "make_sample_until",
+    "policy_to_callable",
+    "rollout",
+    "rollout_stats",
+    "unwrap_traj",
+]
+
+GenTrajTerminationFn = Callable[[Sequence[types.TrajectoryWithRew]], bool]
+
+_MISSING_ROLLOUT = (
+    "The last info of an episode has no 'rollout' entry, so its unwrapped observations and rewards are unknown: wrap "
+    "each environment in imitation_lab.data.wrappers.RolloutInfoWrapper, e.g. make_vec_env(..., post_wrappers=[lambda env, "
+    "_: RolloutInfoWrapper(env)]), or pass unwrap=False."
+)
+
+
+def unwrap_traj(traj: types.TrajectoryWithRew) -> types.TrajectoryWithRew:
+    """The trajectory with the observations and rewards from below all wrappers, as `RolloutInfoWrapper` kept them.
+
+    Raises:
+        ValueError: if the trajectory's last info has none.
+    """
+    if not traj.infos or "rollout" not in traj.infos[-1]:
+        raise ValueError(_MISSING_ROLLOUT)
+    original = traj.infos[-1]["rollout"]
+    return dataclasses.replace(traj, obs=original["obs"], rews=original["rews"])
+
+
+class TrajectoryAccumulator:
+    """Builds trajectories out of single steps, for several running episodes at once, told apart by a key.
+
+    `generate_trajectories` has a faster way of its own; this one serves loops written by hand.
+    """
+
+    def __init__(self) -> None:
+        self.partial_trajectories: dict[Hashable, list[Mapping[str, Any]]] = collections.defaultdict(list)
+
+    def add_step(self, step_dict: Mapping[str, Any], key: Hashable = None) -> None:
+        """Adds a step to the episode `key`.
+
+        Args:
+            step_dict: the first one of an episode holds `obs` alone; each later one `acts`, the `obs` and `rews` that
+                followed, and `infos`.
+            key: names the episode.
+        """
+        self.partial_trajectories[key].append(step_dict)
+
+    def finish_trajectory(self, key: Hashable, terminal: bool) -> types.TrajectoryWithRew:
+        """Ends the episode `key` and returns it; the next step under that key begins a new one."""
+        first, *steps = self.partial_trajectories.pop(key)
+        obs = [types.maybe_wrap_in_dictobs(step["obs"]) for step in (first, *steps)]
+        return types.TrajectoryWithRew(
+            obs=types.stack_maybe_dictobs(obs),
+            acts=np.stack([step["acts"] for step in steps]) if steps else np.empty(0),
+            infos=[step["infos"] for step in steps],
+            terminal=terminal,
+            rews=np.stack([step["rews"] for step in steps]).astype(np.float32, copy=False) if steps else np.empty(0),
+        )
+
+    def add_steps_and_auto_finish(
+        self,
+        acts: np.ndarray,
+        obs: Any,
+        rews: np.ndarray,
+        dones: np.ndarray,
+        infos: Sequence[Mapping[str, Any]],
+    ) -> list[types.TrajectoryWithRew]:
+        """Adds a vectorized step, each environment's under its index as key, and returns the episodes it ended.
+
+        The first observation of each environment must have been added by `add_step` before.
+        """
+        wrapped = types.maybe_wrap_in_dictobs(obs)
+        finished = []
+        for env, done in enumerate(dones):
+            following = last_observation(env, infos) if done else wrapped[env]
+            self.add_step({"acts": acts[env], "rews": rews[env], "obs": following, "infos": infos[env]}, env)
+            if done:
+                finished.append(self.finish_trajectory(env, terminal=True))
+                self.add_step({"obs": wrapped[env]}, env)
+        return finished
+
+
+class _Timesteps:
+    """Counts the timesteps in a growing list of trajectories, looking at each trajectory once."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._total = 0
+        self._last: types.Trajectory | None = None
+
+    def __call__(self, trajectories: Sequence[types.Trajectory]) -> int:
+        grew = 0 < self._count <= len(trajectories) and trajectories[self._count - 1] is self._last
+        if not grew:
+            self._count = self._total = 0
+        self._total += sum(map(len, trajectories[self._count :]))
+        self._count = len(trajectories)
+        self._last = trajectories[-1] if self._count else None
+        return self._total
+
+
+def make_min_episodes(n: int) -> GenTrajTerminationFn:
+    """A condition that ends sampling after at least `n` episodes."""
+    _check_positive("n", n)
+    return lambda trajectories: len(trajectories) >= n
+
+
+def make_min_timesteps(n: int) -> GenTrajTerminationFn:
+    """A condition that ends sampling after at least `n` timesteps in finished episodes."""
+    _check_positive("n", n)
+    timesteps = _Timesteps()
+    return lambda trajectories: timesteps(trajectories) >= n
+
+
+def make_sample_until(min_timesteps: int | None = None, min_episodes: int | None = None) -> GenTrajTerminationFn:
+    """A condition that ends sampling once every given minimum is reached.
+
+    Raises:
+        ValueError: if both are None, or one is below 1.
+    """
+    if min_timesteps is None and min_episodes is None:
+        raise ValueError("Got neither min_timesteps nor min_episodes, expected at least one: sampling would not end.")
+    conditions = []
+    if min_timesteps is not None:
+        _check_positive("min_timesteps", min_timesteps)
+        conditions.append(make_min_timesteps(min_timesteps))
+    if min_episodes is not None:
+        _check_positive("min_episodes", min_episodes)
+        conditions.append(make_min_episodes(min_episodes))
+    return lambda trajectories: all(condition(trajectories) for condition in conditions)
+
+
+def _check_positive(name: str, n: int) -> None:
+    if not n >= 1:
+        raise ValueError(f"{name} is {n}, expected at least 1.")
+
+
+def generate_trajectories(
+    policy: AnyPolicy,
+    venv: VecEnv,
+    sample_until: GenTrajTerminationFn,
+    rng: np.random.Generator,
+    *,
+    deterministic_policy: bool = False,
+    progress_bar: bool = False,
+) -> Sequence[types.TrajectoryWithRew]:
+    """Rolls out whole episodes.
+
+    Once `sample_until` holds, the episodes still running are finished and kept, but no new ones begin: stopping at once
+    would leave out long episodes more often than short ones.
+
+    Args:
+        policy: see `policy_to_callable`; None acts at random.
+        venv: the vectorized environment. It is reset first.
+        sample_until: called with all finished episodes whenever one has finished.
+        rng: draws random actions and shuffles the result.
+        deterministic_policy: whether an SB3 policy takes its most likely action instead of sampling.
+        progress_bar: whether to show the number of timesteps in finished episodes.
+
+    Returns:
+        The episodes in random order (in the order of finishing short ones would come first), all with
+        `terminal=True`, observations and actions in the environment's dtypes.
+
+    Raises:
+        ValueError: if the policy's spaces are not the environment's, or its actions do not fit the environments.
+        TypeError: if the policy is nothing that acts.
+    """
+    act = policy_to_callable(policy, venv, deterministic_policy, rng=rng)
+    trajectories: list[types.TrajectoryWithRew] = []
+    recorder = StepRecorder(venv.num_envs)
+    active = np.ones(venv.num_envs, dtype=bool)
+    obs = venv.reset()
+    check_observation(obs)
+    state = None
+    starts = np.ones(venv.num_envs, dtype=bool)
+    with tqdm(desc="rollout", unit="step", disable=not progress_bar) as bar:
+        while active.any():
+            acts, state = act(obs, state, starts)
+            next_obs, rews, starts, infos = venv.step(acts)
+            recorder.add(obs, acts, rews, infos)
+            if starts.any():
+                for env in np.flatnonzero(starts & active).tolist():
+                    trajectories.append(recorder.cut(env, last_observation(env, infos), terminal=True))
+                    bar.update(len(trajectories[-1]))
+                if sample_until(trajectories):
+                    for env in np.flatnonzero(starts & active).tolist():
+                        recorder.stop(env)
+                    active &= ~starts
+            obs = next_obs
+    return [trajectories[i] for i in rng.permutation(len(trajectories))]
+
+
+def rollout_stats(trajectories: Sequence[types.TrajectoryWithRew]) -> Mapping[str, float]:
+    """Statistics of undiscounted returns and lengths.
+
+    Returns:
+        `n_traj`, `return_{min,mean,std,max}`, `len_{min,mean,std,max}`; and where a `Monitor` wrapper left its record
+        in the infos, `monitor_return_{min,mean,std,max}` of the rewards below the wrappers above it, with their number
+        `monitor_return_len`.
+
+    Raises:
+        ValueError: if there are no trajectories.
+    """
+    if len(trajectories) == 0:
+        raise ValueError("Got no trajectories, expected at least one to take statistics of.")
+    stats: dict[str, float] = {"n_traj": len(trajectories)}
+    values = {
+        "return": [float(np.sum(t.rews, dtype=np.float64)) for t in trajectories],
+        "len": [len(t) for t in trajectories],
+    }
+    last_infos = [t.infos[-1] for t in trajectories if t.infos is not None]
+    monitored = [info["episode"]["r"] for info in last_infos if "episode" in info]
+    if monitored:
+        values["monitor_return"] = monitored
+        stats["monitor_return_len"] = len(monitored)
+    for name, numbers in values.items():
+        for statistic in ("min", "mean", "std", "max"):
+            stats[f"{name}_{statistic}"] = getattr(np, statistic)(numbers).item()
+    return stats
+
+
+def flatten_trajectories(trajectories: Iterable[types.Trajectory]) -> types.Transitions:
+    """All trajectories' steps as one batch of transitions, in order: one allocation and copy per field.
+
+    `dones` is True at the last step of a `terminal` trajectory and False elsewhere.
+
+    Raises:
+        ValueError: if there are no trajectories, or their observations or actions differ in shape.
+    """
+    return types.Transitions(**_flatten(trajectories, with_rew=False))
+
+
+def flatten_trajectories_with_rew(trajectories: Iterable[types.TrajectoryWithRew]) -> types.TransitionsWithRew:
+    """Like `flatten_trajectories`, with rewards.
+
+    Raises:
+        ValueError: if a trajectory has no rewards.
+    """
+    return types.TransitionsWithRew(**_flatten(trajectories, with_rew=True))
+
+
+def _flatten(trajectories: Iterable[types.Trajectory], with_rew: bool) -> dict[str, Any]:
+    if hasattr(trajectories, "flat_fields"):  # trajectories from a file lie flat already
+        return trajectories.flat_fields(with_rew)
+    trajs = list(trajectories)
+    if not trajs:
+        raise ValueError("Got no trajectories, expected at least one.")
+    lengths = np.fromiter(map(len, trajs), np.int64, len(trajs))
+    ends = np.cumsum(lengths)
+    dones = np.zeros(ends[-1], dtype=bool)
+    dones[ends - 1] = [t.terminal for t in trajs]
+    if all(t.infos is None for t in trajs):
+        infos = types.infos_array(None, len(dones))
+    else:
+        infos = np.empty(len(dones), dtype=object)
+        for t, end in zip(trajs, ends, strict=True):
+            infos[end - len(t) : end] = types.infos_array(t.infos, len(t))
+    fields = {
+        "obs": _join("obs", [t.obs[:-1] for t in trajs]),
+        "acts": _join("acts", [t.acts for t in trajs]),
+        "infos": infos,
+        "next_obs": _join("obs", [t.obs[1:] for t in trajs]),
+        "dones": dones,
+    }
+    if with_rew:
+        without = [i for i, t in enumerate(trajs) if not isinstance(t, types.TrajectoryWithRew)]
+        if without:
+            raise ValueError(
+                f"Trajectory {without[0]} is a {type(trajs[without[0]]).__name__} without rewards, expected "
+                "TrajectoryWithRew: use flatten_trajectories where rewards are not needed."
+            )
+        fields["rews"] = np.concatenate([t.rews for t in trajs])  # type: ignore[attr-defined]
+    return fields
+
+
+def _join(name: str, parts: Sequence[Any]) -> Any:
+    """Concatenates one field of all trajectories; an error names the first that does not fit."""
+
+    def item_shape(part: Any) -> Any:
+        shape = part.shape
+        return {k: s[1:] for k, s in shape.items()} if isinstance(shape, dict) else shape[1:]
+
+    try:
+        return types.concatenate_maybe_dictobs(parts)
+    except ValueError as error:
+        expected = item_shape(parts[0])
+        for i, part in enumerate(parts):
+            if item_shape(part) != expected:
+                raise ValueError(
+                    f"Trajectory {i} has {name} of shape {item_shape(part)} per step, expected {expected} like "
+                    "the first."
+                ) from error
+        raise
+
+
+def generate_transitions(
+    policy: AnyPolicy,
+    venv: VecEnv,
+    n_timesteps: int,
+    rng: np.random.Generator,
+    *,
+    truncate: bool = True,
+    **kwargs: Any,
+) -> types.TransitionsWithRew:
+    """Rolls out episodes of at least `n_timesteps` in all and flattens them.
+
+    Args:
+        policy: see `policy_to_callable`.
+        venv: the vectorized environment.
+        n_timesteps: the number of transitions wanted.
+        rng: see `generate_trajectories`.
+        truncate: whether to drop what exceeds `n_timesteps`.
+        **kwargs: passed to `generate_trajectories`.
+    """
+    trajectories = generate_trajectories(policy, venv, make_min_timesteps(n_timesteps), rng, **kwargs)
+    transitions = flatten_trajectories_with_rew(trajectories)
+    return transitions[:n_timesteps] if truncate else transitions
+
+
+def rollout(
+    policy: AnyPolicy,
+    venv: VecEnv,
+    sample_until: GenTrajTerminationFn,
+    rng: np.random.Generator,
+    *,
+    unwrap: bool = True,
+    exclude_infos: bool = True,
+    verbose: bool = True,
+    **kwargs: Any,
+) -> Sequence[types.TrajectoryWithRew]:
+    """Rolls out episodes for keeping, such as demonstrations.
+
+    Args:
+        policy: see `policy_to_callable`.
+        venv: the vectorized environment.
+        sample_until: see `generate_trajectories`.
+        rng: see `generate_trajectories`.
+        unwrap: whether to return the observations and rewards from below all wrappers; each environment must then be
+            wrapped in `RolloutInfoWrapper`.
+        exclude_infos: whether to drop the infos, which take most of the space.
+        verbose: whether to log the statistics of the returned trajectories.
+        **kwargs: passed to `generate_trajectories`.
+
+    Raises:
+        ValueError: after the first episode, if `unwrap` and there is no `RolloutInfoWrapper`.
+    """
+
+    def until(trajectories: Sequence[types.TrajectoryWithRew]) -> bool:
+        if unwrap:
+            unwrap_traj(trajectories[-1])  # complain now, not after hours of sampling
+        return sample_until(trajectories)
+
+    trajectories = generate_trajectories(policy, venv, until, rng, **kwargs)
+    if verbose:
+        logging.getLogger(__name__).info("Rollout stats: %s", rollout_stats(trajectories))
+    if unwrap:
+        trajectories = [unwrap_traj(t) for t in trajectories]
+    if exclude_infos:
+        trajectories = [dataclasses.replace(t, infos=None) for t in trajectories]
+    return trajectories
+
+
+def discounted_sum(arr: np.ndarray, gamma: float) -> np.ndarray | float:
+    """The discounted sum over time, `Σ_t gamma^t arr[t]`.
+
+    Args:
+        arr: `(T,)` or `(T, n)`.
+        gamma: the discount factor in [0, 1].
+
+    Returns:
+        A number, or an array `(n,)`.
+    """
+    if arr.ndim not in (1, 2):
+        raise ValueError(f"arr has shape {arr.shape}, expected (T,) or (T, n).")
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma is {gamma}, expected a discount factor between 0 and 1.")
+    if gamma == 1.0:
+        return arr.sum(axis=0)
+    return np.power(gamma, np.arange(len(arr))) @ arr

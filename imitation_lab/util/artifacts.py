@@ -11,10 +11,8 @@ import contextlib
 import hashlib
 import json
 import os
-import pathlib
-import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -22,7 +20,8 @@ import numpy as np
 import torch as th
 from torch import nn
 
-AnyPath = str | bytes | os.PathLike
+from imitation_lab.util.paths import AnyPath, atomic_path
+
 ArrayOrChunks = np.ndarray | th.Tensor | Sequence[np.ndarray]
 
 MAX_HEADER_BYTES = 64 << 20
@@ -66,27 +65,6 @@ class _Layout(NamedTuple):
     spans: dict[str, tuple[int, int]]
     data_start: int
     digest: str
-
-
-@contextlib.contextmanager
-def atomic_path(path: AnyPath) -> Iterator[pathlib.Path]:
-    """Yield a temporary sibling of `path` that replaces it on success and is removed on failure.
-
-    Parent folders are created. A reader sees the old file whole or the new file whole, never a part.
-    """
-    target = pathlib.Path(os.fsdecode(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = pathlib.Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; saved files follow the user's umask
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write(

@@ -1,0 +1,1 @@
+"""The command line: the console script `imitation-lab` and what it starts."""

@@ -1,0 +1,44 @@
+"""`imitation-lab lab`: JupyterLab on the tutorials."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+from imitation_lab.scripts import tutorials
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the console script's parser."""
+    parser = commands.add_parser(
+        "lab",
+        help="open the tutorials in JupyterLab",
+        description="Open the tutorials in JupyterLab. From an installed wheel they are first copied to "
+        "./imitation_lab_tutorials; a file that you have changed is never overwritten. JupyterLab gets other arguments.",
+        epilog="example: imitation-lab lab --no-browser --port=8889",
+    )
+    parser.add_argument("--copy-only", action="store_true", help="copy the tutorials here and do not start JupyterLab")
+    parser.set_defaults(run=run, passes_on=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start JupyterLab on the tutorials, or only copy them."""
+    if importlib.util.find_spec("jupyterlab") is None and not arguments.copy_only:
+        raise ImportError('JupyterLab is not installed; run: pip install "imitation-lab[notebooks]"')
+    where = tutorials.checkout()
+    if where is None or arguments.copy_only:
+        where = pathlib.Path.cwd() / "imitation_lab_tutorials"
+        written, kept = tutorials.copy_to(where)
+        print(f"tutorials in {where}: {len(written)} files written")
+        for name in kept:
+            print(f"  left as you changed it: {name}")
+    if arguments.copy_only:
+        return 0
+    command = [sys.executable, "-m", "jupyterlab", *arguments.rest]
+    first = where / "00_quickstart.ipynb"
+    print(f"opening {first}; end JupyterLab with Ctrl-C")
+    return subprocess.call([*command, str(first)], cwd=where)

@@ -33,7 +33,7 @@ def test_a_changed_file_is_never_overwritten_and_an_untouched_one_is_renewed(car
     (carried / "00_quickstart.ipynb").write_text("second")
     (carried / "assets/x.json").write_text("[1]")
     for _ in range(2):  # also when run again
-        written, kept = tutorials.copy_to(here)
+        _, kept = tutorials.copy_to(here)
         assert [str(name) for name in kept] == ["00_quickstart.ipynb"]
     assert (here / "00_quickstart.ipynb").read_text() == "my notes"
     assert (here / "assets/x.json").read_text() == "[1]"
@@ -80,6 +80,7 @@ def test_import_is_light():
     import subprocess
     import sys
 
-    code = "import sys, imitation_lab; print([m for m in ('torch', 'stable_baselines3', 'matplotlib') if m in sys.modules])"
+    heavy = ("torch", "stable_baselines3", "matplotlib")
+    code = f"import sys, imitation_lab; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,0 +1,1 @@
+"""Regularization whose strength adapts to the gap between validation and training loss."""

@@ -31,8 +31,9 @@ def policy_to_callable(
 
     Args:
         policy: an SB3 policy or algorithm; or a callable that takes `(obs, state, episode_start)` and returns
-            actions and the next state; or a callable from observations to actions alone; or None for random actions. `obs` is
-            `(n_envs, *obs_shape)` or a dict of such, `episode_start` is `(n_envs,)` bool, `state` is None at first.
+            actions and the next state; or a callable from observations to actions alone; or None for random actions.
+            `obs` is `(n_envs, *obs_shape)` or a dict of such, `episode_start` is `(n_envs,)` bool, `state` is None at
+            first.
         venv: the environment to act in.
         deterministic_policy: whether an SB3 policy takes its most likely action instead of sampling.
         rng: draws the random actions; by default the action space's own generator.

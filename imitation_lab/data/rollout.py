@@ -39,8 +39,8 @@ GenTrajTerminationFn = Callable[[Sequence[types.TrajectoryWithRew]], bool]
 
 _MISSING_ROLLOUT = (
     "The last info of an episode has no 'rollout' entry, so its unwrapped observations and rewards are unknown: wrap "
-    "each environment in imitation_lab.data.wrappers.RolloutInfoWrapper, e.g. make_vec_env(..., post_wrappers=[lambda env, "
-    "_: RolloutInfoWrapper(env)]), or pass unwrap=False."
+    "each environment in imitation_lab.data.wrappers.RolloutInfoWrapper, e.g. make_vec_env(..., "
+    "post_wrappers=[lambda env, _: RolloutInfoWrapper(env)]), or pass unwrap=False."
 )
 
 

@@ -45,7 +45,7 @@ def floor(n: int, batch_size: int) -> Task:
     obs, acts = th.tensor(data["obs"]), th.tensor(data["acts"])
     net = nn.Sequential(nn.Linear(OBS, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, ACTS))
     log_std = nn.Parameter(th.zeros(ACTS))
-    optimizer = th.optim.Adam([*net.parameters(), log_std])
+    optimizer = th.optim.Adam([*net.parameters(), log_std], fused=True)
 
     def neg_log_prob(o: th.Tensor, a: th.Tensor) -> th.Tensor:
         z = (a - net(o)) * th.exp(-log_std)
@@ -53,10 +53,10 @@ def floor(n: int, batch_size: int) -> Task:
 
     def run() -> int:
         order = th.randperm(n)
-        for start in range(0, n - batch_size + 1, batch_size):
-            index = order[start : start + batch_size]
+        order = order[: n // batch_size * batch_size]
+        for o, a in zip(obs[order].split(batch_size), acts[order].split(batch_size), strict=True):
             entropy = log_std.sum() + 0.5 * ACTS * (1 + math.log(2 * math.pi))
-            loss = neg_log_prob(obs[index], acts[index]) - ENT_WEIGHT * entropy
+            loss = neg_log_prob(o, a) - ENT_WEIGHT * entropy
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

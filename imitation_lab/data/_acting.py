@@ -10,6 +10,7 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
@@ -146,20 +147,26 @@ def _random_actions(venv: VecEnv, rng: np.random.Generator) -> StatefulCallable:
 
 
 def _fast_actor(policy: Any, deterministic: bool) -> StatefulCallable | None:
-    """The actions `predict` would give, without the checks it repeats at each step; None where that is not certain."""
+    """The actions `predict` would give, without the checks and distribution objects it makes anew at each step.
+
+    It draws the same random numbers as `predict`. None where the policy is not SB3's own actor-critic on vectors.
+    """
     policy = policy.policy if isinstance(policy, BaseAlgorithm) else policy
     space = getattr(policy, "observation_space", None)
-    standard = (
-        isinstance(policy, ActorCriticPolicy)
-        and type(policy).predict is BasePolicy.predict
-        and type(policy).obs_to_tensor is BasePolicy.obs_to_tensor
-        and isinstance(space, spaces.Box | spaces.Discrete)
-        and not is_image_space(space)
-    )
-    if not standard:
+    untouched = ("predict", "obs_to_tensor", "_predict", "get_distribution", "_get_action_dist_from_latent")
+    if (
+        not isinstance(policy, ActorCriticPolicy)
+        or any(getattr(type(policy), name) is not getattr(ActorCriticPolicy, name) for name in untouched)
+        or not isinstance(space, spaces.Box | spaces.Discrete)
+        or is_image_space(space)
+        or type(policy.action_dist) not in (CategoricalDistribution, DiagGaussianDistribution)
+    ):
         return None
-    box = policy.action_space if isinstance(policy.action_space, spaces.Box) else None
-    shape = (-1, *policy.action_space.shape)
+    categorical = type(policy.action_dist) is CategoricalDistribution
+    net: Any = policy
+    action_space = net.action_space
+    box = action_space if isinstance(action_space, spaces.Box) else None
+    shape = (-1, *action_space.shape)
     device = policy.device
     policy.set_training_mode(False)
 
@@ -167,8 +174,14 @@ def _fast_actor(policy: Any, deterministic: bool) -> StatefulCallable | None:
         if policy.training:
             policy.set_training_mode(False)
         with th.no_grad():
-            acts = policy._predict(th.as_tensor(obs, device=device), deterministic=deterministic)
-        acts = acts.cpu().numpy().reshape(shape)
+            features = net.extract_features(th.as_tensor(obs, device=device), net.pi_features_extractor)
+            out = net.action_net(net.mlp_extractor.forward_actor(features))
+            if categorical:
+                probs = (out - out.logsumexp(-1, keepdim=True)).softmax(-1)
+                out = probs.argmax(-1) if deterministic else th.multinomial(probs, 1, True)
+            elif not deterministic:
+                out = out + th.normal(th.zeros_like(out), 1.0) * policy.log_std.exp()
+        acts = out.cpu().numpy().reshape(shape)
         if box is not None:
             acts = policy.unscale_action(acts) if policy.squash_output else np.clip(acts, box.low, box.high)
         return acts, state

@@ -137,18 +137,22 @@ class BaseNorm(nn.Module):
             return
         rows = batch.detach().reshape(-1, self.num_features).to(self.running_mean.dtype)
         var, mean = th.var_mean(rows, dim=0, correction=0)
-        if not var.is_cuda and not math.isfinite(var.sum().item()):
+        on_cpu = mean.device.type == "cpu"
+        if on_cpu and not math.isfinite(var.sum().item()):
             raise ValueError(
                 f"{type(self).__name__}.update_stats got a batch with NaN or infinite values; "
                 "they would spoil the statistics for good. Find and remove them in the data."
             )
-        self.count += len(rows)
+        self.count.add_(len(rows))
         weight = self._weight_of_newest(len(rows))
+        # A Python number makes the operations below cheaper, but costs a wait on other devices.
+        w: Any = weight.item() if on_cpu else weight
         # Two groups with weights 1 − w and w: the mean of the union is mean + w·δ and its variance
         # (1 − w)·var + w·batch_var + w·(1 − w)·δ². No difference of large squares is taken.
-        delta = mean - self.running_mean
-        self.running_mean.addcmul_(weight, delta)
-        self.running_var.addcmul_(weight, var - self.running_var + (1 - weight) * delta.square_())
+        running_mean = self.running_mean
+        between = (mean - running_mean).square_().mul_(1 - w)
+        running_mean.lerp_(mean, w)
+        self.running_var.lerp_(var.add_(between), w)
 
     def _weight_of_newest(self, batch_size: int) -> th.Tensor:
         """Share in (0, 1] that the newest batch has in the statistics; `count` includes it already."""
@@ -172,7 +176,7 @@ class RunningNorm(BaseNorm):
     """
 
     def _weight_of_newest(self, batch_size: int) -> th.Tensor:
-        return batch_size / self.count.to(self.running_mean.dtype)
+        return self.count.to(self.running_mean.dtype).reciprocal_().mul_(batch_size)
 
 
 @register_class
@@ -218,7 +222,7 @@ class EMANorm(BaseNorm):
         del batch_size
         # 1 − dᵗ by recurrence: no power is taken and no step counter read.
         self.bias_correction.mul_(self.decay).add_(1 - self.decay)
-        return (1 - self.decay) / self.bias_correction
+        return self.bias_correction.reciprocal().mul_(1 - self.decay)
 
 
 def _check_head(squeeze_output: bool, out_size: int, dropout_prob: float) -> None:

@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 
+from imitation_lab.util.paths import AnyPath
 from imitation_lab.util.registry import load_attr
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
 T = TypeVar("T")
-AnyPath = str | bytes | os.PathLike
 _MAX_SEED = 2**31 - 1
 
 
@@ -74,10 +74,10 @@ def _find_spec(env_name: str) -> gym.envs.registration.EnvSpec:
         return gym.spec(env_id)
     except gym.error.Error as e:
         near = difflib.get_close_matches(env_id, list(gym.registry), n=3)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise ValueError(
-            f"Unknown environment {env_name!r}.{hint} An environment of another package exists once that package "
-            f'is imported: `import package`, or env_name="package:{env_id}". (Gymnasium says: {e})'
+            f"Unknown environment {env_name!r}. {hint}An environment of another package exists once that is "
+            f'imported: write `import package`, or env_name="package:{env_id}".'
         ) from e
 
 

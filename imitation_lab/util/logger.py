@@ -1,0 +1,328 @@
+"""Logging of single values and of means over them, on Stable-Baselines3's logger.
+
+A training loop records with `record` and writes with `dump`. Within `accumulate_means("gen")` each value goes two ways:
+into a logger of its own as `raw/gen/<key>`, written at each `dump` inside the context, and into a running mean
+`mean/gen/<key>`, written at the next `dump` outside. Scalar tensors may be recorded as they are: they stay on
+their device, and all of them are fetched together at `dump`.
+"""
+
+import contextlib
+import datetime
+import os
+import pathlib
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch as th
+from stable_baselines3.common import logger as sb_logger
+
+from imitation_lab.util.paths import AnyPath
+from imitation_lab.util.util import parse_path
+
+FORMATS = ("stdout", "log", "csv", "json", "tensorboard", "wandb")
+Exclude = str | tuple[str, ...] | None
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    for fmt in formats:
+        if fmt not in FORMATS:
+            raise ValueError(f"Unknown log format {fmt!r}; expected one of {', '.join(FORMATS)}.")
+
+
+class WandbOutputFormat(sb_logger.KVWriter):
+    """Sends each dump to the Weights & Biases run that is active (`wandb.init` comes first).
+
+    Raises:
+        ImportError: if wandb is not installed; the text names the extra.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import wandb
+        except ImportError as e:
+            raise ImportError(
+                'The "wandb" log format needs the package wandb: pip install "imitation-lab[hub]".'
+            ) from e
+        self._wandb = wandb
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Logs all values but those that exclude "wandb", under `step`."""
+        shown = {k: v for k, v in key_values.items() if "wandb" not in (key_excluded.get(k) or ())}
+        self._wandb.log(shown, step=step)
+
+    def close(self) -> None:
+        """Ends the active run."""
+        self._wandb.finish()
+
+
+def make_output_format(
+    _format: str, log_dir: AnyPath, log_suffix: str = "", max_length: int = 50
+) -> sb_logger.KVWriter:
+    """Makes the writer of one log format.
+
+    Args:
+        _format: one of "stdout", "log", "csv", "json", "tensorboard", "wandb".
+        log_dir: folder of the files; made if missing.
+        log_suffix: goes between the file's name and its extension.
+        max_length: longest key that "stdout" and "log" print, in characters; longer ones are cut.
+
+    Raises:
+        ValueError: if the format is unknown.
+        ImportError: if the format needs a package that is not installed.
+    """
+    _check_formats([_format])
+    if _format == "wandb":
+        return WandbOutputFormat()
+    if _format == "stdout":
+        return sb_logger.HumanOutputFormat(sys.stdout, max_length=max_length)
+    folder = parse_path(log_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    if _format == "log":
+        return sb_logger.HumanOutputFormat(str(folder / f"log{log_suffix}.txt"), max_length=max_length)
+    return sb_logger.make_output_format(_format, str(folder), log_suffix)
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, th.Tensor) and value.numel() == 1
+
+
+def _fetch(tensors: dict[str, th.Tensor]) -> dict[str, float | int]:
+    """Python numbers for one-element tensors, with one transfer per device."""
+    by_device: defaultdict[th.device, list[str]] = defaultdict(list)
+    for key, tensor in tensors.items():
+        by_device[tensor.device].append(key)
+    numbers: dict[str, float | int] = {}
+    for keys in by_device.values():
+        stacked = th.stack([tensors[key].reshape(()).to(th.float64) for key in keys])
+        for key, number in zip(keys, stacked.tolist(), strict=True):
+            numbers[key] = number if tensors[key].is_floating_point() else int(number)
+    return numbers
+
+
+class _Deferred:
+    """Holds a logger's tensors and sums back until `dump`."""
+
+    def __init__(self, logger: sb_logger.Logger):
+        self.logger = logger
+        self._tensors: dict[str, th.Tensor] = {}
+        self._sums: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
+        self._excluded: dict[str, Exclude] = {}
+
+    def record(self, key: str, val: Any, exclude: Exclude) -> None:
+        self._sums.pop(key, None)
+        if _is_scalar(val):
+            # A copy, since the caller may go on to change the tensor in place.
+            self._tensors[key] = val.detach().clone()
+            self._excluded[key] = exclude
+        else:
+            self._tensors.pop(key, None)
+            self.logger.record(key, val, exclude)
+
+    def record_mean(self, key: str, val: Any, exclude: Exclude) -> None:
+        if val is None:
+            self.record(key, None, exclude)
+            return
+        if isinstance(val, th.Tensor):
+            if not _is_scalar(val):
+                raise ValueError(
+                    f"The mean of {key!r} needs numbers or one-element tensors, got shape {tuple(val.shape)}."
+                )
+            val = val.detach().reshape(())
+        self._tensors.pop(key, None)
+        self._excluded[key] = exclude
+        if key not in self._sums:
+            self._sums[key] = val.to(th.float64, copy=True) if isinstance(val, th.Tensor) else val
+            self._counts[key] = 1
+            return
+        total = self._sums[key]
+        if isinstance(total, th.Tensor):
+            total.add_(val.to(total.device) if isinstance(val, th.Tensor) else val)
+        else:
+            self._sums[key] = total + (val.to(th.float64) if isinstance(val, th.Tensor) else val)
+        self._counts[key] += 1
+
+    def dump(self, step: int) -> None:
+        tensors = {key: total for key, total in self._sums.items() if isinstance(total, th.Tensor)}
+        totals = {**self._sums, **_fetch(tensors)}
+        values = {key: total / self._counts[key] for key, total in totals.items()}
+        values.update(_fetch(self._tensors))
+        for key, value in values.items():
+            self.logger.record(key, value, self._excluded[key])
+        for held in (self._tensors, self._sums, self._counts, self._excluded):
+            held.clear()
+        self.logger.dump(step)
+
+
+class HierarchicalLogger(sb_logger.Logger):
+    """A logger with contexts whose values are also averaged; see the module's text.
+
+    Args:
+        default_logger: receives what is recorded outside `accumulate_means`, and the means.
+        format_strs: formats of the raw loggers, one per context, in `<dir>/raw/<prefixes>/<name>`.
+
+    Raises:
+        ValueError: if a format is unknown.
+    """
+
+    def __init__(self, default_logger: sb_logger.Logger, format_strs: Sequence[str] = ("stdout", "log", "csv")):
+        _check_formats(format_strs)
+        # The writers are shared, so that one appended here is heard, as in any Logger.
+        super().__init__(folder=default_logger.dir, output_formats=default_logger.output_formats)
+        self.default_logger = default_logger
+        self.format_strs = tuple(format_strs)
+        self.name_to_value = default_logger.name_to_value
+        self.name_to_count = default_logger.name_to_count
+        self.name_to_excluded = default_logger.name_to_excluded
+        self.level = default_logger.level
+        self._default = _Deferred(default_logger)
+        self._raw: dict[str, _Deferred] = {}
+        self._current: _Deferred | None = None
+        self._context = ""
+        self._accumulate_prefixes: list[str] = []
+        self._key_prefixes: list[str] = []
+
+    @property
+    def current_logger(self) -> sb_logger.Logger | None:
+        """The raw logger of the active `accumulate_means`, or None outside."""
+        return None if self._current is None else self._current.logger
+
+    @contextlib.contextmanager
+    def add_accumulate_prefix(self, prefix: str) -> Iterator[None]:
+        """Puts `prefix` before the names of the `accumulate_means` contexts inside; nests.
+
+        Raises:
+            RuntimeError: inside an `accumulate_means` context.
+        """
+        if self._current is not None:
+            raise RuntimeError(
+                f"add_accumulate_prefix({prefix!r}) cannot start inside accumulate_means ({self._context!r}): "
+                "put it around, or use add_key_prefix."
+            )
+        self._accumulate_prefixes.append(prefix)
+        try:
+            yield
+        finally:
+            self._accumulate_prefixes.pop()
+
+    def get_accumulate_prefixes(self) -> str:
+        """The prefixes that apply to `accumulate_means`, each with a slash after it: "a/b/", or ""."""
+        return "".join(f"{prefix}/" for prefix in self._accumulate_prefixes)
+
+    @contextlib.contextmanager
+    def add_key_prefix(self, prefix: str) -> Iterator[None]:
+        """Puts `prefix` and a slash before the keys recorded inside; nests."""
+        self._key_prefixes.append(prefix)
+        try:
+            yield
+        finally:
+            self._key_prefixes.pop()
+
+    @contextlib.contextmanager
+    def accumulate_means(self, name: str) -> Iterator[None]:
+        """Inside, `record(key)` logs `raw/<name>/<key>` and adds to the mean `mean/<name>/<key>`.
+
+        `dump` inside writes the raw values, the next `dump` outside the means.
+
+        Raises:
+            RuntimeError: inside another such context.
+        """
+        if self._current is not None:
+            raise RuntimeError(f"accumulate_means({name!r}) cannot start inside accumulate_means ({self._context!r}).")
+        context = self.get_accumulate_prefixes() + name
+        if context not in self._raw:
+            self._raw[context] = _Deferred(self._make_raw_logger(context))
+        self._current, self._context = self._raw[context], context
+        try:
+            yield
+        finally:
+            self._current, self._context = None, ""
+
+    def _make_raw_logger(self, context: str) -> sb_logger.Logger:
+        folder = pathlib.Path(self.get_dir() or os.curdir, "raw", *context.split("/"))
+        formats = [make_output_format(fmt, folder) for fmt in self.format_strs]
+        raw = sb_logger.Logger(folder=str(folder), output_formats=formats)
+        raw.set_level(self.level)
+        return raw
+
+    def _key(self, key: str) -> str:
+        return "/".join([*self._key_prefixes, key]) if self._key_prefixes else key
+
+    def record(self, key: str, val: Any, exclude: Exclude = None) -> None:
+        """Records a value for the next `dump`; a later one under the same key replaces it.
+
+        Args:
+            key: name, such as "loss" or "train/loss".
+            val: anything Stable-Baselines3 logs, or a tensor with one element, which is copied and left on its device.
+            exclude: formats that shall not show it.
+        """
+        key = self._key(key)
+        if self._current is None:
+            self._default.record(key, val, exclude)
+        else:
+            self._current.record(f"raw/{self._context}/{key}", val, exclude)
+            self._default.record_mean(f"mean/{self._context}/{key}", val, exclude)
+
+    def record_mean(self, key: str, val: Any, exclude: Exclude = None) -> None:
+        """Records a value to be averaged with the others under the same key until the next `dump`.
+
+        Args:
+            key: name.
+            val: number or tensor with one element, which is added up on its device; None records None.
+            exclude: formats that shall not show it.
+        """
+        key = self._key(key)
+        if self._current is None:
+            self._default.record_mean(key, val, exclude)
+        else:
+            self._current.record_mean(f"raw/{self._context}/{key}", val, exclude)
+            self._default.record_mean(f"mean/{self._context}/{key}", val, exclude)
+
+    def dump(self, step: int = 0) -> None:
+        """Writes what was recorded: inside `accumulate_means` the raw values, outside all else and the means."""
+        (self._current or self._default).dump(step)
+
+    def get_dir(self) -> str | None:
+        """Folder of the default logger's files."""
+        return self.default_logger.get_dir()
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """Writes a line of text to the default logger's formats; see `stable_baselines3.common.logger.Logger.log`."""
+        self.default_logger.log(*args, **kwargs)
+
+    def set_level(self, level: int) -> None:
+        """Sets the level of all loggers; `logger.DISABLED` silences them."""
+        self.level = level
+        for deferred in (self._default, *self._raw.values()):
+            deferred.logger.set_level(level)
+
+    def close(self) -> None:
+        """Closes the files of all loggers."""
+        for deferred in (self._default, *self._raw.values()):
+            deferred.logger.close()
+
+
+def configure(folder: AnyPath | None = None, format_strs: Sequence[str] | None = None) -> HierarchicalLogger:
+    """Makes a `HierarchicalLogger` that writes under `folder`.
+
+    Args:
+        folder: made if missing; None makes `imitation_lab-<time>` in the system's temporary folder.
+        format_strs: any of "stdout", "log", "csv", "json", "tensorboard", "wandb"; None is stdout, log and csv. The raw
+            loggers use them too, but for wandb, which has one stream of steps.
+
+    Raises:
+        ValueError: if a format is unknown.
+    """
+    if folder is None:
+        stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H-%M-%S-%f")
+        path = pathlib.Path(tempfile.gettempdir(), f"imitation_lab-{stamp}")
+    else:
+        path = parse_path(folder)
+    formats = ("stdout", "log", "csv") if format_strs is None else tuple(format_strs)
+    _check_formats(formats)
+    path.mkdir(parents=True, exist_ok=True)
+    default = sb_logger.Logger(str(path), [make_output_format(fmt, path) for fmt in formats])
+    return HierarchicalLogger(default, [fmt for fmt in formats if fmt != "wandb"])

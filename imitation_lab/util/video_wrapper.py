@@ -27,14 +27,17 @@ class _Mp4Writer:
     def add(self, frame: np.ndarray) -> None:
         import imageio_ffmpeg
 
-        if self._stream is None:
-            height, width = frame.shape[:2]
+        height, width = frame.shape[:2]
+        if height % 2 or width % 2:
             # H.264 in the usual colour format needs even sides.
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            height, width = frame.shape[:2]
+        if self._stream is None:
             self._stream = imageio_ffmpeg.write_frames(
                 str(self._temp),
                 (width, height),
                 fps=self._fps,
-                macro_block_size=2,
+                macro_block_size=1,
                 ffmpeg_log_level="error",
             )
             self._stream.send(None)
@@ -47,7 +50,7 @@ class _Mp4Writer:
 
 
 class _GifWriter:
-    """Keeps frames with 256 colours each and writes them at the end."""
+    """Keeps frames with 256 colours each and writes them at the end; equal neighbours become one that lasts longer."""
 
     def __init__(self, path: pathlib.Path, fps: float):
         self._path = path

@@ -8,6 +8,7 @@ their device, and all of them are fetched together at `dump`.
 
 import contextlib
 import datetime
+import numbers
 import os
 import pathlib
 import sys
@@ -16,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch as th
 from stable_baselines3.common import logger as sb_logger
 
@@ -87,6 +89,10 @@ def make_output_format(
 
 def _is_scalar(value: Any) -> bool:
     return isinstance(value, th.Tensor) and value.numel() == 1
+
+
+def _has_mean(value: Any) -> bool:
+    return value is None or isinstance(value, numbers.Real | np.bool_) or _is_scalar(value)
 
 
 def _fetch(tensors: dict[str, th.Tensor]) -> dict[str, float | int]:
@@ -257,6 +263,7 @@ class HierarchicalLogger(sb_logger.Logger):
         Args:
             key: name, such as "loss" or "train/loss".
             val: anything Stable-Baselines3 logs, or a tensor with one element, which is copied and left on its device.
+                What is no number (text, a figure) has no mean.
             exclude: formats that shall not show it.
         """
         key = self._key(key)
@@ -264,7 +271,8 @@ class HierarchicalLogger(sb_logger.Logger):
             self._default.record(key, val, exclude)
         else:
             self._current.record(f"raw/{self._context}/{key}", val, exclude)
-            self._default.record_mean(f"mean/{self._context}/{key}", val, exclude)
+            if _has_mean(val):
+                self._default.record_mean(f"mean/{self._context}/{key}", val, exclude)
 
     def record_mean(self, key: str, val: Any, exclude: Exclude = None) -> None:
         """Records a value to be averaged with the others under the same key until the next `dump`.

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch as th
 from stable_baselines3.common import logger as sb_logger
@@ -196,6 +197,18 @@ def test_tensor_edge_cases(logger):
     }
     with pytest.raises(ValueError, match=r"The mean of 'v' needs numbers or one-element tensors, got shape \(3,\)"):
         logger.record_mean("v", th.ones(3))
+
+
+def test_what_is_no_number_has_no_mean(logger):
+    memory = Memory()
+    logger.output_formats.append(memory)
+    with logger.accumulate_means("gen"):
+        for number in (np.float32(1), np.int64(2), np.True_, 4):
+            logger.record("text", "abc")
+            logger.record("number", number)
+            logger.dump()
+    logger.dump()
+    assert memory.dumps == [(0, {"mean/gen/number": 2.0})]
 
 
 def test_exclude(logger):

@@ -15,6 +15,7 @@ from imitation_lab.regularization.regularizers import (
     lp_penalty,
 )
 from imitation_lab.regularization.updaters import IntervalParamScaler
+from imitation_lab.util.logger import configure
 
 SCALER = IntervalParamScaler(0.5, (0.9, 1.1))
 
@@ -364,3 +365,23 @@ def test_own_subclasses():
     assert w.grad.item() == pytest.approx(3.0)
     build(Clip, [w]).regularize_and_backward(w.sum())
     assert w.item() == 0.5
+
+
+def test_with_the_real_logger(tmp_path):
+    logger = configure(tmp_path, ["csv"])
+    (w,) = params_of([1.0])
+    regularizer = build(LpRegularizer, [w], p=2, logger=logger)
+    with logger.accumulate_means("reward"):
+        for _ in range(2):
+            regularizer.regularize_and_backward(w.sum())
+            regularizer.optimizer.step()
+    # step 1: 1 + 0.5·1 at w = 1, which moves w by −0.1·(1 + 2·0.5·1) to 0.8; step 2: 0.8 + 0.5·0.64
+    regularizer.regularize_and_backward((0 * w).sum())
+    logger.dump(1)
+    header, row = (tmp_path / "progress.csv").read_text().splitlines()
+    logged = dict(zip(header.split(","), map(float, row.split(",")), strict=True))
+    assert logged["mean/reward/regularized_loss"] == pytest.approx((1.5 + 1.12) / 2)
+    # gradients add up: the second step saw (1 + 2·0.5·1) + (1 + 2·0.5·0.8) = 3.8, w = 0.42
+    assert logged["regularized_loss"] == pytest.approx(0.5 * 0.42**2)
+    assert logged["regularization_lambda"] == 0.5
+    logger.close()

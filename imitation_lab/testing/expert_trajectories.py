@@ -1,0 +1,146 @@
+"""Demonstrations from the bundled experts, generated when needed and cached."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+
+from imitation_lab import experts
+from imitation_lab.algorithms import base
+from imitation_lab.data import rollout, serialize, types
+from imitation_lab.data.wrappers import RolloutInfoWrapper
+from imitation_lab.util import util
+
+EXPERT_DATA_TYPES = ("data_loader", "ducktyped_data_loader", "transitions")
+
+
+@dataclasses.dataclass(frozen=True)
+class DucktypedBatches:
+    """A loader that is nothing but iterable, to test that nothing else is asked of one."""
+
+    _batches: Iterable[Mapping[str, Any]]
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self._batches)
+
+
+def generate_expert_trajectories(
+    env_id: str, num_trajectories: int, rng: np.random.Generator
+) -> Sequence[types.TrajectoryWithRew]:
+    """Rolls out the bundled expert of an environment.
+
+    Args:
+        env_id: id of an environment that has a bundled expert.
+        num_trajectories: number of episodes.
+        rng: seeds the environments and the rollout.
+
+    Raises:
+        ValueError: there is no expert for `env_id` (the text lists the environments that have one), or
+            `num_trajectories` is less than 1.
+    """
+    _check_number("num_trajectories", num_trajectories)
+    expert = experts.load_expert(_expert_name(env_id))
+    venv = util.make_vec_env(
+        env_id,
+        rng=rng,
+        n_envs=min(8, num_trajectories),
+        post_wrappers=[lambda env, _: RolloutInfoWrapper(env)],
+    )
+    try:
+        trajectories = rollout.rollout(
+            expert, venv, rollout.make_sample_until(min_episodes=num_trajectories), rng, verbose=False
+        )
+    finally:
+        venv.close()
+    return trajectories[:num_trajectories]
+
+
+def lazy_generate_expert_trajectories(
+    cache_path: types.AnyPath, env_id: str, num_trajectories: int, rng: np.random.Generator
+) -> Sequence[types.TrajectoryWithRew]:
+    """Like `generate_expert_trajectories`, but from a file in the native format where an earlier call left one.
+
+    Args:
+        cache_path: folder of the cache, made when needed; one file per environment and number of episodes.
+        env_id: id of an environment that has a bundled expert.
+        num_trajectories: number of episodes.
+        rng: used only where nothing is cached.
+
+    Raises:
+        ValueError: as `generate_expert_trajectories`; also if the cached file is damaged or holds another number of
+            episodes.
+    """
+    _check_number("num_trajectories", num_trajectories)
+    folder = util.parse_path(cache_path)
+    file = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', env_id)}_{num_trajectories}.trajectories"
+    if not file.exists():
+        serialize.save(file, generate_expert_trajectories(env_id, num_trajectories, rng))
+    trajectories = serialize.load_with_rewards(file)
+    if len(trajectories) != num_trajectories:
+        raise ValueError(
+            f"{file} holds {len(trajectories)} trajectories, expected {num_trajectories}: delete it, and it will be "
+            "generated anew."
+        )
+    return trajectories
+
+
+def make_expert_transition_loader(
+    cache_dir: types.AnyPath,
+    batch_size: int,
+    expert_data_type: str,
+    env_name: str,
+    rng: np.random.Generator,
+    num_trajectories: int = 1,
+    shuffle: bool = True,
+) -> Iterable[Mapping[str, Any]] | types.Transitions:
+    """Expert transitions in each form that the algorithms accept as demonstrations.
+
+    Args:
+        cache_dir: folder of the cache, see `lazy_generate_expert_trajectories`.
+        batch_size: transitions in a batch of the loaders.
+        expert_data_type: "transitions" for `Transitions` of all episodes; "data_loader" for a loader of batches;
+            "ducktyped_data_loader" for an object that can only be iterated over.
+        env_name: id of an environment that has a bundled expert.
+        rng: seeds the generation, and the loaders' order.
+        num_trajectories: number of episodes.
+        shuffle: whether each pass over a loader has an order of its own.
+
+    Raises:
+        ValueError: the type is unknown, there is no expert, or there are fewer transitions than a batch takes.
+    """
+    if expert_data_type not in EXPERT_DATA_TYPES:
+        raise ValueError(f"Unknown expert_data_type {expert_data_type!r}, expected one of {EXPERT_DATA_TYPES}.")
+    _check_number("batch_size", batch_size)
+    trajectories = lazy_generate_expert_trajectories(cache_dir, env_name, num_trajectories, rng)
+    transitions = rollout.flatten_trajectories(trajectories)
+    if len(transitions) < batch_size:
+        raise ValueError(
+            f"batch_size is {batch_size}, but {num_trajectories} expert trajectories hold {len(transitions)} "
+            "transitions: ask for more trajectories or a smaller batch."
+        )
+    if expert_data_type == "transitions":
+        return transitions
+    generator = th.Generator().manual_seed(int(rng.integers(2**63)))
+    loader = base.make_data_loader(transitions, batch_size, {"shuffle": shuffle, "generator": generator})
+    return loader if expert_data_type == "data_loader" else DucktypedBatches(loader)
+
+
+def _check_number(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
+
+
+def _expert_name(env_id: str) -> str:
+    """The bundled expert whose card names `env_id`."""
+    names = {experts.load_card(name)["env_id"]: name for name in experts.names()}
+    if env_id not in names:
+        raise ValueError(
+            f"There is no bundled expert for {env_id!r}; there are experts for {sorted(names)}. For another "
+            "environment, roll out a policy of your own with imitation_lab.data.rollout.rollout."
+        )
+    return names[env_id]

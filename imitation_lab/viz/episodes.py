@@ -1,0 +1,323 @@
+"""Episodes: record them, and draw them with pictures, actions and rewards side by side."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from PIL import Image
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from imitation_lab.data import rollout
+from imitation_lab.viz import style
+
+MAX_TRACES = 6
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What happened in one episode of T steps; step t holds the state before the action, the action and its reward.
+
+    Attributes:
+        obs: ``(T, *obs_shape)``, or None.
+        acts: ``(T, *action_shape)``, or None.
+        rews: ``(T,)``, or None.
+        frames: pictures ``(n, height, width, 3)`` uint8 of some of the steps, or None.
+        frame_steps: the step of each picture ``(n,)``.
+        obs_names: names of the state dimensions.
+        action_names: names of the discrete actions, or of the action's components.
+    """
+
+    obs: np.ndarray | None = field(default=None, repr=False)
+    acts: np.ndarray | None = field(default=None, repr=False)
+    rews: np.ndarray | None = field(default=None, repr=False)
+    frames: np.ndarray | None = field(default=None, repr=False)
+    frame_steps: np.ndarray | None = field(default=None, repr=False)
+    obs_names: Sequence[str] | None = None
+    action_names: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames is not None:
+            shape = np.shape(self.frames)
+            if len(shape) != 4 or shape[3] != 3 or not shape[0]:
+                raise ValueError(f"frames must have shape (n, height, width, 3); got {shape}.")
+            if self.frame_steps is None:
+                object.__setattr__(self, "frame_steps", np.arange(shape[0]))
+            elif len(self.frame_steps) != shape[0]:
+                raise ValueError(f"{shape[0]} frames but {len(self.frame_steps)} frame_steps: give one step each.")
+        lengths = {name: len(a) for name in ("obs", "acts", "rews") if (a := getattr(self, name)) is not None}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"obs, acts and rews must have one entry per step; got lengths {lengths}.")
+        if not lengths and self.frames is None:
+            raise ValueError("an episode needs at least frames, obs, acts or rews.")
+
+    def __len__(self) -> int:
+        for array in (self.rews, self.acts, self.obs):
+            if array is not None:
+                return len(array)
+        assert self.frame_steps is not None
+        return int(self.frame_steps[-1]) + 1
+
+    @property
+    def total(self) -> float:
+        """The return: the undiscounted sum of rewards."""
+        return float("nan") if self.rews is None else float(np.sum(self.rews))
+
+    @classmethod
+    def of(cls, source: Any, **kwargs: Any) -> "Episode":
+        """Return an episode from an episode, a trajectory, or frames ``(n, height, width, 3)``.
+
+        Args:
+            source: what to show; a trajectory's last observation, after the last action, is left out.
+            **kwargs: further attributes, such as ``acts`` and ``rews`` for frames.
+        """
+        if isinstance(source, Episode):
+            return source
+        if hasattr(source, "acts") and hasattr(source, "obs"):
+            acts = np.asarray(source.acts)
+            rews = getattr(source, "rews", None)
+            return cls(obs=np.asarray(source.obs)[: len(acts)], acts=acts, rews=rews, **kwargs)
+        return cls(frames=np.asarray(source), **kwargs)
+
+
+def record_episode(
+    env: gym.Env | VecEnv,
+    policy: Any = None,
+    seed: int = 0,
+    *,
+    deterministic: bool = True,
+    max_steps: int = 1000,
+    max_frames: int = 120,
+    frame_width: int = 320,
+    obs_names: Sequence[str] | None = None,
+    action_names: Sequence[str] | None = None,
+) -> Episode:
+    """Play one episode and keep what an episode player shows.
+
+    Memory is bounded: when ``max_frames`` pictures are kept, every other one is dropped and from then on half as
+    many are taken.
+
+    Args:
+        env: an environment, or a ``VecEnv`` whose first environment is recorded; with ``render_mode="rgb_array"``
+            for pictures, without them the state is drawn over time.
+        policy: an SB3 policy or algorithm, a callable ``obs -> actions`` on batches, or None for random actions.
+        seed: of the environment (which is reset), and of random actions.
+        deterministic: the most likely action instead of a sample, where the policy knows both.
+        max_steps: stop there at the latest.
+        max_frames: the most pictures kept.
+        frame_width: pictures wider than this are scaled down to it [pixels].
+        obs_names: names of the state dimensions.
+        action_names: names of the discrete actions, or of the action's components.
+
+    Raises:
+        TypeError: ``env`` is neither an environment nor a ``VecEnv``.
+    """
+    if not isinstance(env, gym.Env | VecEnv):
+        raise TypeError(f"env must be a gymnasium.Env or an SB3 VecEnv, got {type(env).__name__}.")
+    if max_frames < 2 or max_steps < 1:
+        raise ValueError(f"max_frames must be at least 2 and max_steps at least 1; got {max_frames}, {max_steps}.")
+    venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
+    render = _renderer(venv, frame_width)
+    act = rollout.policy_to_callable(policy, venv, deterministic_policy=deterministic and hasattr(policy, "predict"))
+    venv.seed(seed)
+    venv.action_space.seed(seed)
+    obs: Any = venv.reset()
+    state, start = None, np.ones(venv.num_envs, dtype=bool)
+    columns: tuple[list[Any], list[Any], list[float]] = ([], [], [])
+    frames: list[np.ndarray] = []
+    steps: list[int] = []
+    stride = 1
+    for step in range(max_steps):
+        if render is not None and step % stride == 0:
+            if len(frames) >= max_frames:
+                frames, steps, stride = frames[::2], steps[::2], stride * 2
+            if step % stride == 0:
+                frames.append(render())
+                steps.append(step)
+        actions, state = act(obs, state, start)
+        before = None if isinstance(obs, dict) else np.array(obs[0])
+        obs, rewards, start, _ = venv.step(actions)
+        for column, value in zip(columns, (before, np.array(actions[0]), float(rewards[0])), strict=True):
+            column.append(value)
+        if start[0]:
+            break
+    return Episode(
+        obs=None if columns[0][0] is None else np.stack(columns[0]),
+        acts=np.stack(columns[1]),
+        rews=np.asarray(columns[2]),
+        frames=np.stack(frames) if frames else None,
+        frame_steps=np.asarray(steps) if frames else None,
+        obs_names=obs_names,
+        action_names=action_names,
+    )
+
+
+def _renderer(venv: VecEnv, width: int) -> Callable[[], np.ndarray] | None:
+    if venv.render_mode != "rgb_array":
+        return None
+
+    def render() -> np.ndarray:
+        picture = Image.fromarray(np.asarray(venv.env_method("render", indices=0)[0]))
+        if picture.width > width:
+            picture = picture.resize((width, max(1, round(picture.height * width / picture.width))))
+        return np.asarray(picture.convert("RGB"))
+
+    return render
+
+
+class EpisodePanel:
+    """Episodes in columns, in step: a picture (or the state over time), actions and rewards, with a moving cursor.
+
+    Args:
+        episodes: one episode, or named episodes ``{"learner": ..., "expert": ...}``, three at most.
+    """
+
+    @style.styled
+    def __init__(self, episodes: Episode | Mapping[str, Episode]) -> None:
+        self.episodes = {"": episodes} if isinstance(episodes, Episode) else dict(episodes)
+        if not 1 <= len(self.episodes) <= 3:
+            raise ValueError(f"show one to three episodes side by side; got {len(self.episodes)}.")
+        self.n_steps = max(len(e) for e in self.episodes.values())
+        n = len(self.episodes)
+        self.figure, grid = style.new_figure(
+            3, n, size=(6.4 if n == 1 else 9.0, 5.2), height_ratios=(2.6, 1.0, 1.0), sharex=False
+        )
+        self._updates: list[Callable[[int], None]] = []
+        self.artists: list[Artist] = []
+        for column, (name, episode) in enumerate(self.episodes.items()):
+            self._column(grid[:, column], name, episode, first=column == 0)
+        names = ", ".join(name for name in self.episodes if name)
+        self.figure.alt = f"Episode{f' of {names}' if names else ''}: picture, actions and rewards per step."
+
+    def _column(self, axes: np.ndarray, name: str, episode: Episode, first: bool) -> None:
+        top, middle, bottom = axes
+        color = style.color_of(name, 0)
+        if episode.frames is not None:
+            self._picture(top, episode)
+        elif episode.obs is not None and episode.obs.ndim == 2:
+            self._states(top, episode)
+        else:
+            top.set_axis_off()
+            style.empty_note(top, "no picture: the environment has\nno render_mode='rgb_array'")
+        top.set_title(name or "episode")
+        self._actions(middle, episode, color, first)
+        self._rewards(bottom, episode, color, first)
+        middle.sharex(bottom)
+        if episode.frames is None and top.has_data():
+            top.sharex(bottom)
+        middle.tick_params(labelbottom=False)
+        bottom.set_xlim(-0.5, max(1, self.n_steps) - 0.5)
+
+    def _picture(self, axes: Axes, episode: Episode) -> None:
+        assert episode.frames is not None
+        assert episode.frame_steps is not None
+        frames, steps = episode.frames, episode.frame_steps
+        image = axes.imshow(frames[0], origin="upper", interpolation="antialiased")
+        axes.grid(visible=False)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[["top", "right"]].set_visible(True)
+        axes.spines[:].set_color("#CCCCCC")
+        self.artists.append(image)
+        self._updates.append(
+            lambda step: image.set_data(frames[max(0, int(np.searchsorted(steps, step, side="right")) - 1)])
+        )
+
+    def _states(self, axes: Axes, episode: Episode) -> None:
+        assert episode.obs is not None
+        for i in range(min(episode.obs.shape[1], MAX_TRACES)):
+            label = episode.obs_names[i] if episode.obs_names else f"state {i}"
+            axes.plot(episode.obs[:, i], color=style.PALETTE[i % len(style.PALETTE)], linewidth=1.5, label=label)
+        if episode.obs.shape[1] > MAX_TRACES:
+            axes.plot([], [], " ", label=f"+ {episode.obs.shape[1] - MAX_TRACES} more")
+        style.legend(axes, fontsize=8.5, loc="upper right", ncols=2)
+        axes.tick_params(labelbottom=False)
+        axes.set_ylabel("state")
+        self._cursor(axes, len(episode))
+
+    def _actions(self, axes: Axes, episode: Episode, color: str, first: bool) -> None:
+        if first:
+            axes.set_ylabel("action")
+        if episode.acts is None:
+            style.empty_note(axes, "no actions given")
+            return
+        acts = np.asarray(episode.acts)
+        flat = acts.reshape(len(acts), -1)
+        discrete = np.issubdtype(acts.dtype, np.integer)
+        for i in range(min(flat.shape[1], MAX_TRACES)):
+            label = episode.action_names[i] if episode.action_names and not discrete else f"component {i}"
+            shade = color if flat.shape[1] == 1 else style.PALETTE[i % len(style.PALETTE)]
+            if discrete:  # ticks, for a line that jumps at every step would fill the panel
+                axes.plot(flat[:, i], "|", color=shade, markersize=9, markeredgewidth=0.8, label=label)
+            else:
+                axes.step(range(len(flat)), flat[:, i], where="mid", linewidth=1.3, label=label, color=shade)
+        if discrete and flat.shape[1] == 1:
+            names, top = episode.action_names, int(flat.max(initial=1))
+            ticks = range(len(names) if names else top + 1)
+            if len(ticks) <= 6:
+                axes.set_yticks(list(ticks), list(names) if names else [str(t) for t in ticks])
+                axes.set_ylim(-0.4, len(ticks) - 0.6)
+        elif flat.shape[1] > 1 and first:
+            style.legend(axes, fontsize=8, loc="upper right", ncols=3)
+        self._cursor(axes, len(episode))
+
+    def _rewards(self, axes: Axes, episode: Episode, color: str, first: bool) -> None:
+        axes.set_xlabel("step")
+        if first:
+            axes.set_ylabel("reward")
+        note = axes.text(0, 1.04, "", transform=axes.transAxes, va="bottom", fontsize=9.5)
+        note.set_in_layout(False)  # its width must not squeeze the column
+        n = len(episode)
+        rews = None if episode.rews is None else np.asarray(episode.rews, dtype=float)
+        if rews is None:
+            style.empty_note(axes, "no rewards given")
+        else:
+            axes.step(range(n), rews, where="mid", color=color, linewidth=1.3)
+            if np.ptp(rews) < 1e-9:
+                axes.set_ylim(min(0.0, rews[0]) - 0.1 * abs(rews[0]) - 0.05, max(0.0, rews[0]) * 1.3 + 0.05)
+        sums = None if rews is None else np.cumsum(rews)
+        separator = "\n" if len(self.episodes) == 3 else ", "
+
+        def update(step: int) -> None:
+            at = min(step, n - 1)
+            text = f"step {at + 1} of {n}"
+            if sums is not None and rews is not None:
+                text += f": reward {style.plain(rews[at], 3)}{separator}return so far {style.plain(sums[at])}"
+            note.set_text(text)
+
+        self.artists.append(note)
+        self._updates.append(update)
+        self._cursor(axes, n)
+
+    def _cursor(self, axes: Axes, length: int) -> None:
+        line = axes.axvline(0, color=style.BLACK, linewidth=1.2)
+        self.artists.append(line)
+        self._updates.append(lambda step: line.set_xdata([min(step, length - 1)] * 2))
+
+    def show(self, step: int) -> None:
+        """Move to ``step``; an episode that is over stays at its end."""
+        for update in self._updates:
+            update(step)
+
+    def steps(self, n: int) -> list[int]:
+        """Return at most ``n`` steps, first and last among them."""
+        return sorted({int(s) for s in np.linspace(0, self.n_steps - 1, min(n, self.n_steps)).round()})
+
+    def pngs(self, steps: Sequence[int]) -> list[bytes]:
+        """Return one PNG per step."""
+        return style.animated_pngs(self.figure, self.artists, self.show, steps)
+
+
+def episode_figure(episodes: Episode | Mapping[str, Episode], step: int = 0) -> style.LabFigure:
+    """Draw episodes side by side at one step; negative steps count from the end of the longest.
+
+    Args:
+        episodes: one episode, or named episodes, three at most.
+        step: the step shown.
+    """
+    panel = EpisodePanel(episodes)
+    panel.show(range(panel.n_steps)[step])
+    return panel.figure

@@ -1,0 +1,239 @@
+"""One look for every figure: colours, fonts, and figures as small PNGs.
+
+Figures never touch pyplot, so they neither leak nor depend on the backend. Matplotlib's settings and its text engine
+are shared between threads, and a widget's callback may run in another thread than the cell: one lock covers both.
+"""
+
+import functools
+import io
+import textwrap
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#222222", "#8A8A8A"
+PALETTE = (BLUE, GREEN, PURPLE, YELLOW, SKY, BLACK)
+"""Okabe and Ito's colours, told apart with any common colour vision; orange is kept for the expert."""
+
+ROLE_COLORS = {
+    "random": GREY,
+    "zero": GREY,
+    "learner": BLUE,
+    "learned": BLUE,
+    "expert": ORANGE,
+    "demonstrations": ORANGE,
+    "true": GREEN,
+    "raw": GREY,
+}
+"""Colours that mean the same in every figure."""
+
+COLORMAP = "viridis"
+DPI = 100
+
+_STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11.0,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 11.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#666666",
+    "axes.formatter.limits": (-4, 5),
+    "axes.formatter.useoffset": False,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 2.0,
+    "xtick.labelsize": 10.0,
+    "ytick.labelsize": 10.0,
+    "legend.fontsize": 10.0,
+    "legend.frameon": True,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "#DDDDDD",
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "image.cmap": COLORMAP,
+    "image.origin": "lower",
+}
+_LOCK = threading.RLock()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class LabFigure(Figure):
+    """A figure that shows itself in a notebook as a small PNG.
+
+    Attributes:
+        alt: its text for screen readers.
+        colors: palette size of the PNG.
+    """
+
+    alt: str = ""
+    colors: int = 96
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        FigureCanvasAgg(self)
+
+    def __repr__(self) -> str:
+        width, height = self.get_size_inches()
+        return f"<Figure {width:g} x {height:g} in, {len(self.axes)} axes>"
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return figure_to_png(self), {"alt": self.alt}
+
+
+def styled(function: Callable[P, R]) -> Callable[P, R]:
+    """Run ``function`` under the library's matplotlib settings, one thread at a time."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _LOCK, matplotlib.rc_context(_STYLE):
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+@styled
+def new_figure(
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (9.0, 3.2), alt: str = "", **subplots: Any
+) -> tuple[LabFigure, np.ndarray]:
+    """Return an empty figure of ``size`` inches and its axes, shape ``(rows, columns)``.
+
+    At the default 100 dots per inch nine inches fill a notebook's width.
+    """
+    figure = LabFigure(figsize=size, dpi=DPI, layout="constrained")
+    figure.alt = alt
+    return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
+
+
+@styled
+def figure_to_png(figure: Figure, dpi: float = DPI, *, colors: int | None = None) -> bytes:
+    """Return ``figure`` as PNG bytes with a palette of at most ``colors`` colours (a third of the full size)."""
+    colors = getattr(figure, "colors", LabFigure.colors) if colors is None else colors
+    if not 2 <= colors <= 256:
+        raise ValueError(f"colors must lie between 2 and 256, a PNG palette's limits; got {colors}.")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
+    with Image.open(buffer) as image:
+        return image_to_png(image, colors=colors)
+
+
+def image_to_png(image: "Image.Image | np.ndarray", *, colors: int = 96, max_width: int | None = None) -> bytes:
+    """Return an image, ``(height, width[, 3 or 4])`` uint8 or a Pillow image, as palette PNG bytes."""
+    picture = Image.fromarray(np.ascontiguousarray(image)) if isinstance(image, np.ndarray) else image
+    picture = picture.convert("RGB")
+    if max_width is not None and picture.width > max_width:
+        picture = picture.resize((max_width, max(1, round(picture.height * max_width / picture.width))))
+    buffer = io.BytesIO()
+    picture.quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        buffer, format="png", optimize=True
+    )
+    return buffer.getvalue()
+
+
+@styled
+def animated_pngs(
+    figure: Figure,
+    artists: Sequence[Artist],
+    update: Callable[[int], None],
+    indices: Sequence[int],
+    *,
+    colors: int = 48,
+) -> list[bytes]:
+    """Draw ``figure`` once and then only ``artists`` for each index: one PNG per index.
+
+    Args:
+        figure: the figure with everything in place.
+        artists: what changes from frame to frame, in drawing order, each inside an ``Axes``.
+        update: ``update(index)`` sets the artists to the state of that frame.
+        indices: the frames to draw.
+        colors: palette size of each PNG.
+    """
+    canvas = FigureCanvasAgg(figure)
+    if len(indices):
+        update(indices[0])  # the layout must see a filled frame
+    for artist in artists:
+        artist.set_animated(True)
+    canvas.draw()
+    background = canvas.copy_from_bbox(figure.bbox)
+    pngs = []
+    for index in indices:
+        canvas.restore_region(background)
+        update(index)
+        for artist in artists:
+            if isinstance(artist.axes, Axes):
+                artist.axes.draw_artist(artist)
+        pngs.append(image_to_png(np.array(canvas.buffer_rgba()), colors=colors))
+    for artist in artists:
+        artist.set_animated(False)
+    return pngs
+
+
+def color_of(label: str, index: int) -> str:
+    """Return the colour of a role such as ``"expert"``, else the palette's colour number ``index``."""
+    for word in label.lower().replace("(", " ").replace("_", " ").split():
+        if word in ROLE_COLORS:
+            return ROLE_COLORS[word]
+    return PALETTE[index % len(PALETTE)]
+
+
+def ink_on(color: str) -> str:
+    """Return black or white, whichever reads better on ``color``."""
+    red, green, blue = to_rgb(color)
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"
+
+
+def with_unit(name: str, unit: str | None) -> str:
+    """Return ``"name [unit]"``, or the name alone."""
+    return f"{name} [{unit}]" if unit else name
+
+
+def empty_note(axes: Axes, text: str) -> None:
+    """Say in the middle of ``axes`` why there is nothing to see."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555", fontsize=10)
+
+
+def plain(value: float, digits: int = 4) -> str:
+    """Return a number for a label: rounded, with a true minus sign."""
+    return (f"{value:.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.{digits}g}").replace("-", "−")
+
+
+def wrapped(title: str, inches: float) -> str:
+    """Return ``title`` broken into lines that fit ``inches``."""
+    return textwrap.fill(title, max(12, int(inches * 8.5)))
+
+
+def legend(axes: Axes, **kwargs: Any) -> None:
+    """Add a legend where there is something to name."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**{"loc": "best", **kwargs})
+
+
+__all__ = [
+    "PALETTE",
+    "ROLE_COLORS",
+    "LabFigure",
+    "animated_pngs",
+    "color_of",
+    "figure_to_png",
+    "image_to_png",
+    "new_figure",
+    "styled",
+    "with_unit",
+]

@@ -1,0 +1,128 @@
+"""Trajectories over time and in phase space."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from imitation_lab.viz import style
+
+Groups = Mapping[str, Sequence[Any]]
+
+
+def _groups(trajectories: Any) -> dict[str, list[np.ndarray]]:
+    """``{label: [observations (T+1, dims)]}`` from trajectories, arrays, or groups of either."""
+    if not isinstance(trajectories, Mapping):
+        trajectories = {"trajectory": trajectories}
+    groups = {}
+    for label, members in trajectories.items():
+        members = [members] if hasattr(members, "obs") or isinstance(members, np.ndarray) else list(members)
+        arrays = [np.asarray(getattr(m, "obs", m)) for m in members]
+        for array in arrays:
+            if array.ndim != 2:
+                raise ValueError(
+                    f"trajectories must hold vectors, observations of shape (T+1, dims); {label!r} has {array.shape}."
+                )
+        groups[label] = arrays
+    return groups
+
+
+def dimension_names(n: int, names: Sequence[str] | None = None) -> list[str]:
+    """Return ``names``, or ``state 0`` and so on.
+
+    Raises:
+        ValueError: not one name per dimension.
+    """
+    if names is None:
+        return [f"state {i}" for i in range(n)]
+    if len(names) != n:
+        raise ValueError(f"{len(names)} names {list(names)} for {n} dimensions: give one name per dimension.")
+    return list(names)
+
+
+@style.styled
+def trajectory_plot(
+    trajectories: Any,
+    *,
+    dims: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    units: Sequence[str | None] | None = None,
+    seconds_per_step: float | None = None,
+    columns: int = 2,
+) -> style.LabFigure:
+    """Each state dimension over time.
+
+    Args:
+        trajectories: one trajectory, a list, or groups ``{"expert": [...], "learner": [...]}`` that get a colour each.
+            Members have ``obs`` of shape ``(T+1, dims)`` or are such arrays.
+        dims: the dimensions to show, all by default.
+        names: name of every dimension.
+        units: unit of every dimension.
+        seconds_per_step: shows time in seconds instead of steps.
+        columns: panels in a row.
+    """
+    groups = _groups(trajectories)
+    n_dims = next(iter(groups.values()))[0].shape[1]
+    labels = dimension_names(n_dims, names)
+    units = list(units) if units is not None else [None] * n_dims
+    shown = list(range(n_dims)) if dims is None else list(dims)
+    columns = max(1, min(columns, len(shown)))
+    rows = -(-len(shown) // columns)
+    figure, grid = style.new_figure(rows, columns, size=(9.0, 0.6 + 2.0 * rows), sharex=True)
+    for axes, dim in zip(grid.flat, shown, strict=False):
+        for i, (label, members) in enumerate(groups.items()):
+            for j, obs in enumerate(members):
+                time = np.arange(len(obs)) * (seconds_per_step or 1)
+                axes.plot(
+                    time,
+                    obs[:, dim],
+                    color=style.color_of(label, i),
+                    alpha=max(0.35, 1 / len(members) ** 0.5),
+                    linewidth=1.5,
+                    label=label if j == 0 else None,
+                )
+        axes.set_title(style.with_unit(labels[dim], units[dim]))
+    for axes in grid[-1]:
+        axes.set_xlabel("time [s]" if seconds_per_step else "step")
+    for axes in grid.flat[len(shown) :]:
+        axes.set_axis_off()
+    if len(groups) > 1:
+        style.legend(grid.flat[0])
+    figure.alt = f"{', '.join(labels[d] for d in shown)} over time for {', '.join(groups)}."
+    return figure
+
+
+@style.styled
+def phase_plot(
+    trajectories: Any,
+    x_dim: int = 0,
+    y_dim: int = 1,
+    *,
+    names: Sequence[str] | None = None,
+    units: Sequence[str | None] | None = None,
+    size: tuple[float, float] = (6.0, 4.2),
+) -> style.LabFigure:
+    """One state dimension against another; a circle marks each start, a square each end.
+
+    Arguments as in :func:`trajectory_plot`.
+    """
+    groups = _groups(trajectories)
+    n_dims = next(iter(groups.values()))[0].shape[1]
+    labels = dimension_names(n_dims, names)
+    units = list(units) if units is not None else [None] * n_dims
+    figure, grid = style.new_figure(size=size)
+    axes = grid[0, 0]
+    for i, (label, members) in enumerate(groups.items()):
+        color = style.color_of(label, i)
+        for j, obs in enumerate(members):
+            x, y = obs[:, x_dim], obs[:, y_dim]
+            axes.plot(x, y, color=color, linewidth=1.4, alpha=0.75, label=label if j == 0 else None)
+            axes.plot(x[:1], y[:1], "o", color=color, markeredgecolor="white", markersize=7)
+            axes.plot(x[-1:], y[-1:], "s", color=color, markeredgecolor="white", markersize=7)
+    axes.set_xlabel(style.with_unit(labels[x_dim], units[x_dim]))
+    axes.set_ylabel(style.with_unit(labels[y_dim], units[y_dim]))
+    axes.set_title("circle: start, square: end", fontweight="normal")
+    if len(groups) > 1:
+        style.legend(axes)
+    figure.alt = f"{labels[y_dim]} against {labels[x_dim]} for {', '.join(groups)}."
+    return figure

@@ -1,0 +1,192 @@
+"""What every widget is made of: pictures, frame stacks, labelled controls.
+
+Content lives in widget values, so a saved notebook shows it without a kernel, and tests read it without a browser.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from matplotlib.figure import Figure
+
+from imitation_lab.viz.style import DPI, figure_to_png
+
+try:
+    import ipywidgets as ipw
+except ImportError as error:
+    raise ImportError(
+        "imitation_lab.widgets needs ipywidgets: install the extra with pip install 'imitation-lab[notebooks]'. "
+        "The figures themselves, in imitation_lab.viz, work without it."
+    ) from error
+
+W = TypeVar("W", bound=ipw.Widget)
+
+
+class Composite(ipw.VBox):
+    """A widget made of widgets, with a short stable ``repr`` (notebook tests compare it)."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._summary()})"
+
+    def _summary(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        """Remove this widget and all it holds from the page and from memory."""
+        for child in self.children:
+            child.close()
+        super().close()
+
+
+class Row(ipw.HBox):
+    """A row that wraps where the page is narrow and closes what it holds."""
+
+    def __init__(self, children: Sequence[ipw.Widget]) -> None:
+        super().__init__(children, layout=ipw.Layout(flex_flow="row wrap", align_items="center"))
+
+    def close(self) -> None:
+        """Remove the row and its children."""
+        for child in self.children:
+            child.close()
+        super().close()
+
+
+def image_of(png: bytes, alt: str = "", layout: ipw.Layout | None = None) -> ipw.Image:
+    """Return an image widget; ``alt`` becomes its title, which screen readers announce."""
+    layout = layout or ipw.Layout(max_width="100%", height="auto", object_fit="contain")
+    return ipw.Image(value=png, format="png", tooltip=alt, layout=layout)
+
+
+def figure_image(figure: Figure, dpi: float = DPI) -> ipw.Image:
+    """Return ``figure`` as an image widget."""
+    return image_of(figure_to_png(figure, dpi), getattr(figure, "alt", ""))
+
+
+def show_figure(image: ipw.Image, figure: Figure, dpi: float = DPI) -> None:
+    """Put ``figure`` into an existing image widget."""
+    image.value = figure_to_png(figure, dpi)
+    image.tooltip = getattr(figure, "alt", "")
+
+
+def control(cls: type[W], description: str, tooltip: str, **kwargs: Any) -> W:
+    """Return a control with its label and explanation; sliders report when let go.
+
+    Args:
+        cls: the widget class, e.g. ``ipywidgets.IntSlider``.
+        description: the visible label.
+        tooltip: what the control does, in a sentence.
+        **kwargs: the widget's own traits.
+    """
+    if not description or not tooltip:
+        raise ValueError("every control needs a description and a tooltip: screen readers and learners rely on them.")
+    if hasattr(cls, "continuous_update"):
+        kwargs.setdefault("continuous_update", False)
+    if not issubclass(cls, ipw.Button):
+        kwargs.setdefault("style", {"description_width": "initial"})
+    return cls(description=description, tooltip=tooltip, **kwargs)
+
+
+class FrameStack(Composite):
+    """Pictures that a slider leafs through in the browser alone: it moves with no kernel, in a saved notebook too.
+
+    In Python ``slider.value`` chooses the frame and ``png`` is the picture it shows.
+
+    Args:
+        pngs: PNG bytes, one per frame.
+        labels: one text per frame, shown beside the slider.
+        description: what the slider moves along.
+        alt: what the pictures show.
+        play: adds a play button.
+        interval: milliseconds per frame when playing.
+        index: the first frame shown.
+
+    Attributes:
+        slider: the ``IntSlider``.
+        stack: the ``Stack`` of images.
+        play: the ``Play`` widget, or None.
+
+    Raises:
+        ValueError: no frames, or not one label per frame.
+    """
+
+    def __init__(
+        self,
+        pngs: Sequence[bytes],
+        *,
+        labels: Sequence[str] | None = None,
+        description: str = "frame",
+        alt: str = "",
+        play: bool = True,
+        interval: int = 250,
+        index: int = 0,
+    ) -> None:
+        if not pngs:
+            raise ValueError("a frame stack needs at least one picture, got none.")
+        if labels is not None and len(labels) != len(pngs):
+            raise ValueError(f"{len(labels)} labels for {len(pngs)} frames: give one label per frame.")
+        shared = ipw.Layout(max_width="100%", height="auto", object_fit="contain")
+        self._images = [image_of(png, alt, shared) for png in pngs]
+        self.stack = ipw.Stack(self._images, selected_index=index)
+        self.slider = control(
+            ipw.IntSlider, description, f"Choose the {description} to show.", min=0, max=len(pngs) - 1, value=index,
+            continuous_update=True, layout=ipw.Layout(width="420px", max_width="100%"), readout=labels is None,
+        )  # fmt: skip
+        self._links = [ipw.jslink((self.slider, "value"), (self.stack, "selected_index"))]
+        row: list[ipw.Widget] = [self.slider]
+        self.play: ipw.Play | None = None
+        if play and len(pngs) > 1:
+            self.play = ipw.Play(
+                min=0, max=len(pngs) - 1, value=index, interval=interval, repeat=True,
+                description="Play", tooltip=f"Play all {description}s one after another.",
+            )  # fmt: skip
+            self._links.append(ipw.jslink((self.play, "value"), (self.slider, "value")))
+            row.insert(0, self.play)
+        self._labels: ipw.Stack | None = None
+        if labels is not None:
+            plain = ipw.Layout(margin="0 0 0 8px")
+            self._labels = ipw.Stack([ipw.Label(text, layout=plain) for text in labels], selected_index=index)
+            self._links.append(ipw.jslink((self.slider, "value"), (self._labels, "selected_index")))
+            row.append(self._labels)
+        super().__init__([Row(row), self.stack])
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def png(self) -> bytes:
+        """The picture at the slider's value."""
+        return self._images[self.slider.value].value
+
+    @property
+    def pngs(self) -> list[bytes]:
+        """All pictures."""
+        return [image.value for image in self._images]
+
+    @property
+    def label(self) -> str | None:
+        """The label at the slider's value."""
+        return None if self._labels is None else self._labels.children[self.slider.value].value
+
+    def replace(self, pngs: Sequence[bytes], alt: str | None = None) -> None:
+        """Put other pictures into the same frames.
+
+        Raises:
+            ValueError: another number of pictures.
+        """
+        if len(pngs) != len(self):
+            raise ValueError(f"this stack has {len(self)} frames, got {len(pngs)} pictures.")
+        for image, png in zip(self._images, pngs, strict=True):
+            image.value = png
+            if alt is not None:
+                image.tooltip = alt
+
+    def _summary(self) -> str:
+        return f"{len(self)} frames"
+
+    def close(self) -> None:
+        """Remove the frames, the links and the controls."""
+        for link in self._links:
+            link.close()
+        for stack in (self.stack, self._labels):
+            for child in stack.children if stack is not None else ():
+                child.close()
+        super().close()

@@ -1,0 +1,70 @@
+"""An episode player: pictures, actions and rewards step by step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from imitation_lab.viz.episodes import Episode, EpisodePanel, episode_figure, record_episode
+from imitation_lab.viz.style import LabFigure
+from imitation_lab.viz.tables import text_table
+from imitation_lab.widgets.base import Composite, FrameStack
+
+__all__ = ["Episode", "EpisodePlayer", "record_episode"]
+
+
+class EpisodePlayer(Composite):
+    """Slider and play button over an episode, or up to three in step; moves without a kernel.
+
+    Args:
+        source: an ``Episode``, a trajectory, pictures ``(n, height, width, 3)``, or a dict of those by name.
+        n_frames: the most frames shown; long episodes are thinned out evenly.
+        max_bytes: the most bytes all frames take; if they take more, every other frame is dropped.
+        interval: milliseconds per frame when playing.
+        **kwargs: ``acts``, ``rews``, ``obs_names``, ``action_names`` for sources that lack them.
+
+    Attributes:
+        episodes: ``{name: Episode}``.
+        steps: the step that each frame shows.
+        frames: the ``FrameStack``.
+    """
+
+    def __init__(
+        self, source: Any, *, n_frames: int = 40, max_bytes: int = 400_000, interval: int = 150, **kwargs: Any
+    ) -> None:
+        if n_frames < 1:
+            raise ValueError(f"n_frames must be at least 1, got {n_frames}.")
+        items = source.items() if isinstance(source, Mapping) else [("", source)]
+        self.episodes = {name: Episode.of(item, **kwargs) for name, item in items}
+        panel = EpisodePanel(self.episodes)
+        steps = panel.steps(n_frames)
+        pngs = panel.pngs(steps)
+        while sum(map(len, pngs)) > max_bytes and len(pngs) > 2:
+            steps, pngs = steps[::2], pngs[::2]
+        self.steps = steps
+        self.frames = FrameStack(
+            pngs, labels=[f"step {s + 1} of {panel.n_steps}" for s in steps], description="frame",
+            alt=panel.figure.alt, interval=interval,
+        )  # fmt: skip
+        super().__init__([self.frames])
+
+    @property
+    def slider(self) -> Any:
+        """The frame slider."""
+        return self.frames.slider
+
+    @property
+    def step(self) -> int:
+        """The step shown."""
+        return self.steps[self.slider.value]
+
+    def figure(self, step: int | None = None) -> LabFigure:
+        """Return one step as a plain figure; by default the one shown."""
+        return episode_figure(self.episodes, self.step if step is None else step)
+
+    def table(self) -> str:
+        """Return length and return of each episode as plain text."""
+        return text_table(
+            [{"episode": name or "episode", "steps": len(e), "return": e.total} for name, e in self.episodes.items()]
+        )
+
+    def _summary(self) -> str:
+        return ", ".join(f"{name + ': ' if name else ''}{len(e)} steps" for name, e in self.episodes.items())

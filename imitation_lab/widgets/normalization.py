@@ -1,0 +1,110 @@
+"""A view of what a normalization layer does to the data."""
+
+from typing import Any
+
+import numpy as np
+
+from imitation_lab.viz.normalization import NormalizationPanel, normalization_panel
+from imitation_lab.viz.normalization_trace import NormalizationRecorder, NormalizationTrace
+from imitation_lab.viz.style import LabFigure
+from imitation_lab.viz.tables import html_table, text_table
+from imitation_lab.widgets.base import Composite, FrameStack, Row, control, ipw
+
+__all__ = ["NormalizationDashboard", "NormalizationRecorder", "NormalizationTrace"]
+
+
+class NormalizationDashboard(Composite):
+    """Running mean, variance and count over batches, and histograms before and after, for one or more layers.
+
+    The batch slider moves without a kernel; feature and checkbox draw anew.
+
+    Args:
+        trace: a ``NormalizationTrace``; or a layer or ``{name: layer}``, with ``batches``.
+        batches: what to feed the layers, arrays ``(batch, features)``.
+        feature: number or name of the feature shown first.
+        n_frames: batches that the slider can show, evenly spaced.
+        **kwargs: as in ``NormalizationTrace.feed``: ``features``, ``units``, ``freeze_after``, ``bins``.
+
+    Attributes:
+        trace: the model.
+        feature: the dropdown.
+        updating: the checkbox: statistics that move with every batch, or frozen ones.
+        frames: the ``FrameStack`` over batches.
+        numbers: the table of the batch shown.
+        batches: the batch of each frame.
+    """
+
+    def __init__(
+        self, trace: Any, batches: Any = None, *, feature: int | str = 0, n_frames: int = 12, **kwargs: Any
+    ) -> None:
+        if not isinstance(trace, NormalizationTrace):
+            if batches is None:
+                raise ValueError("pass a NormalizationTrace, or layers together with the batches to feed them.")
+            trace = NormalizationTrace.feed(trace, batches, **kwargs)
+        elif batches is not None or kwargs:
+            raise ValueError("a NormalizationTrace holds its batches and names already: pass it alone.")
+        self.trace: NormalizationTrace = trace
+        last = len(trace) - 1
+        self.batches = sorted({int(b) for b in np.linspace(0, last, min(n_frames, last + 1)).round()})
+        self._drawn: dict[tuple[int, bool], list[bytes]] = {}
+        self.feature = control(
+            ipw.Dropdown, "feature", "Which input feature to show.",
+            options=[(name, i) for i, name in enumerate(trace.features)], value=trace.index(feature),
+        )  # fmt: skip
+        self.updating = control(
+            ipw.Checkbox, "update statistics", "On: the layer learns from every batch. Off: its statistics are frozen.",
+            value=True, indent=False,
+        )  # fmt: skip
+        self.frames = FrameStack(
+            self._pngs(), labels=[f"batch {b} of {last}" for b in self.batches], description="batch",
+            alt=self._alt(), index=len(self.batches) - 1,
+        )  # fmt: skip
+        self.numbers = ipw.HTML()
+        self.feature.observe(self._redraw, "value")
+        self.updating.observe(self._redraw, "value")
+        self.frames.slider.observe(self._show_numbers, "value")
+        super().__init__([Row([self.feature, self.updating]), self.frames, self.numbers])
+        self._show_numbers()
+
+    @property
+    def slider(self) -> Any:
+        """The batch slider; its value counts frames."""
+        return self.frames.slider
+
+    @property
+    def batch(self) -> int:
+        """The batch shown."""
+        return self.batches[self.slider.value]
+
+    def figure(self) -> LabFigure:
+        """Return what is shown as a plain figure."""
+        return normalization_panel(self.trace, self.feature.value, self.batch, updating=self.updating.value)
+
+    def table(self) -> str:
+        """Return the numbers shown as plain text."""
+        return text_table(self._rows(), digits=3)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return self.trace.numbers(self.feature.value, self.batch, updating=self.updating.value)
+
+    def _pngs(self) -> list[bytes]:
+        key = (self.feature.value, self.updating.value)
+        if key not in self._drawn:
+            self._drawn[key] = NormalizationPanel(self.trace, key[0], updating=key[1]).pngs(self.batches)
+        return self._drawn[key]
+
+    def _alt(self) -> str:
+        mode = "updating" if self.updating.value else "frozen"
+        return f"Normalization of {self.trace.features[self.feature.value]}, statistics {mode}."
+
+    def _redraw(self, _: Any = None) -> None:
+        self.frames.replace(self._pngs(), self._alt())
+        self._show_numbers()
+
+    def _show_numbers(self, _: Any = None) -> None:
+        mode = "updating" if self.updating.value else "frozen"
+        caption = f"{self.trace.features[self.feature.value]}, batch {self.batch}, statistics {mode}"
+        self.numbers.value = html_table(self._rows(), digits=3, caption=caption)
+
+    def _summary(self) -> str:
+        return f"{', '.join(self.trace.layers)}; {len(self.trace)} batches, {len(self.trace.features)} features"

@@ -1,0 +1,259 @@
+"""A view of any reward function over two dimensions of the state."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from imitation_lab.viz.rewards import Key, RewardSlice, as_reward_fn, pearson
+from imitation_lab.viz.style import LabFigure, figure_to_png
+from imitation_lab.viz.tables import html_table, text_table
+from imitation_lab.widgets.base import Composite, FrameStack, Row, control, figure_image, ipw, show_figure
+
+Comparison = Callable[[Any, Any], float]
+POOLED = ("mean", "max")
+
+
+class RewardHeatmap(Composite):
+    """A reward over two state dimensions, with sliders for the others and a selector for the action.
+
+    Args:
+        reward_fn: a reward network or function ``(state, action, next_state, done) -> (batch,)``.
+        observation_space: a ``Box`` of shape ``(dims,)``.
+        action_space: ``Discrete``, ``Box``, ``MultiDiscrete`` or ``MultiBinary``.
+        x_dim: number or name of the horizontal dimension.
+        y_dim: number or name of the vertical dimension.
+        true_reward: drawn beside it, and Pearson's r is printed.
+        comparison: further measures, ``{"EPIC distance": f}`` or one function, called once as
+            ``f(reward_fn, true_reward) -> float``.
+        shared_scale: one colour scale for both pictures; a learned reward's scale means nothing, so not by default.
+        title: heading of the learned reward's picture.
+        **kwargs: as in ``RewardSlice``: ``bounds``, ``from_data``, ``dim_names``, ``units``, ``action_names``,
+            ``resolution``, ``transition_fn``.
+
+    Attributes:
+        slice: the model, a ``RewardSlice``.
+        x, y: dropdowns of the dimensions on the axes.
+        dims: ``{name: slider}`` of every state dimension; those on the axes are hidden.
+        action: a dropdown (``Discrete``), else None; ``action_parts`` are the sliders of other spaces.
+        resolution: slider of the grid points per axis.
+        image: the picture.
+        numbers: the table.
+        values: rewards on the grid ``[y, x]``.
+        true_values: the true ones, or None.
+        correlation: Pearson's r over this slice, or None.
+    """
+
+    def __init__(
+        self,
+        reward_fn: Any,
+        observation_space: Any,
+        action_space: Any,
+        x_dim: Key = 0,
+        y_dim: Key = 1,
+        *,
+        true_reward: Any = None,
+        comparison: Comparison | Mapping[str, Comparison] | None = None,
+        shared_scale: bool = False,
+        title: str = "learned reward",
+        **kwargs: Any,
+    ) -> None:
+        self.slice = RewardSlice(
+            reward_fn, observation_space, action_space, x_dim, y_dim, true_reward=true_reward, **kwargs
+        )
+        self.shared_scale, self.title = shared_scale, title
+        self.values: np.ndarray
+        self.true_values: np.ndarray | None = None
+        self.correlation: float | None = None
+        self.comparisons = self._compare(comparison)
+        self._busy = False
+        self._make_controls()
+        self._compute()
+        self.image = figure_image(self.figure())
+        self.numbers = ipw.HTML(self._html())
+        for widget in (self.x, self.y, *self.dims.values(), *self._action_widgets, self.resolution):
+            widget.observe(self._changed, "value")
+        super().__init__(
+            [
+                Row([self.x, self.y, self.resolution]),
+                Row([*self._action_widgets, *self.dims.values()]),
+                self.image,
+                self.numbers,
+            ]
+        )
+
+    def _compare(self, comparison: Comparison | Mapping[str, Comparison] | None) -> dict[str, float]:
+        if comparison is None:
+            return {}
+        if self.slice.true_reward is None:
+            raise ValueError("comparison needs something to compare with: pass true_reward too.")
+        if not isinstance(comparison, Mapping):
+            comparison = {getattr(comparison, "__name__", "comparison").replace("_", " "): comparison}
+        return {n: float(f(self.slice.reward_fn, self.slice.true_reward)) for n, f in comparison.items()}
+
+    def _make_controls(self) -> None:
+        s = self.slice
+        options = [(name, i) for i, name in enumerate(s.names)]
+        self.x = control(ipw.Dropdown, "x", "State dimension across.", options=options, value=s.x_dim)
+        self.y = control(ipw.Dropdown, "y", "State dimension upwards.", options=options, value=s.y_dim)
+        self.resolution = control(
+            ipw.IntSlider, "resolution", "Grid points per axis.", min=5, max=max(101, s.resolution), value=s.resolution
+        )
+        self.dims = {
+            name: control(
+                ipw.FloatSlider, f"{name} [{s.units[i]}]" if s.units[i] else name, f"Hold {name} at this value.",
+                min=s.low[i], max=s.high[i], step=(s.high[i] - s.low[i]) / 100, value=s.fixed[i],
+                readout_format=".3g",
+            )
+            for i, name in enumerate(s.names)
+        }  # fmt: skip
+        self.action: ipw.Dropdown | None = None
+        self.action_parts: list[Any] = []
+        space = s.action_space
+        if isinstance(space, spaces.Discrete):
+            numbers = range(int(space.start), int(space.start + space.n))
+            named: list[tuple[str, Any]] = list(zip(s.action_names, numbers, strict=True))
+            self.action = control(
+                ipw.Dropdown, "action", "Which action the reward is for.",
+                options=[*named, *((f"{p} over actions", p) for p in POOLED)], value=s.action,
+            )  # fmt: skip
+        else:
+            self.action_parts = self._part_sliders()
+        self._action_widgets = [self.action] if self.action is not None else self.action_parts
+        self._hide_axes()
+
+    def _part_sliders(self) -> list[Any]:
+        s, space = self.slice, self.slice.action_space
+        start = np.ravel(s.action)
+        if isinstance(space, spaces.Box):
+            low, high = space.low.ravel(), space.high.ravel()
+            low = np.where(np.isfinite(low) & (np.abs(low) < 1e6), low, -1.0)
+            high = np.where(np.isfinite(high) & (np.abs(high) < 1e6), high, 1.0)
+            return [
+                control(ipw.FloatSlider, name, f"Value of {name}.", min=float(lo), max=float(hi),
+                        step=float(hi - lo) / 50, value=float(v), readout_format=".3g")
+                for name, lo, hi, v in zip(s.action_names, low, high, start, strict=True)
+            ]  # fmt: skip
+        tops = space.nvec.ravel() - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(len(start), int)
+        return [
+            control(ipw.IntSlider, name, f"Value of {name}.", min=0, max=int(top), value=int(v))
+            for name, top, v in zip(s.action_names, tops, start, strict=True)
+        ]
+
+    def _hide_axes(self) -> None:
+        for i, slider in enumerate(self.dims.values()):
+            slider.layout.display = "none" if i in (self.x.value, self.y.value) else None
+
+    def _changed(self, change: Any) -> None:
+        if self._busy:
+            return
+        s = self.slice
+        self._busy = True
+        try:
+            if self.x.value == self.y.value:  # choosing the other axis's dimension swaps the two
+                other = self.y if change["owner"] is self.x else self.x
+                other.value = change["old"]
+            self._hide_axes()
+        finally:
+            self._busy = False
+        s.x_dim, s.y_dim, s.resolution = self.x.value, self.y.value, self.resolution.value
+        s.fixed = np.array([slider.value for slider in self.dims.values()])
+        if self.action is not None:
+            s.action = self.action.value
+        else:
+            parts = np.array([part.value for part in self.action_parts])
+            s.action = parts.reshape(s.action_space.shape).astype(s.action_space.dtype)
+        self._compute()
+        show_figure(self.image, self.figure())
+        self.numbers.value = self._html()
+
+    def _compute(self) -> None:
+        self.values, self.true_values = self.slice.values(), self.slice.true_values()
+        self.correlation = None if self.true_values is None else pearson(self.values, self.true_values)
+
+    def figure(self) -> LabFigure:
+        """Return what is shown as a plain figure."""
+        return self.slice.draw(self.values, self.true_values, shared_scale=self.shared_scale, title=self.title)
+
+    def frames_over(self, dim: Key, n: int = 12) -> FrameStack:
+        """Return a kernel-free stack that sweeps one other dimension, or "action" for each discrete action.
+
+        All frames share their colour scales, so that they can be compared.
+
+        Args:
+            dim: number or name of a dimension that is not on an axis, or "action".
+            n: frames.
+
+        Raises:
+            ValueError: a dimension on an axis, or "action" for a space that is not ``Discrete``.
+        """
+        saved = self.slice.fixed.copy(), self.slice.action
+        try:
+            return self._sweep(dim, n)
+        finally:
+            self.slice.fixed, self.slice.action = saved
+
+    def _sweep(self, dim: Key, n: int) -> FrameStack:
+        s = self.slice
+        grids, labels, settings = [], [], self._settings(dim, n)
+        for label, apply in settings:
+            apply()
+            grids.append((s.values(), s.true_values()))
+            labels.append(label)
+        limits = [_limits([g[k] for g in grids]) for k in range(2)]
+        pngs = []
+        for (_, apply), (values, true) in zip(settings, grids, strict=True):
+            apply()
+            figure = s.draw(values, true, title=self.title, limits=limits, shared_scale=self.shared_scale)
+            pngs.append(figure_to_png(figure))
+        alt = f"The {self.title} over {s.names[s.x_dim]} and {s.names[s.y_dim]}, swept over {dim}."
+        return FrameStack(pngs, labels=labels, description=str(dim) if isinstance(dim, str) else s.names[dim], alt=alt)
+
+    def _settings(self, dim: Key, n: int) -> list[tuple[str, Callable[[], None]]]:
+        s = self.slice
+        if dim == "action" and "action" not in s.names:
+            if self.action is None:
+                raise ValueError("frames_over('action') needs Discrete actions; sweep a state dimension instead.")
+            options = [(text, value) for text, value in self.action.options if value not in POOLED]
+            return [(text, partial(setattr, s, "action", value)) for text, value in options]
+        i = s.index(dim)
+        if i in (s.x_dim, s.y_dim):
+            raise ValueError(f"{s.names[i]!r} is on an axis: sweep one of the other dimensions, or 'action'.")
+        unit = f" {s.units[i]}" if s.units[i] else ""
+        values = np.linspace(s.low[i], s.high[i], n)
+        return [(f"{value:.3g}{unit}", partial(s.fixed.__setitem__, i, value)) for value in values]
+
+    def rows(self) -> dict[str, Any]:
+        """Return the numbers under the picture."""
+        finite = self.values[np.isfinite(self.values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (float("nan"),) * 2
+        rows: dict[str, Any] = {f"{self.title}, lowest": low, f"{self.title}, highest": high}
+        if self.true_values is not None:
+            rows |= {
+                "true reward, lowest": np.nanmin(self.true_values),
+                "true reward, highest": np.nanmax(self.true_values),
+                "Pearson r over this slice": self.correlation,
+            }
+        return rows | self.comparisons
+
+    def table(self, digits: int = 3) -> str:
+        """Return the numbers as plain text."""
+        return text_table(self.rows(), digits=digits)
+
+    def _html(self) -> str:
+        return html_table(self.rows(), digits=3, caption=self.slice.describe() or None)
+
+    def _summary(self) -> str:
+        s = self.slice
+        return f"{s.names[s.y_dim]} against {s.names[s.x_dim]}"
+
+
+def _limits(grids: list[np.ndarray | None]) -> tuple[float, float] | None:
+    known = [g[np.isfinite(g)] for g in grids if g is not None]
+    stacked = np.concatenate(known) if known else np.empty(0)
+    return (float(stacked.min()), float(stacked.max())) if stacked.size else None
+
+
+__all__ = ["RewardHeatmap", "RewardSlice", "as_reward_fn", "pearson"]

@@ -141,7 +141,7 @@ class _Deferred:
         self._tensors.pop(key, None)
         self._excluded[key] = exclude
         if key not in self._sums:
-            self._sums[key] = val.to(th.float64, copy=True) if isinstance(val, th.Tensor) else val
+            self._sums[key] = val.to(th.float64, copy=True) if isinstance(val, th.Tensor) else val + 0.0
             self._counts[key] = 1
             return
         total = self._sums[key]

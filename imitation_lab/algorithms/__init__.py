@@ -1,0 +1,1 @@
+"""Imitation learning and reward learning algorithms."""

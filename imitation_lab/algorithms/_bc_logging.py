@@ -1,0 +1,220 @@
+"""What behavioral cloning does around its updates: counting batches and epochs, logging, rollouts, the progress bar."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
+from tqdm.auto import tqdm
+
+from imitation_lab.data import rollout
+from imitation_lab.util import logger as lab_logger
+from imitation_lab.util import networks
+
+# How often the bar reads the loss, in seconds: each reading waits for the device.
+_REFRESH = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class BCTrainingMetrics:
+    """One batch's metrics, scalar tensors, all means over the batch.
+
+    Attributes:
+        neglogp: −log π(a|s), in nats.
+        entropy: H(π(·|s)), in nats; None if the policy's distribution has no closed form for it.
+        ent_loss: −ent_weight · entropy.
+        prob_true_act: π(a|s): a probability for discrete actions, a density for continuous ones.
+        l2_norm: ½ Σ w² over all parameters w of the policy.
+        l2_loss: l2_weight · l2_norm.
+        loss: neglogp + ent_loss + l2_loss, the only one with a graph.
+    """
+
+    neglogp: th.Tensor
+    entropy: th.Tensor | None
+    ent_loss: th.Tensor
+    prob_true_act: th.Tensor
+    l2_norm: th.Tensor
+    l2_loss: th.Tensor
+    loss: th.Tensor
+
+
+def metrics_mean(metrics: list[BCTrainingMetrics], weights: list[float] | None = None) -> dict[str, float]:
+    """The (weighted) mean of each metric, as floats read from the device at once; those that are None are left out."""
+    names = [f.name for f in dataclasses.fields(metrics[0]) if getattr(metrics[0], f.name) is not None]
+    rows = th.stack([th.stack([getattr(m, name).detach().float().reshape(()) for name in names]) for m in metrics])
+    share = th.as_tensor(weights or [1.0] * len(metrics), device=rows.device)
+    return dict(zip(names, ((rows * share[:, None]).sum(0) / share.sum()).tolist(), strict=True))
+
+
+class BatchIteratorWithEpochEndCallback:
+    """Batches over several passes through a loader, with a call after each full pass.
+
+    Args:
+        batch_loader: iterated once per epoch.
+        n_epochs: number of passes, or
+        n_batches: number of batches, over as many passes as it takes.
+        on_epoch_end: called with the number of the epoch, from 0, when its last batch has been used and another is
+            asked for.
+
+    Raises:
+        ValueError: unless exactly one of `n_epochs` and `n_batches` is given, as an integer of at least 1.
+    """
+
+    def __init__(
+        self,
+        batch_loader: Iterable[Mapping[str, Any]],
+        n_epochs: int | None,
+        n_batches: int | None,
+        on_epoch_end: Callable[[int], None] | None,
+    ) -> None:
+        if (n_epochs is None) == (n_batches is None):
+            raise ValueError(
+                f"Give exactly one of n_epochs and n_batches, got n_epochs={n_epochs} and n_batches={n_batches}."
+            )
+        for name, value in (("n_epochs", n_epochs), ("n_batches", n_batches)):
+            if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
+                raise ValueError(f"{name} must be an integer of at least 1, got {value}.")
+        self.batch_loader = batch_loader
+        self.n_epochs = n_epochs
+        self.n_batches = n_batches
+        self.on_epoch_end = on_epoch_end
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        n_done = epoch = 0
+        while self.n_epochs is None or epoch < self.n_epochs:
+            n_before = n_done
+            for batch in self.batch_loader:
+                yield batch
+                n_done += 1
+                if n_done == self.n_batches:
+                    return
+            if n_done == n_before:
+                raise ValueError(
+                    f"Epoch {epoch} gave no batch. An iterator or generator runs only once: pass a list, a DataLoader "
+                    "or the transitions themselves for more than one epoch."
+                )
+            if self.on_epoch_end is not None:
+                self.on_epoch_end(epoch)
+            epoch += 1
+
+
+def enumerate_batches(
+    batch_it: Iterable[Mapping[str, Any]],
+) -> Iterator[tuple[tuple[int, int, int], Mapping[str, Any]]]:
+    """Numbers batches: yields `((batch_num, batch_size, num_samples_so_far), batch)`.
+
+    `batch_num` counts from 0; `num_samples_so_far` includes this batch.
+    """
+    n_samples = 0
+    for number, batch in enumerate(batch_it):
+        size = len(batch["acts"])
+        n_samples += size
+        yield (number, size, n_samples), batch
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutStatsComputer:
+    """Statistics of fresh episodes with a policy.
+
+    Attributes:
+        venv: the environments; None computes nothing.
+        n_episodes: episodes per call, at least.
+    """
+
+    venv: VecEnv | None
+    n_episodes: int
+
+    def __call__(self, policy: BasePolicy, rng: np.random.Generator) -> Mapping[str, float]:
+        """`data.rollout.rollout_stats` of the episodes; empty without environments. The policy's mode is put back."""
+        if self.venv is None or self.n_episodes < 1:
+            return {}
+        with networks.evaluating(policy):
+            until = rollout.make_min_episodes(self.n_episodes)
+            return rollout.rollout_stats(rollout.generate_trajectories(policy, self.venv, until, rng))
+
+
+class BCLogger:
+    """Writes behavioral cloning's metrics, one dump per call of `log_batch`.
+
+    Args:
+        logger: where to.
+    """
+
+    def __init__(self, logger: lab_logger.HierarchicalLogger) -> None:
+        self._logger = logger
+        self._step = 0
+
+    def reset_tensorboard_steps(self) -> None:
+        """Lets the logged steps start at 0 again."""
+        self._step = 0
+
+    def log_epoch(self, epoch_number: int) -> None:
+        """Records the number of the current epoch."""
+        self._logger.record("bc/epoch", epoch_number)
+
+    def log_batch(
+        self,
+        batch_num: int,
+        batch_size: int,
+        num_samples_so_far: int,
+        training_metrics: BCTrainingMetrics | Mapping[str, float],
+        rollout_stats: Mapping[str, float],
+    ) -> None:
+        """Records a batch's metrics under `bc/`, rollout statistics under `rollout/`, and dumps them."""
+        if isinstance(training_metrics, BCTrainingMetrics):
+            training_metrics = metrics_mean([training_metrics])
+        self._logger.record("bc/batch", batch_num)
+        self._logger.record("bc/batch_size", batch_size)
+        self._logger.record("bc/samples_so_far", num_samples_so_far)
+        self.log_metrics(training_metrics)
+        for name, value in rollout_stats.items():
+            self._logger.record(f"rollout/{name}", value)
+        self.flush()
+
+    def flush(self) -> None:
+        """Dumps what has been recorded."""
+        self._logger.dump(self._step)
+        self._step += 1
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Records metrics under `bc/`, for the next dump."""
+        for name, value in metrics.items():
+            self._logger.record(f"bc/{name}", value)
+
+
+class Progress:
+    """A progress bar over batches with the newest loss and the rate.
+
+    Args:
+        total: number of batches, None if unknown.
+        shown: whether there is a bar at all.
+    """
+
+    def __init__(self, total: int | None, shown: bool) -> None:
+        self._bar = tqdm(total=total, unit="batch", desc="BC", disable=not shown)
+        self._shown = shown
+        self._pending = 0
+        self._next = 0.0
+
+    def update(self, loss: th.Tensor) -> None:
+        """One batch more."""
+        if not self._shown:
+            return
+        self._pending += 1
+        if time.monotonic() >= self._next:
+            self._show(loss)
+
+    def _show(self, loss: th.Tensor) -> None:
+        self._bar.set_postfix(loss=f"{loss.item():.4g}", refresh=False)
+        self._bar.update(self._pending)
+        self._pending = 0
+        self._next = time.monotonic() + _REFRESH
+
+    def close(self) -> None:
+        """Shows the final count and leaves the bar as it is."""
+        self._bar.update(self._pending)
+        self._bar.close()

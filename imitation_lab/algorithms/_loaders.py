@@ -1,0 +1,302 @@
+"""Demonstrations as tensors on the device, made once, and batches that are indices into them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+
+from imitation_lab.algorithms import _spaces
+from imitation_lab.data import rollout, types
+from imitation_lab.util import util
+
+TransitionKind = types.TransitionsMinimal
+AnyTransitions = Iterable[types.Trajectory] | Iterable[types.TransitionMapping] | types.TransitionsMinimal
+Batch = dict[str, Any]
+
+# Rows are gathered this many bytes at a time: one gather serves many batches, and the copy stays small.
+_GATHER_BYTES = 4_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """What algorithms want demonstrations to be.
+
+    Attributes:
+        fields: names among obs, acts, next_obs, dones, rews, infos; None takes all that are there.
+        device: where the tensors live; `infos` stays an object array on the CPU.
+        observation_space: where given, observations are checked against it and cast, see `_spaces.cast_obs`.
+        action_space: the same for actions.
+    """
+
+    fields: Sequence[str] | None = None
+    device: th.device | str = "cpu"
+    observation_space: spaces.Space | None = None
+    action_space: spaces.Space | None = None
+
+    def tensors(self, found: Mapping[str, Any]) -> Batch:
+        """Turns arrays, one per field, into tensors; see `Raises` of `demonstration_tensors`."""
+        names = [name for name in found if found[name] is not None] if self.fields is None else list(self.fields)
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise ValueError(f"The demonstrations have the fields {sorted(found)}, but {missing} are needed as well.")
+        out: Batch = {name: self._tensor(name, found[name]) for name in names}
+        lengths = {name: _length(value) for name, value in out.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The fields of the demonstrations differ in length: {lengths}.")
+        return out
+
+    def _tensor(self, name: str, value: Any) -> Any:
+        if name == "infos":
+            return value if isinstance(value, np.ndarray) else types.infos_array(value, len(value))
+        value = types.maybe_unwrap_dictobs(value)
+        if isinstance(value, Mapping):
+            value = {key: util.safe_to_tensor(part, device=self.device) for key, part in value.items()}
+        else:
+            value = util.safe_to_tensor(value, device=self.device)
+        if name in ("obs", "next_obs") and self.observation_space is not None:
+            return _spaces.cast_obs(name, value, self.observation_space)
+        if name == "acts" and self.action_space is not None:
+            return _spaces.cast_acts(name, value, self.action_space)
+        return value
+
+
+class TransitionTensors:
+    """Transitions as tensors on one device, one per field.
+
+    Args:
+        fields: name to tensor `(n, *shape)`, dict of tensors (dictionary observations) or object array (infos).
+    """
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.fields = dict(fields)
+
+    def __len__(self) -> int:
+        return _length(next(iter(self.fields.values())))
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
+    def rows(self, index: th.Tensor | slice) -> TransitionTensors:
+        """The transitions at `index`, int64 `(k,)`, copied by one gather per field; a slice gives views."""
+        return TransitionTensors({name: _rows(value, index) for name, value in self.fields.items()})
+
+    def split(self, fraction: float, rng: np.random.Generator) -> tuple[TransitionTensors, TransitionTensors]:
+        """Two parts at random, the second with `fraction` of the transitions, at least one."""
+        n_second = max(1, round(fraction * len(self)))
+        order = th.as_tensor(rng.permutation(len(self)))
+        return self.rows(order[n_second:]), self.rows(order[:n_second])
+
+    def batches(
+        self, batch_size: int, *, shuffle: bool = True, drop_last: bool = True, generator: th.Generator | None = None
+    ) -> TensorLoader:
+        """A loader over these transitions, see `TensorLoader`."""
+        return TensorLoader(self, batch_size, shuffle=shuffle, drop_last=drop_last, generator=generator)
+
+
+class TensorLoader:
+    """Batches of transitions, in a new order on each pass.
+
+    Args:
+        data: the transitions.
+        batch_size: transitions in a batch.
+        shuffle: whether each pass draws a new permutation.
+        drop_last: whether transitions that fill no batch are left out (others, in a shuffled pass, each time).
+        generator: CPU generator of the permutations; None is PyTorch's global one.
+
+    Raises:
+        ValueError: if there are fewer transitions than `batch_size`.
+    """
+
+    def __init__(
+        self,
+        data: TransitionTensors,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        generator: th.Generator | None = None,
+    ) -> None:
+        check_batch_size(batch_size)
+        if len(data) < batch_size:
+            raise ValueError(
+                f"There are {len(data)} transitions, fewer than one batch of {batch_size}: give more demonstrations "
+                f"or a batch_size of at most {len(data)}."
+            )
+        self.data = data
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.generator = generator
+        row_bytes = sum(map(_bytes, data.fields.values())) / len(data)
+        self._block = batch_size * max(1, int(_GATHER_BYTES / row_bytes) // batch_size)
+
+    def __len__(self) -> int:
+        """The number of batches in a pass."""
+        n = len(self.data)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        end = min(len(self.data), len(self) * self.batch_size)
+        order = th.randperm(len(self.data), generator=self.generator) if self.shuffle else None
+        names = list(self.data.fields)
+        for start in range(0, end, self._block):
+            span = slice(start, min(start + self._block, end))
+            block = self.data.rows(span if order is None else order[span])
+            for values in zip(*(_cut(value, self.batch_size) for value in block.fields.values()), strict=True):
+                yield dict(zip(names, values, strict=True))
+
+
+class BatchStream:
+    """Batches that somebody else makes, checked and moved to the device as they come.
+
+    Args:
+        batches: mappings with at least obs and acts; to make several passes it must be a collection, no iterator.
+        batch_size: what each batch must hold.
+        spec: what each becomes.
+    """
+
+    def __init__(self, batches: Iterable[Mapping[str, Any]], batch_size: int, spec: TensorSpec) -> None:
+        check_batch_size(batch_size)
+        first, self._batches = util.get_first_iter_element(batches)
+        self.batch_size = batch_size
+        self._spec = spec
+        self._check(0, first)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, batch in enumerate(self._batches):
+            yield self._check(number, batch)
+
+    def _check(self, number: int, batch: Any) -> Batch:
+        if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+            batch = types.dataclass_quick_asdict(batch)
+        if not isinstance(batch, Mapping):
+            raise TypeError(
+                f"Batch {number} of the demonstrations is a {type(batch).__name__}, expected a mapping with obs and "
+                "acts."
+            )
+        tensors = self._spec.tensors(batch)
+        size = _length(next(iter(tensors.values())))
+        if size != self.batch_size:
+            raise ValueError(
+                f"Batch {number} of the demonstrations holds {size} transitions, expected {self.batch_size}: make "
+                "batches of that size (a DataLoader needs drop_last=True), or pass the transitions themselves."
+            )
+        return tensors
+
+
+def demonstration_tensors(
+    demonstrations: AnyTransitions, spec: TensorSpec, batch_size: int
+) -> TransitionTensors | BatchStream:
+    """Turns demonstrations of any kind into tensors, once.
+
+    Args:
+        demonstrations: transitions, trajectories, or batches (mappings) of transitions.
+        spec: fields, device and spaces.
+        batch_size: the size that ready-made batches must have.
+
+    Returns:
+        The tensors; ready-made batches, which may be endless, as a stream of checked tensors.
+
+    Raises:
+        TypeError: if `demonstrations` is none of these.
+        ValueError: if it is empty, lacks a field, holds a batch of another size, or does not fit the spaces.
+    """
+    if isinstance(demonstrations, types.TransitionsMinimal):
+        transitions = demonstrations
+    elif not isinstance(demonstrations, Iterable) or isinstance(demonstrations, Mapping | str | types.Trajectory):
+        hint = " (wrap a single trajectory in a list)" if isinstance(demonstrations, types.Trajectory) else ""
+        raise TypeError(
+            f"demonstrations is a {type(demonstrations).__name__}{hint}, expected Transitions, trajectories, or an "
+            "iterable of batches."
+        )
+    else:
+        try:
+            first, demonstrations = util.get_first_iter_element(demonstrations)
+        except ValueError:
+            raise ValueError("demonstrations is empty: at least one trajectory or batch is needed.") from None
+        if not isinstance(first, types.Trajectory):
+            return BatchStream(demonstrations, batch_size, spec)  # type: ignore[arg-type]
+        with_rews = spec.fields is not None and "rews" in spec.fields
+        flatten: Callable[[Any], types.Transitions] = (
+            rollout.flatten_trajectories_with_rew if with_rews else rollout.flatten_trajectories
+        )
+        transitions = flatten(demonstrations)
+    if len(transitions) == 0:
+        raise ValueError("demonstrations holds no transition: at least one is needed.")
+    return TransitionTensors(spec.tensors(types.dataclass_quick_asdict(transitions)))
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises ValueError unless `batch_size` is a positive integer."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
+
+
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """One batch of the rows of all, in order."""
+
+    def join(values: Sequence[Any]) -> Any:
+        if isinstance(values[0], dict):
+            return {key: join([value[key] for value in values]) for key in values[0]}
+        return th.cat(list(values)) if isinstance(values[0], th.Tensor) else np.concatenate(values)
+
+    return {name: join([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def cut_batch(batch: Mapping[str, Any], size: int) -> list[Batch]:
+    """Consecutive pieces of `size` rows each, as views."""
+    pieces = zip(*(_cut(value, size) for value in batch.values()), strict=True)
+    return [dict(zip(batch, values, strict=True)) for values in pieces]
+
+
+class GroupedStream:
+    """`n` consecutive batches of a stream as one; what fills no group at the end of a pass is left out.
+
+    Args:
+        stream: the batches.
+        n: how many make a group.
+        prepare: applied to each group.
+    """
+
+    def __init__(self, stream: BatchStream, n: int, prepare: Callable[[Batch], Batch]) -> None:
+        self._stream = stream
+        self._n = n
+        self._prepare = prepare
+
+    def __iter__(self) -> Iterator[Batch]:
+        stream = iter(self._stream)
+        while len(group := list(itertools.islice(stream, self._n))) == self._n:
+            yield self._prepare(join_batches(group) if self._n > 1 else group[0])
+
+
+def _length(value: Any) -> int:
+    return len(next(iter(value.values()))) if isinstance(value, dict) else len(value)
+
+
+def _bytes(value: Any) -> int:
+    return sum(map(_bytes, value.values())) if isinstance(value, dict) else value.nbytes
+
+
+def _rows(value: Any, index: th.Tensor | slice) -> Any:
+    if isinstance(value, dict):
+        return {key: _rows(part, index) for key, part in value.items()}
+    if isinstance(index, slice):
+        return value[index]
+    if isinstance(value, th.Tensor):
+        return value.index_select(0, index.to(value.device))
+    return value[index.cpu().numpy()]
+
+
+def _cut(value: Any, size: int) -> Sequence[Any]:
+    if isinstance(value, dict):
+        parts = zip(*(_cut(part, size) for part in value.values()), strict=True)
+        return [dict(zip(value, part, strict=True)) for part in parts]
+    if isinstance(value, th.Tensor):
+        return value.split(size)
+    return [value[i : i + size] for i in range(0, len(value), size)]

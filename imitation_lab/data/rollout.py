@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from imitation_lab.data import types
 from imitation_lab.data._acting import AnyPolicy, PolicyCallable, policy_to_callable
 from imitation_lab.data._recorder import StepRecorder, check_observation, last_observation
+from imitation_lab.data._stored import StoredTrajectories
 
 __all__ = [
     "AnyPolicy",
@@ -269,8 +270,10 @@ def flatten_trajectories_with_rew(trajectories: Iterable[types.TrajectoryWithRew
 
 
 def _flatten(trajectories: Iterable[types.Trajectory], with_rew: bool) -> dict[str, Any]:
-    if hasattr(trajectories, "flat_fields"):  # trajectories from a file lie flat already
-        return trajectories.flat_fields(with_rew)
+    if isinstance(trajectories, StoredTrajectories):  # these lie flat already
+        stored = trajectories.flat_fields(with_rew)
+        if stored is not None:
+            return stored
     trajs = list(trajectories)
     if not trajs:
         raise ValueError("Got no trajectories, expected at least one.")

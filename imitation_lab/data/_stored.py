@@ -1,0 +1,181 @@
+"""Trajectories that lie one after another in flat arrays, mapped from a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from imitation_lab.data import types
+from imitation_lab.util import artifacts, codec
+
+
+class StoredTrajectories(Sequence[Any]):
+    """A lazy sequence of trajectories over the tensors that `serialize` documents.
+
+    An integer index makes one trajectory of views, in constant time; a slice is again lazy.
+
+    Args:
+        name: of the file, for errors.
+        tensors: the file's tensors, mapped or in memory.
+
+    Raises:
+        ArtifactError: if the tensors do not fit together.
+    """
+
+    def __init__(self, name: str, tensors: Mapping[str, np.ndarray]) -> None:
+        self._name = name
+        check_tensors(name, tensors)
+        self._lengths = np.asarray(tensors["lengths"], dtype=np.int64)
+        self._ends = np.cumsum(self._lengths)
+        self._terminal = tensors["terminal"]
+        obs = {key.removeprefix("obs/"): value for key, value in tensors.items() if key.startswith("obs/")}
+        self._obs: types.Observation = types.DictObs(obs) if obs else tensors["obs"]
+        self._acts = tensors["acts"]
+        self._rews = tensors.get("rews")
+        self._infos = StoredInfos(name, tensors["infos"], tensors["infos_end"]) if "infos" in tensors else None
+        self._infos_given = tensors.get("infos_given")
+        self._episodes = range(len(self._lengths))
+
+    def __len__(self) -> int:
+        return len(self._episodes)
+
+    @overload
+    def __getitem__(self, key: int) -> types.Trajectory: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> StoredTrajectories: ...
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            part = object.__new__(StoredTrajectories)
+            part.__dict__.update(self.__dict__)
+            part._episodes = self._episodes[key]
+            return part
+        i = self._episodes[key]
+        end = int(self._ends[i])
+        begin = end - int(self._lengths[i])
+        infos = None
+        if self._infos is not None and self._infos_given is not None and self._infos_given[i]:
+            infos = self._infos[begin:end]
+        common = (self._obs[begin + i : end + i + 1], self._acts[begin:end], infos, bool(self._terminal[i]))
+        if self._rews is None:
+            return types.Trajectory(*common)
+        return types.TrajectoryWithRew(*common, self._rews[begin:end])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} trajectories of {self._name!r}>"
+
+    def flat_fields(self, with_rew: bool) -> dict[str, Any] | None:
+        """The fields of all trajectories as transitions, one copy each; None where a run through them is needed.
+
+        Raises:
+            ValueError: if rewards are asked for and there are none.
+        """
+        if self._episodes != range(len(self._lengths)) or self._infos is not None:
+            return None
+        if with_rew and self._rews is None:
+            raise ValueError(
+                f"The trajectories in {self._name!r} have no rewards, expected TrajectoryWithRew: use "
+                "flatten_trajectories where rewards are not needed."
+            )
+        n = int(self._ends[-1])
+        follows = np.ones(n + len(self), dtype=bool)  # observations that follow an action
+        first = self._ends - self._lengths + np.arange(len(self))
+        follows[first] = False
+        precedes = np.ones_like(follows)
+        precedes[first + self._lengths] = False
+        dones = np.zeros(n, dtype=bool)
+        dones[self._ends - 1] = self._terminal
+        fields = {
+            "obs": self._obs[precedes],
+            "acts": np.array(self._acts),
+            "infos": types.infos_array(None, n),
+            "next_obs": self._obs[follows],
+            "dones": dones,
+        }
+        if with_rew:
+            fields["rews"] = np.array(self._rews)
+        return fields
+
+
+class StoredInfos(Sequence[Any]):
+    """Infos as lines of JSON, decoded when they are looked at."""
+
+    def __init__(self, name: str, text: np.ndarray, ends: np.ndarray, steps: range | None = None) -> None:
+        self._name = name
+        self._text = text
+        self._ends = ends
+        self._steps = range(len(ends)) if steps is None else steps
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> StoredInfos: ...
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return StoredInfos(self._name, self._text, self._ends, self._steps[key])
+        return self._decode(range(self._steps[key], self._steps[key] + 1))[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._decode(self._steps) if self._steps.step == 1 else map(self.__getitem__, range(len(self))))
+
+    def _decode(self, steps: range) -> list[Any]:
+        """The infos of consecutive steps; line ends part them, as JSON has none of its own within a line."""
+        if not steps:
+            return []
+        begin = self._ends[steps[0] - 1] if steps[0] else 0
+        text = self._text[begin : self._ends[steps[-1]]].tobytes()
+        try:
+            infos = json.loads(b"[" + text.rstrip(b"\n").replace(b"\n", b",") + b"]")
+        except (ValueError, RecursionError):
+            infos = []
+        if len(infos) != len(steps):
+            raise artifacts.ArtifactError(
+                f"The infos of steps {steps[0]} to {steps[-1]} in {self._name!r} are damaged."
+            )
+        return codec.decode(infos) if b'"__' in text else infos
+
+
+def check_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raises an ArtifactError unless the tensors' shapes and dtypes fit together."""
+
+    def refuse(why: str) -> artifacts.ArtifactError:
+        return artifacts.ArtifactError(f"Cannot read trajectories from {name!r}: {why}.")
+
+    obs = [key for key in tensors if key == "obs" or key.startswith("obs/")]
+    missing = [key for key in ("acts", "lengths", "terminal") if key not in tensors]
+    if missing or not obs or ("obs" in obs and len(obs) > 1):
+        raise refuse(f"it holds the tensors {sorted(tensors)}, expected obs (or obs/<key>), acts, lengths, terminal")
+    lengths = tensors["lengths"]
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or len(lengths) == 0 or lengths.min() < 1:
+        raise refuse("lengths must be a list of whole numbers of at least 1")
+    n, steps = len(lengths), sum(map(int, lengths))
+    rows = {"acts": steps, "rews": steps, "terminal": n, "infos_end": steps, "infos_given": n}
+    rows.update(dict.fromkeys(obs, steps + n))
+    for key, expected in rows.items():
+        if key in tensors and tensors[key].shape[:1] != (expected,):
+            raise refuse(f"{key} has shape {tensors[key].shape}, expected {expected} rows by the episodes' lengths")
+    if "rews" in tensors and (tensors["rews"].ndim != 1 or tensors["rews"].dtype.kind != "f"):
+        raise refuse("rews must be one floating-point number per step")
+    given = [key for key in ("infos", "infos_end", "infos_given") if key in tensors]
+    if len(given) not in (0, 3):
+        raise refuse(f"it holds {given}, expected infos, infos_end and infos_given, or none of them")
+    if given:
+        ends, size = tensors["infos_end"], len(tensors["infos"])
+        if ends.dtype.kind not in "iu" or np.any(np.diff(ends, prepend=0) < 0) or ends[-1] != size:
+            raise refuse("infos_end must rise to the number of bytes in infos")

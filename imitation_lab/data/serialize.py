@@ -1,0 +1,258 @@
+"""Saving and loading trajectories, as data and never as code.
+
+The native file (kind ``trajectories``, version 1) holds, over all episodes one after another:
+
+| tensor | shape | |
+|---|---|---|
+| ``obs``, or ``obs/<key>`` each | (Σ(T + 1), *obs_shape) | |
+| ``acts`` | (ΣT, *act_shape) | |
+| ``rews`` | (ΣT,) | where all trajectories have rewards |
+| ``lengths`` | (n,) int64 | T of each episode |
+| ``terminal`` | (n,) bool | |
+| ``infos`` | (bytes,) uint8 | one line of JSON per step, where any trajectory has infos |
+| ``infos_end`` | (ΣT,) int64 | where each line ends |
+| ``infos_given`` | (n,) bool | False where an episode's infos are None |
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pathlib
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from imitation_lab.data import types
+from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.util import artifacts, codec
+
+KIND = "trajectories"
+VERSION = 1
+
+_encode_json = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make an encoder at each call
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def save(path: types.AnyPath, trajectories: Sequence[types.Trajectory]) -> None:
+    """Writes trajectories to one file of the native format, atomically; parent folders are created.
+
+    Arrays are streamed, one trajectory at a time: a lazily loaded sequence is never held in memory as a whole. Arrays
+    of mixed dtypes are stored in the smallest dtype that holds all exactly.
+
+    Args:
+        path: the file to write.
+        trajectories: all with rewards, or all without.
+
+    Raises:
+        TypeError: if an info or an array cannot be expressed as data.
+        ValueError: if there are no trajectories or they do not go together.
+    """
+    if len(trajectories) == 0:
+        raise ValueError("Got no trajectories, expected at least one to save.")
+    with_rew = isinstance(trajectories[0], types.TrajectoryWithRew)
+    keys = _obs_keys(trajectories[0])
+    for i, traj in enumerate(trajectories):
+        if isinstance(traj, types.TrajectoryWithRew) != with_rew:
+            raise ValueError(
+                f"Trajectory {i} has {'no ' if with_rew else ''}rewards, unlike the first, expected all or none to "
+                "have them: complete them, or drop them by types.Trajectory(t.obs, t.acts, t.infos, t.terminal)."
+            )
+        if _obs_keys(traj) != keys:
+            raise ValueError(f"Trajectory {i} has observations {_obs_keys(traj)}, expected {keys} like the first.")
+    getters: dict[str, Callable[[Any], Any]] = {"acts": lambda t: t.acts}
+    if keys is None:
+        getters["obs"] = lambda t: t.obs
+    else:
+        getters.update({f"obs/{key}": _obs_getter(key) for key in keys})
+    if with_rew:
+        getters["rews"] = lambda t: t.rews
+    tensors: dict[str, Any] = {name: _Chunks(name, trajectories, get) for name, get in getters.items()}
+    tensors["lengths"] = np.fromiter(map(len, trajectories), np.int64, len(trajectories))
+    tensors["terminal"] = np.fromiter((t.terminal for t in trajectories), bool, len(trajectories))
+    tensors.update(_infos_tensors(trajectories))
+    meta = {"episodes": len(trajectories), "steps": int(tensors["lengths"].sum())}
+    artifacts.write(path, kind=KIND, version=VERSION, meta=meta, tensors=tensors)
+
+
+def load(path: types.AnyPath) -> Sequence[types.Trajectory]:
+    """Opens saved trajectories: our own files, old ``.npz`` files and folders of Hugging Face datasets.
+
+    Args:
+        path: the file or folder.
+
+    Returns:
+        A sequence, of `TrajectoryWithRew` where there are rewards. Of a native file it is read-only and lazy: arrays
+        are mapped from the file in the dtype they were saved in, and read when looked at.
+
+    Raises:
+        FileNotFoundError: if there is nothing at `path`.
+        ArtifactError: a ValueError, if the file is damaged, newer than this library, of another kind, or a pickle.
+    """
+    found = artifacts.sniff(path)
+    name = os.fsdecode(path)
+    if found == "directory":
+        return _load_folder(name)
+    if found == "npz":
+        return _load_npz(name)
+    if found == "pickle":
+        raise artifacts.ArtifactError(
+            f"{name!r} is a pickle, and unpickling runs whatever code the file's author put into it, so it is not "
+            "opened. If you trust it, load it with the library that wrote it and save it from there as .npz (obs, "
+            "acts, rews, terminal, indices), or build Trajectory objects there and call imitation_lab's serialize.save."
+        )
+    artifact = artifacts.read(path, kind=KIND, version=VERSION, mmap=True)
+    return StoredTrajectories(name, artifact.tensors)
+
+
+def load_with_rewards(path: types.AnyPath) -> Sequence[types.TrajectoryWithRew]:
+    """Like `load`, for trajectories that must have rewards.
+
+    Raises:
+        ValueError: if they have none.
+    """
+    trajectories = load(path)
+    for i in range(1 if isinstance(trajectories, StoredTrajectories) else len(trajectories)):
+        if not isinstance(trajectories[i], types.TrajectoryWithRew):
+            raise ValueError(
+                f"Trajectory {i} in {os.fsdecode(path)!r} has no rewards, expected rewards for each step: use "
+                "serialize.load where they are not needed, or save TrajectoryWithRew objects."
+            )
+    return cast(Sequence[types.TrajectoryWithRew], trajectories)
+
+
+class _Chunks(Sequence[np.ndarray]):
+    """One field of each trajectory in turn, in one dtype; made anew at each access."""
+
+    def __init__(self, name: str, trajectories: Sequence[Any], get: Callable[[Any], Any]) -> None:
+        self._trajectories = trajectories
+        self._get = get
+        first = np.asarray(get(trajectories[0]))
+        dtypes = set()
+        for i, traj in enumerate(trajectories):
+            array = np.asarray(get(traj))
+            dtypes.add(array.dtype)
+            if array.dtype.kind not in "biuf":
+                raise TypeError(f"Trajectory {i}: {name} has dtype {array.dtype}, expected numbers or booleans.")
+            if array.shape[1:] != first.shape[1:]:
+                raise ValueError(
+                    f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, expected {first.shape[1:]} like the "
+                    "first."
+                )
+        self._dtype = np.result_type(*dtypes)
+
+    def __len__(self) -> int:
+        return len(self._trajectories)
+
+    def __getitem__(self, i: Any) -> Any:
+        return np.asarray(self._get(self._trajectories[i])).astype(self._dtype, copy=False)
+
+
+def _obs_keys(traj: types.Trajectory) -> list[str] | None:
+    return sorted(traj.obs.keys()) if isinstance(traj.obs, types.DictObs) else None
+
+
+def _obs_getter(key: str) -> Callable[[Any], Any]:
+    return lambda traj: traj.obs.get(key)
+
+
+def _infos_tensors(trajectories: Sequence[types.Trajectory]) -> dict[str, Any]:
+    given = np.fromiter((t.infos is not None for t in trajectories), bool, len(trajectories))
+    if not given.any():
+        return {}
+    chunks: list[np.ndarray] = []
+    lengths: list[int] = []
+    for i, traj in enumerate(trajectories):
+        if traj.infos is None:
+            lengths += [0] * len(traj)
+            continue
+        lines = [_info_line(info, i, step) for step, info in enumerate(traj.infos)]
+        lengths += map(len, lines)
+        chunks.append(np.frombuffer(b"".join(lines), np.uint8))
+    return {"infos": chunks, "infos_end": np.cumsum(lengths), "infos_given": given}
+
+
+def _info_line(info: Any, episode: int, step: int) -> bytes:
+    plain = type(info) is dict and all(
+        type(v) in _PLAIN and type(k) is str and not k.startswith("__") for k, v in info.items()
+    )
+    if plain:
+        try:
+            return _encode_json(info).encode() + b"\n"
+        except ValueError:  # infinite or not a number: the codec has a way to say so
+            pass
+    try:
+        return _encode_json(codec.encode(info, where="info")).encode() + b"\n"
+    except TypeError as error:
+        raise TypeError(
+            f"Trajectory {episode}, step {step}: {error}. Remove that entry, or leave all infos out, by "
+            "rollout(..., exclude_infos=True) or dataclasses.replace(trajectory, infos=None)."
+        ) from None
+
+
+def _load_npz(name: str) -> Sequence[types.Trajectory]:
+    """Reads the field's older format: fields concatenated, and in `indices` where each episode but the first begins."""
+    _check_npz_sizes(name)
+    with np.load(name, allow_pickle=False) as archive:
+        wanted = [key for key in ("obs", "acts", "rews", "terminal", "indices") if key in archive.files]
+        try:
+            data = {key: archive[key] for key in wanted}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise artifacts.ArtifactError(f"Cannot read {name!r}: {error}.") from None
+        if "infos" in archive.files:
+            warnings.warn(
+                f"{name!r} holds its infos as a pickle, which could run code: they are left out, everything else is "
+                "loaded.",
+                stacklevel=3,
+            )
+    missing = {"obs", "acts", "terminal", "indices"} - data.keys()
+    if missing:
+        raise artifacts.ArtifactError(
+            f"{name!r} has no {', '.join(sorted(missing))}, expected the arrays obs, acts, terminal, indices and "
+            "perhaps rews of a trajectories file."
+        )
+    starts = np.concatenate([[0], data.pop("indices").astype(np.int64), [len(data["acts"])]])
+    return StoredTrajectories(name, {**data, "lengths": np.diff(starts), "terminal": data["terminal"].astype(bool)})
+
+
+def _check_npz_sizes(name: str) -> None:
+    """Refuses an array that declares more bytes than its member holds: NumPy takes the memory before it reads."""
+    header_readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with zipfile.ZipFile(name) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                try:
+                    version = np.lib.format.read_magic(file)
+                    shape, _, dtype = header_readers[version](file)
+                except (ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
+                    raise artifacts.ArtifactError(f"Cannot read {member.filename} in {name!r}: {error}.") from None
+            declared = dtype.itemsize * int(np.prod([int(n) for n in shape], dtype=object))
+            # deflate packs at most 1032 bytes into one
+            possible = min(member.file_size, 1032 * (member.compress_size + 16))
+            if not dtype.hasobject and declared > possible:
+                raise artifacts.ArtifactError(
+                    f"{member.filename} in {name!r} declares shape {shape} of {dtype}, {declared} bytes, but holds at "
+                    f"most {possible}: the file is truncated or tampered with."
+                )
+
+
+def _load_folder(name: str) -> Sequence[types.Trajectory]:
+    folder = pathlib.Path(name)
+    if not (folder / "dataset_info.json").exists() and not any(folder.glob("*.arrow")):
+        raise artifacts.ArtifactError(
+            f"{name!r} is a folder, expected a file written by serialize.save, an .npz file, or a folder of a Hugging "
+            "Face dataset (with dataset_info.json)."
+        )
+    try:
+        datasets = importlib.import_module("datasets")
+        huggingface_utils = importlib.import_module("imitation_lab.data.huggingface_utils")
+    except ImportError as error:
+        raise ImportError(
+            f"{name!r} is a Hugging Face dataset, and reading it needs the package 'datasets': install it with "
+            'pip install "imitation-lab[hub]".'
+        ) from error
+    return huggingface_utils.TrajectoryDatasetSequence(datasets.load_from_disk(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
@@ -35,8 +36,8 @@ class StoredTrajectories(Sequence[Any]):
         self._obs: types.Observation = types.DictObs(obs) if obs else tensors["obs"]
         self._acts = tensors["acts"]
         self._rews = tensors.get("rews")
-        self._infos = StoredInfos(name, tensors["infos"], tensors["infos_end"]) if "infos" in tensors else None
-        self._infos_given = tensors.get("infos_given")
+        self._infos = tensors.get("infos")
+        self._infos_ends = tensors.get("infos_end")
         self._episodes = range(len(self._lengths))
 
     def __len__(self) -> int:
@@ -57,13 +58,17 @@ class StoredTrajectories(Sequence[Any]):
         i = self._episodes[key]
         end = int(self._ends[i])
         begin = end - int(self._lengths[i])
-        infos = None
-        if self._infos is not None and self._infos_given is not None and self._infos_given[i]:
-            infos = self._infos[begin:end]
-        common = (self._obs[begin + i : end + i + 1], self._acts[begin:end], infos, bool(self._terminal[i]))
+        common = (self._obs[begin + i : end + i + 1], self._acts[begin:end], self._infos_of(i), bool(self._terminal[i]))
         if self._rews is None:
             return types.Trajectory(*common)
         return types.TrajectoryWithRew(*common, self._rews[begin:end])
+
+    def _infos_of(self, i: int) -> StoredInfos | None:
+        if self._infos is None or self._infos_ends is None:
+            return None
+        line = self._infos[self._infos_ends[i - 1] if i else 0 : self._infos_ends[i]].tobytes()
+        where = f"trajectory {i} in {self._name!r}"
+        return None if line == b"null\n" else StoredInfos(where, line, int(self._lengths[i]))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -109,46 +114,37 @@ class StoredTrajectories(Sequence[Any]):
 
 
 class StoredInfos(Sequence[Any]):
-    """Infos as lines of JSON, decoded when they are looked at."""
+    """One episode's infos, `(T,)`, decoded from JSON when they are first looked at."""
 
-    def __init__(self, name: str, text: np.ndarray, ends: np.ndarray, steps: range | None = None) -> None:
-        self._name = name
-        self._text = text
-        self._ends = ends
-        self._steps = range(len(ends)) if steps is None else steps
+    def __init__(self, where: str, line: bytes, length: int) -> None:
+        self._where = where
+        self._line = line
+        self._length = length
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return self._length
 
     @overload
     def __getitem__(self, key: int) -> dict[str, Any]: ...
 
     @overload
-    def __getitem__(self, key: slice) -> StoredInfos: ...
+    def __getitem__(self, key: slice) -> list[dict[str, Any]]: ...
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, slice):
-            return StoredInfos(self._name, self._text, self._ends, self._steps[key])
-        return self._decode(range(self._steps[key], self._steps[key] + 1))[0]
+        return self._decoded[key]
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._decode(self._steps) if self._steps.step == 1 else map(self.__getitem__, range(len(self))))
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._decoded)
 
-    def _decode(self, steps: range) -> list[Any]:
-        """The infos of consecutive steps; line ends part them, as JSON has none of its own within a line."""
-        if not steps:
-            return []
-        begin = self._ends[steps[0] - 1] if steps[0] else 0
-        text = self._text[begin : self._ends[steps[-1]]].tobytes()
+    @functools.cached_property
+    def _decoded(self) -> list[dict[str, Any]]:
         try:
-            infos = json.loads(b"[" + text.rstrip(b"\n").replace(b"\n", b",") + b"]")
+            infos = json.loads(self._line)
         except (ValueError, RecursionError):
-            infos = []
-        if len(infos) != len(steps):
-            raise artifacts.ArtifactError(
-                f"The infos of steps {steps[0]} to {steps[-1]} in {self._name!r} are damaged."
-            )
-        return codec.decode(infos) if b'"__' in text else infos
+            infos = None
+        if not isinstance(infos, list) or len(infos) != self._length:
+            raise artifacts.ArtifactError(f"The infos of {self._where} are damaged.")
+        return codec.decode(infos) if b'"__' in self._line else infos
 
 
 def check_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -165,17 +161,18 @@ def check_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> None:
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or len(lengths) == 0 or lengths.min() < 1:
         raise refuse("lengths must be a list of whole numbers of at least 1")
     n, steps = len(lengths), sum(map(int, lengths))
-    rows = {"acts": steps, "rews": steps, "terminal": n, "infos_end": steps, "infos_given": n}
+    rows = {"acts": steps, "rews": steps, "terminal": n, "infos_end": n}
     rows.update(dict.fromkeys(obs, steps + n))
     for key, expected in rows.items():
         if key in tensors and tensors[key].shape[:1] != (expected,):
             raise refuse(f"{key} has shape {tensors[key].shape}, expected {expected} rows by the episodes' lengths")
     if "rews" in tensors and (tensors["rews"].ndim != 1 or tensors["rews"].dtype.kind != "f"):
         raise refuse("rews must be one floating-point number per step")
-    given = [key for key in ("infos", "infos_end", "infos_given") if key in tensors]
-    if len(given) not in (0, 3):
-        raise refuse(f"it holds {given}, expected infos, infos_end and infos_given, or none of them")
-    if given:
-        ends, size = tensors["infos_end"], len(tensors["infos"])
-        if ends.dtype.kind not in "iu" or np.any(np.diff(ends, prepend=0) < 0) or ends[-1] != size:
+    if ("infos" in tensors) != ("infos_end" in tensors):
+        raise refuse("of infos and infos_end it holds one, expected both or neither")
+    if "infos" in tensors:
+        infos, ends = tensors["infos"], tensors["infos_end"]
+        if infos.dtype != np.uint8 or ends.dtype.kind not in "iu":
+            raise refuse("infos must be bytes and infos_end whole numbers")
+        if np.any(np.diff(ends.astype(np.int64), prepend=0) < 1) or ends[-1] != len(infos):
             raise refuse("infos_end must rise to the number of bytes in infos")

@@ -9,9 +9,8 @@ The native file (kind ``trajectories``, version 1) holds, over all episodes one 
 | ``rews`` | (ΣT,) | where all trajectories have rewards |
 | ``lengths`` | (n,) int64 | T of each episode |
 | ``terminal`` | (n,) bool | |
-| ``infos`` | (bytes,) uint8 | one line of JSON per step, where any trajectory has infos |
-| ``infos_end`` | (ΣT,) int64 | where each line ends |
-| ``infos_given`` | (n,) bool | False where an episode's infos are None |
+| ``infos`` | (bytes,) uint8 | where any trajectory has infos: a line of JSON each, a list of T dicts or null |
+| ``infos_end`` | (n,) int64 | where each line ends |
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ KIND = "trajectories"
 VERSION = 1
 
 _encode_json = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make an encoder at each call
-_PLAIN = (bool, int, float, str, type(None))
+_PLAIN = frozenset({bool, int, float, str, type(None)})
 
 
 def save(path: types.AnyPath, trajectories: Sequence[types.Trajectory]) -> None:
@@ -161,32 +160,38 @@ def _obs_getter(key: str) -> Callable[[Any], Any]:
 
 
 def _infos_tensors(trajectories: Sequence[types.Trajectory]) -> dict[str, Any]:
-    given = np.fromiter((t.infos is not None for t in trajectories), bool, len(trajectories))
-    if not given.any():
+    if all(t.infos is None for t in trajectories):
         return {}
-    chunks: list[np.ndarray] = []
-    lengths: list[int] = []
-    for i, traj in enumerate(trajectories):
-        if traj.infos is None:
-            lengths += [0] * len(traj)
-            continue
-        lines = [_info_line(info, i, step) for step, info in enumerate(traj.infos)]
-        lengths += map(len, lines)
-        chunks.append(np.frombuffer(b"".join(lines), np.uint8))
-    return {"infos": chunks, "infos_end": np.cumsum(lengths), "infos_given": given}
+    lines = [_infos_line(t.infos, i) for i, t in enumerate(trajectories)]
+    return {
+        "infos": [np.frombuffer(line, np.uint8) for line in lines],
+        "infos_end": np.cumsum([len(line) for line in lines]),
+    }
 
 
-def _info_line(info: Any, episode: int, step: int) -> bytes:
-    plain = type(info) is dict and all(
-        type(v) in _PLAIN and type(k) is str and not k.startswith("__") for k, v in info.items()
-    )
-    if plain:
-        try:
-            return _encode_json(info).encode() + b"\n"
-        except ValueError:  # infinite or not a number: the codec has a way to say so
-            pass
+def _infos_line(infos: Sequence[Any] | None, episode: int) -> bytes:
+    if infos is None:
+        return b"null\n"
+    encoded = [info if _is_plain(info) else _encode_info(info, episode, step) for step, info in enumerate(infos)]
     try:
-        return _encode_json(codec.encode(info, where="info")).encode() + b"\n"
+        text = _encode_json(encoded)
+    except ValueError:  # infinite or not a number: the codec has a way to say so
+        text = _encode_json([_encode_info(info, episode, step) for step, info in enumerate(infos)])
+    return text.encode() + b"\n"
+
+
+def _is_plain(info: Any) -> bool:
+    """Whether JSON as it is says the same as the codec's."""
+    return (
+        type(info) is dict
+        and _PLAIN.issuperset(map(type, info.values()))
+        and all(type(key) is str and key[:2] != "__" for key in info)
+    )
+
+
+def _encode_info(info: Any, episode: int, step: int) -> Any:
+    try:
+        return codec.encode(info, where="info")
     except TypeError as error:
         raise TypeError(
             f"Trajectory {episode}, step {step}: {error}. Remove that entry, or leave all infos out, by "

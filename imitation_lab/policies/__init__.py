@@ -1,0 +1,1 @@
+"""Policies: baselines, networks, exploration, replay relabelling, saving and loading."""

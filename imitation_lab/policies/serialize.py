@@ -1,0 +1,311 @@
+"""Saving and loading policies: the native format, SB3 zips without unpickling, and a registry of loaders.
+
+`load_policy("ppo", venv, path=...)` takes a native file or an SB3 zip; see `native` and `sb3_zip` for the
+two.
+"""
+
+import inspect
+import os
+import pathlib
+import warnings
+from typing import Any, TypeVar
+
+import torch as th
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import EventCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import ConstantSchedule, get_device
+from stable_baselines3.common.vec_env import VecEnv
+
+from imitation_lab.policies import base
+from imitation_lab.policies.native import build_policy, load_policy_file, save_policy
+from imitation_lab.policies.sb3_zip import Sb3Zip, read_sb3_zip
+from imitation_lab.util import artifacts, registry
+from imitation_lab.util.artifacts import ArtifactError
+from imitation_lab.util.paths import AnyPath, atomic_path
+
+__all__ = [
+    "policy_registry",
+    "load_policy",
+    "load_policy_file",
+    "load_stable_baselines_model",
+    "save_policy",
+    "save_stable_model",
+    "SavePolicyCallback",
+]
+
+Algorithm = TypeVar("Algorithm", bound=BaseAlgorithm)
+
+policy_registry: registry.Registry[registry.LoaderFn[BasePolicy]] = registry.Registry()
+"""Loaders by policy type; each is called as `loader(venv, **kwargs)`."""
+
+
+def load_policy(policy_type: str, venv: VecEnv, **kwargs: Any) -> BasePolicy:
+    """Loads a policy for an environment.
+
+    Args:
+        policy_type: a key of `policy_registry`: "random", "zero", "ppo", "sac", "ppo-huggingface",
+            "sac-huggingface", or one of your own.
+        venv: the environment; its spaces are those of the policy.
+        **kwargs: for the loader. "ppo" and "sac" take `path`, and optionally `device`, `trust`,
+            `policy_class` and `policy_kwargs`; the Hugging Face ones `env_name` and `organization`, or
+            `repo_id`, `filename`, `revision`, and the same options.
+
+    Raises:
+        ValueError: the type is unknown, or the file does not fit the environment.
+        FileNotFoundError: there is no such file.
+        ArtifactError: (a ValueError) the file is damaged or would run code.
+    """
+    return policy_registry.get(policy_type)(venv, **kwargs)
+
+
+def load_stable_baselines_model(
+    cls: type[Algorithm] | AnyPath | None = None,
+    path: Any = None,
+    venv: VecEnv | None = None,
+    *,
+    trust: bool = False,
+    device: th.device | str = "auto",
+    policy_class: type[BasePolicy] | None = None,
+    policy_kwargs: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> Algorithm:
+    """Loads an SB3 model from a zip without unpickling.
+
+    Called as `(cls, path, venv)` or as `(path, venv)`; in the second form the class is inferred from the
+    settings in the file. The model is made anew on `venv` with the settings that are readable (numbers,
+    flags, text, constant schedules); weights, optimizer states and entropy coefficient are copied in.
+    Settings that only a pickle could restore get their defaults, but for the learning rate, which stays at
+    its last value; give them as `kwargs`. The replay buffer is empty.
+
+    Args:
+        cls: the algorithm, such as `PPO`.
+        path: the zip, or a folder with a `model.zip`.
+        venv: the environment.
+        trust: open the file with `cls.load`, which unpickles: code inside runs.
+        device: where to put the model.
+        policy_class: in place of the one named in the file.
+        policy_kwargs: in place of those in the file.
+        **kwargs: settings of the algorithm, over those in the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: (a ValueError) the file is damaged, or needs something that only a pickle could
+            restore.
+        ValueError: the spaces differ, or the algorithm cannot be inferred.
+        TypeError: the arguments fit neither form.
+    """
+    if not isinstance(cls, type):
+        if cls is not None:
+            cls, path, venv = None, cls, path if venv is None else venv
+    elif not issubclass(cls, BaseAlgorithm):
+        raise TypeError(f"expected a Stable-Baselines3 algorithm class such as PPO, got {cls.__name__}.")
+    if path is None or not isinstance(venv, VecEnv):
+        raise TypeError(
+            "call load_stable_baselines_model(cls, path, venv) or (path, venv), with a VecEnv; "
+            f"got path={path!r} and venv of type {type(venv).__name__}."
+        )
+    file = _zip_path(path)
+    saved = None if trust and cls is not None else read_sb3_zip(file)
+    actual: Any = cls or _infer_algorithm(saved)
+    if trust:
+        return actual.load(file, env=venv, device=device, **kwargs)
+    assert saved is not None
+    settings = _settings(actual, saved) | kwargs
+    model = actual(
+        policy_class or saved.policy_class(),
+        venv,
+        policy_kwargs=_own_kwargs(saved) if policy_kwargs is None else policy_kwargs,
+        device=device,
+        **settings,
+    )
+    saved.check_spaces(model.observation_space, model.action_space)
+    try:
+        model.set_parameters(saved.states, exact_match=True, device=device)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise ArtifactError(f"{file!r} does not fit {actual.__name__}: {error}") from None
+    for name in model._get_torch_save_params()[1]:
+        if name in saved.variables:
+            getattr(model, name).data.copy_(saved.variables[name])
+    if isinstance(steps := saved.data.get("num_timesteps"), int):
+        model.num_timesteps = steps
+    return model
+
+
+def save_stable_model(output_dir: AnyPath, model: BaseAlgorithm, filename: str = "model.zip") -> None:
+    """Writes an SB3 model to `output_dir/filename` with SB3's own `save`; atomic, folders are created.
+
+    The zip holds pickles beside the weights; `load_policy` and `load_stable_baselines_model` do not need
+    them. Only the model is written: if it was trained under a `VecNormalize` that normalizes observations, a
+    warning says that its statistics are missing.
+    """
+    normalizer = model.get_vec_normalize_env()
+    if normalizer is not None and normalizer.norm_obs:
+        warnings.warn(
+            "the model sees observations normalized by VecNormalize, whose statistics are not saved with it: loaded "
+            "elsewhere it will act badly. Train with NormalizeFeaturesExtractor, whose statistics are in the policy.",
+            stacklevel=2,
+        )
+    target = pathlib.Path(os.fsdecode(output_dir)) / filename
+    with atomic_path(target) as temporary, open(temporary, "wb") as file:
+        model.save(file)
+
+
+class SavePolicyCallback(EventCallback):
+    """Saves the model each time it is called, to `policy_dir/<timesteps, 12 digits>/model.zip`.
+
+    Meant for `EveryNTimesteps(n, SavePolicyCallback(policy_dir))`.
+    """
+
+    def __init__(self, policy_dir: AnyPath, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.policy_dir = pathlib.Path(os.fsdecode(policy_dir))
+
+    def _on_step(self) -> bool:
+        save_stable_model(self.policy_dir / f"{self.num_timesteps:012d}", self.model)
+        return True
+
+
+def _zip_path(path: AnyPath) -> str:
+    """Resolves a folder to the `model.zip` in it."""
+    found = pathlib.Path(os.fsdecode(path))
+    if found.is_dir():
+        statistics = [p.name for p in found.glob("vec*normalize.pkl")]
+        if statistics:
+            raise ArtifactError(
+                f"{str(found)!r} holds {statistics[0]}: the policy expects observations normalized with statistics "
+                "that only a pickle restores. If you trust the file, wrap the environment with VecNormalize.load "
+                f"yourself and give the path of the zip, {str(found / 'model.zip')!r}."
+            )
+        found = found / "model.zip"
+    if not found.exists():
+        raise FileNotFoundError(f"no such file: {str(found)!r}.")
+    return str(found)
+
+
+def _infer_algorithm(saved: Sb3Zip | None) -> type[BaseAlgorithm]:
+    assert saved is not None
+    telling: dict[str, Any] = {
+        "clip_range": PPO,
+        "target_entropy": SAC,
+        "exploration_fraction": DQN,
+        "target_policy_noise": TD3,
+        "gae_lambda": A2C,
+    }
+    for setting, algorithm in telling.items():
+        if setting in saved.data:
+            return algorithm
+    raise ValueError(f"{saved.path!r}: cannot tell the algorithm; call load_stable_baselines_model(cls, path, venv).")
+
+
+def _settings(cls: type[BaseAlgorithm], saved: Sb3Zip) -> dict[str, Any]:
+    """The algorithm's own arguments, as far as the file's JSON holds them."""
+    skip = {"self", "policy", "env", "policy_kwargs", "device", "verbose", "tensorboard_log", "_init_setup_model"}
+    accepted = inspect.signature(cls).parameters
+    found = {k: v for k, v in saved.scalars().items() if k in accepted and k not in skip}
+    rate = saved.learning_rate()
+    if "learning_rate" not in found and rate is not None:
+        found["learning_rate"] = rate
+    for name in ("buffer_size", "n_steps"):  # they take memory: a file may not ask for more than SB3's default does
+        if name in found and name in accepted:
+            found[name] = min(found[name], max(int(accepted[name].default), 1 << 16))
+    return found
+
+
+def _own_kwargs(saved: Sb3Zip) -> dict[str, Any]:
+    """Policy arguments without those that the algorithm adds itself."""
+    kwargs = saved.policy_kwargs()
+    kwargs.pop("use_sde", None)
+    return kwargs
+
+
+def _load_trained(
+    cls: type[BaseAlgorithm],
+    venv: VecEnv,
+    path: AnyPath,
+    *,
+    device: th.device | str = "auto",
+    trust: bool = False,
+    policy_class: type[BasePolicy] | None = None,
+    policy_kwargs: dict[str, Any] | None = None,
+) -> BasePolicy:
+    """Loads the policy alone, from a native file or an SB3 zip; no algorithm and no buffers are made."""
+    wrapped = BaseAlgorithm._wrap_env(venv, verbose=0, monitor_wrapper=False)
+    here = (wrapped.observation_space, wrapped.action_space)
+    if os.path.isfile(os.fsdecode(path)) and artifacts.sniff(path) == "native":
+        policy = load_policy_file(path, device)
+        for name, space, saved_space in zip(
+            ("observation", "action"), here, (policy.observation_space, policy.action_space), strict=True
+        ):
+            if space != saved_space:
+                raise ValueError(
+                    f"{os.fsdecode(path)!r} is for the {name} space {saved_space}, the environment's is {space}. "
+                    "Load it with the environment it was trained on."
+                )
+        return policy
+    file = _zip_path(path)
+    if trust:
+        return cls.load(file, env=venv, device=device).policy
+    saved = read_sb3_zip(file)
+    saved.check_spaces(*here)
+    actual_class = policy_class or saved.policy_class()
+    arguments = saved.policy_kwargs() if policy_kwargs is None else dict(policy_kwargs)
+    parameters = inspect.signature(actual_class.__init__).parameters
+    if "use_sde" in parameters or issubclass(actual_class, base.ActorCriticPolicy):
+        arguments.setdefault("use_sde", bool(saved.data.get("use_sde", False)))
+    arguments |= {
+        "observation_space": here[0],
+        "action_space": here[1],
+        "lr_schedule": ConstantSchedule(saved.learning_rate() or 0.0),
+    }
+    tensors = {name: tensor.numpy() for name, tensor in saved.states["policy"].items()}
+    return build_policy(actual_class, arguments, tensors).to(get_device(device))
+
+
+def _load_from_hub(
+    cls: type[BaseAlgorithm],
+    venv: VecEnv,
+    env_name: str | None = None,
+    organization: str = "HumanCompatibleAI",
+    *,
+    repo_id: str | None = None,
+    filename: str | None = None,
+    revision: str | None = None,
+    **kwargs: Any,
+) -> BasePolicy:
+    """Downloads a policy from the Hugging Face hub and opens it as a local file, without unpickling."""
+    if (env_name is None) == (repo_id is None):
+        raise ValueError("give either env_name= (with organization=) or repo_id= to say which policy to download.")
+    if repo_id is None:
+        assert env_name is not None
+        repo_id = f"{organization}/{cls.__name__.lower()}-{env_name.replace('/', '-')}"
+    filename = filename or repo_id.split("/")[-1] + ".zip"
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
+    except ImportError as error:
+        raise ImportError(
+            "downloading from the hub needs huggingface_hub: pip install 'imitation-lab[hub]'."
+        ) from error
+    try:
+        path = hf_hub_download(repo_id, filename, revision=revision)
+    except (RepositoryNotFoundError, EntryNotFoundError, LocalEntryNotFoundError) as error:
+        raise FileNotFoundError(
+            f"cannot download {filename!r} (revision {revision or 'main'}) of {repo_id!r}: {error}"
+        ) from error
+    return _load_trained(cls, venv, path, **kwargs)
+
+
+def _loader(fn: Any, cls: type[BaseAlgorithm]) -> registry.LoaderFn[BasePolicy]:
+    def load(venv: VecEnv, **kwargs: Any) -> BasePolicy:
+        return fn(cls, venv, **kwargs)
+
+    return load
+
+
+policy_registry.register("random", value=registry.build_loader_fn_require_space(base.RandomPolicy))
+policy_registry.register("zero", value=registry.build_loader_fn_require_space(base.ZeroPolicy))
+for _name, _cls in (("ppo", PPO), ("sac", SAC)):
+    policy_registry.register(_name, value=_loader(_load_trained, _cls))
+    policy_registry.register(f"{_name}-huggingface", value=_loader(_load_from_hub, _cls))

@@ -32,28 +32,33 @@ class DucktypedBatches:
 def generate_expert_trajectories(
     env_id: str, num_trajectories: int, rng: np.random.Generator
 ) -> Sequence[types.TrajectoryWithRew]:
-    """Rolls out the bundled expert of an environment.
+    """Rolls out the bundled expert of an environment, acting deterministically.
 
     Args:
-        env_id: id of an environment that has a bundled expert.
+        env_id: id of an environment that has a bundled expert, or that expert's name.
         num_trajectories: number of episodes.
         rng: seeds the environments and the rollout.
 
     Raises:
-        ValueError: there is no expert for `env_id` (the text lists the environments that have one), or
-            `num_trajectories` is less than 1.
+        ValueError: there is no expert for `env_id` (the text lists those that there are), or `num_trajectories` is
+            less than 1.
     """
     _check_number("num_trajectories", num_trajectories)
-    expert = experts.load_expert(_expert_name(env_id))
+    expert = experts.load_expert(env_id)
     venv = util.make_vec_env(
-        env_id,
+        experts.card(env_id)["environment"]["id"],
         rng=rng,
         n_envs=min(8, num_trajectories),
         post_wrappers=[lambda env, _: RolloutInfoWrapper(env)],
     )
     try:
         trajectories = rollout.rollout(
-            expert, venv, rollout.make_sample_until(min_episodes=num_trajectories), rng, verbose=False
+            expert,
+            venv,
+            rollout.make_sample_until(min_episodes=num_trajectories),
+            rng,
+            verbose=False,
+            deterministic_policy=True,
         )
     finally:
         venv.close()
@@ -67,7 +72,7 @@ def lazy_generate_expert_trajectories(
 
     Args:
         cache_path: folder of the cache, made when needed; one file per environment and number of episodes.
-        env_id: id of an environment that has a bundled expert.
+        env_id: id of an environment that has a bundled expert, or that expert's name.
         num_trajectories: number of episodes.
         rng: used only where nothing is cached.
 
@@ -105,7 +110,7 @@ def make_expert_transition_loader(
         batch_size: transitions in a batch of the loaders.
         expert_data_type: "transitions" for `Transitions` of all episodes; "data_loader" for a loader of batches;
             "ducktyped_data_loader" for an object that can only be iterated over.
-        env_name: id of an environment that has a bundled expert.
+        env_name: id of an environment that has a bundled expert, or that expert's name.
         rng: seeds the generation, and the loaders' order.
         num_trajectories: number of episodes.
         shuffle: whether each pass over a loader has an order of its own.
@@ -133,14 +138,3 @@ def make_expert_transition_loader(
 def _check_number(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
-
-
-def _expert_name(env_id: str) -> str:
-    """The bundled expert whose card names `env_id`."""
-    names = {experts.load_card(name)["env_id"]: name for name in experts.names()}
-    if env_id not in names:
-        raise ValueError(
-            f"There is no bundled expert for {env_id!r}; there are experts for {sorted(names)}. For another "
-            "environment, roll out a policy of your own with imitation_lab.data.rollout.rollout."
-        )
-    return names[env_id]

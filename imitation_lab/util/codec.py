@@ -257,7 +257,7 @@ _SPACES: dict[str, Callable[[dict[str, Any]], spaces.Space]] = {
     "Discrete": lambda data: spaces.Discrete(data["n"], start=data["start"]),
     "MultiDiscrete": lambda data: spaces.MultiDiscrete(data["nvec"], start=data["start"]),
     "MultiBinary": lambda data: spaces.MultiBinary(data["n"]),
-    "Dict": lambda data: spaces.Dict({key: decode_space(sub) for key, sub in data["spaces"]}),
+    "Dict": lambda data: spaces.Dict([(key, decode_space(sub)) for key, sub in data["spaces"]]),
     "Tuple": lambda data: spaces.Tuple([decode_space(sub) for sub in data["spaces"]]),
 }
 

@@ -1,4 +1,4 @@
-"""Execute notebooks in place, from a fresh kernel, without timing metadata: `python tests/notebooks/execute.py FILE…`."""
+"""Execute notebooks in place, without timing metadata: `python tests/notebooks/execute.py FILE…`."""
 
 import os
 import pathlib

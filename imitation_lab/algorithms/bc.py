@@ -28,7 +28,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
-from stable_baselines3.common.utils import get_device
+from stable_baselines3.common.utils import ConstantSchedule, get_device
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 from imitation_lab.algorithms import _loaders, _spaces, base
@@ -44,6 +44,7 @@ from imitation_lab.algorithms._bc_run import History, TrainingRun
 from imitation_lab.algorithms._likelihood import log_prob_and_entropy
 from imitation_lab.data import types
 from imitation_lab.policies.base import FeedForward32Policy
+from imitation_lab.policies.serialize import load_policy_file
 from imitation_lab.regularization.regularizers import Regularizer, RegularizerFactory
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import networks, util
@@ -88,8 +89,8 @@ class BehaviorCloningLossCalculator:
         acts = util.safe_to_tensor(acts, device=policy.device)
         loss, log_prob, entropy, l2_norm = self._terms(policy, obs, acts)
         with th.no_grad():
-            if l2_norm is None:
-                l2_norm = _l2_norm(policy)
+            l2_norm = _l2_norm(policy) if l2_norm is None else l2_norm.detach()
+            entropy = None if entropy is None else entropy.detach()
             ent_loss = loss.new_zeros(()) if entropy is None else -self.ent_weight * entropy
             return BCTrainingMetrics(
                 neglogp=-log_prob.mean(),
@@ -131,8 +132,6 @@ def reconstruct_policy(policy_path: types.AnyPath, device: th.device | str = "au
         ValueError: the file is damaged, or a pickle, which could run code and is never opened.
         TypeError: the file holds a policy of another kind.
     """
-    from imitation_lab.policies.serialize import load_policy_file
-
     policy = load_policy_file(policy_path, device=device)
     if not isinstance(policy, ActorCriticPolicy):
         raise TypeError(f"{policy_path!r} holds a {type(policy).__name__}, expected an ActorCriticPolicy.")
@@ -230,7 +229,7 @@ class BC(base.DemonstrationAlgorithm):
             policy = FeedForward32Policy(
                 self.observation_space,
                 self.action_space,
-                lr_schedule=lambda _: 1e-3,  # of the policy's own optimizer, which BC leaves alone
+                lr_schedule=ConstantSchedule(1e-3),  # of the policy's own optimizer, which BC leaves alone
                 features_extractor_class=CombinedExtractor if nested else FlattenExtractor,
             )
         return policy.to(get_device(device))

@@ -24,6 +24,7 @@ from stable_baselines3.sac import policies as sac
 from stable_baselines3.td3 import policies as td3
 from torch.overrides import TorchFunctionMode
 
+import imitation_lab.policies.base  # noqa: F401 (registers the policy classes that files may name)
 from imitation_lab.util import artifacts, codec
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath

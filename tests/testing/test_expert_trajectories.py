@@ -99,7 +99,7 @@ def test_unshuffled_loader_keeps_the_order(tmp_path):
 
 def test_refusals(tmp_path):
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="no expert 'Acrobot-v1'.*CartPole-v1"):
+    with pytest.raises(ValueError, match="no expert 'Acrobot-v1'.*imitation_lab/CartPole-v0"):
         generate_expert_trajectories("Acrobot-v1", 1, rng)
     with pytest.raises(ValueError, match="num_trajectories must be an integer of at least 1, got 0"):
         generate_expert_trajectories(CARTPOLE, 0, rng)

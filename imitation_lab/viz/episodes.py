@@ -1,5 +1,7 @@
 """Episodes: record them, and draw them with pictures, actions and rewards side by side."""
 
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,9 +123,10 @@ def record_episode(
         raise ValueError(f"max_frames must be at least 2 and max_steps at least 1; got {max_frames}, {max_steps}.")
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
     render = _renderer(venv, frame_width)
-    act = rollout.policy_to_callable(policy, venv, deterministic_policy=deterministic and hasattr(policy, "predict"))
+    act = rollout.policy_to_callable(
+        policy, venv, deterministic and hasattr(policy, "predict"), rng=np.random.default_rng(seed)
+    )
     venv.seed(seed)
-    venv.action_space.seed(seed)
     obs: Any = venv.reset()
     state, start = None, np.ones(venv.num_envs, dtype=bool)
     columns: tuple[list[Any], list[Any], list[float]] = ([], [], [])
@@ -158,6 +161,8 @@ def record_episode(
 def _renderer(venv: VecEnv, width: int) -> Callable[[], np.ndarray] | None:
     if venv.render_mode != "rgb_array":
         return None
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else SDL complains about the missing screen
 
     def render() -> np.ndarray:
         picture = Image.fromarray(np.asarray(venv.env_method("render", indices=0)[0]))
@@ -221,7 +226,7 @@ class EpisodePanel:
         axes.set_yticks([])
         axes.spines[["top", "right"]].set_visible(True)
         axes.spines[:].set_color("#CCCCCC")
-        self.artists.append(image)
+        self.artists += [image, *axes.spines.values()]  # the border lies on top of the picture
         self._updates.append(
             lambda step: image.set_data(frames[max(0, int(np.searchsorted(steps, step, side="right")) - 1)])
         )
@@ -269,6 +274,7 @@ class EpisodePanel:
         if first:
             axes.set_ylabel("reward")
         note = axes.text(0, 1.04, "", transform=axes.transAxes, va="bottom", fontsize=9.5)
+        axes.set_title("\n " if len(self.episodes) == 3 else " ", fontsize=9.5)  # keeps the note's place
         note.set_in_layout(False)  # its width must not squeeze the column
         n = len(episode)
         rews = None if episode.rews is None else np.asarray(episode.rews, dtype=float)

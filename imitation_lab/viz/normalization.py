@@ -30,7 +30,7 @@ class NormalizationPanel:
         self.name = style.with_unit(name, trace.units[self.i])
         self._histograms()
         self._statistics()
-        mode = "updating with every batch" if updating else "frozen"
+        mode = "updating" if updating else "frozen"
         figure.suptitle(f"{self.name}: statistics {mode}", fontsize=12, fontweight="bold", x=0.01, ha="left")
         figure.alt = (
             f"Running mean, variance and count of {name} over {len(trace)} batches for {', '.join(trace.layers)}, "
@@ -70,7 +70,7 @@ class NormalizationPanel:
             handles += self.outputs
             names += list(trace.layers)
         self.figure.legend(
-            handles, names, loc="upper right", ncols=len(names), fontsize=9.5, frameon=False, borderpad=0.1
+            handles, names, loc="upper right", ncols=len(names), fontsize=9, frameon=False, borderpad=0.1
         )
 
     def _histograms(self) -> None:
@@ -84,9 +84,9 @@ class NormalizationPanel:
         raw.set_ylabel("share of the batch")
         self.outputs = []
         for j, layer in enumerate(trace.layers):
+            color, dashes = style.PALETTE[j % len(style.PALETTE)], DASHES[j % 4]
             stairs = normalized.stairs(np.zeros(trace.raw_histogram.shape[2]), trace.edges[i], linewidth=2,
-                                       color=style.PALETTE[j % len(style.PALETTE)], label=layer, fill=False)  # fmt: skip
-            stairs.set_linestyle(DASHES[j % 4])
+                                       color=color, linestyle=dashes, label=layer, fill=False)  # fmt: skip
             self.outputs.append(stairs)
         edges = trace.edges[i]
         centres = (edges[1:] + edges[:-1]) / 2

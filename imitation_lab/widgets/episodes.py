@@ -28,7 +28,7 @@ class EpisodePlayer(Composite):
     """
 
     def __init__(
-        self, source: Any, *, n_frames: int = 40, max_bytes: int = 400_000, interval: int = 150, **kwargs: Any
+        self, source: Any, *, n_frames: int = 30, max_bytes: int = 300_000, interval: int = 150, **kwargs: Any
     ) -> None:
         if n_frames < 1:
             raise ValueError(f"n_frames must be at least 1, got {n_frames}.")

@@ -35,7 +35,7 @@ class NormalizationDashboard(Composite):
     """
 
     def __init__(
-        self, trace: Any, batches: Any = None, *, feature: int | str = 0, n_frames: int = 12, **kwargs: Any
+        self, trace: Any, batches: Any = None, *, feature: int | str = 0, n_frames: int = 10, **kwargs: Any
     ) -> None:
         if not isinstance(trace, NormalizationTrace):
             if batches is None:

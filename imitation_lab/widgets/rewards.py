@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from imitation_lab.viz.rewards import Key, RewardSlice, as_reward_fn, pearson
-from imitation_lab.viz.style import LabFigure, figure_to_png
+from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png
 from imitation_lab.viz.tables import html_table, text_table
 from imitation_lab.widgets.base import Composite, FrameStack, Row, control, figure_image, ipw, show_figure
 
@@ -177,7 +177,7 @@ class RewardHeatmap(Composite):
         """Return what is shown as a plain figure."""
         return self.slice.draw(self.values, self.true_values, shared_scale=self.shared_scale, title=self.title)
 
-    def frames_over(self, dim: Key, n: int = 12) -> FrameStack:
+    def frames_over(self, dim: Key, n: int = 10) -> FrameStack:
         """Return a kernel-free stack that sweeps one other dimension, or "action" for each discrete action.
 
         All frames share their colour scales, so that they can be compared.
@@ -207,7 +207,7 @@ class RewardHeatmap(Composite):
         for (_, apply), (values, true) in zip(settings, grids, strict=True):
             apply()
             figure = s.draw(values, true, title=self.title, limits=limits, shared_scale=self.shared_scale)
-            pngs.append(figure_to_png(figure))
+            pngs.append(figure_to_png(figure, FRAME_DPI))
         alt = f"The {self.title} over {s.names[s.x_dim]} and {s.names[s.y_dim]}, swept over {dim}."
         return FrameStack(pngs, labels=labels, description=str(dim) if isinstance(dim, str) else s.names[dim], alt=alt)
 

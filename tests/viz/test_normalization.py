@@ -1,0 +1,162 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch as th
+from torch import nn
+
+from imitation_lab.util.networks import EMANorm, RunningNorm
+from imitation_lab.viz.normalization import (
+    NormalizationPanel,
+    NormalizationRecorder,
+    NormalizationTrace,
+    normalization_panel,
+)
+
+
+@pytest.fixture
+def batches(rng):
+    return [rng.normal(3.0 + i / 4, 2.0, size=(32, 2)) for i in range(8)]
+
+
+def test_running_norm_trace_equals_numpy_over_all_data_so_far(batches):
+    layer = RunningNorm(2)
+    trace = NormalizationTrace.feed(layer, batches)
+    series = trace.series["RunningNorm", True]
+    for i in (0, 4, 7):
+        seen = np.concatenate(batches[: i + 1]).astype(np.float32)
+        np.testing.assert_allclose(series.mean[i], seen.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(series.var[i], seen.var(axis=0), rtol=1e-4)
+        assert series.count[i] == 32 * (i + 1)
+    np.testing.assert_allclose(trace.batch_mean[4], batches[4].mean(axis=0), rtol=1e-5)
+    assert layer.count == 0  # the layer itself was copied
+
+
+def test_frozen_statistics_stand_still_and_updating_ones_centre_better(batches):
+    trace = NormalizationTrace.feed({"a": RunningNorm(2), "b": EMANorm(2, decay=0.5)}, batches)
+    for name in ("a", "b"):
+        frozen, moving = trace.series[name, False], trace.series[name, True]
+        np.testing.assert_array_equal(frozen.mean, np.broadcast_to(frozen.mean[0], frozen.mean.shape))
+        assert abs(moving.output_mean[-1, 0]) < abs(frozen.output_mean[-1, 0])
+    # the decaying average follows a drift that the running one lags behind
+    assert abs(trace.series["b", True].output_mean[-1, 0]) < abs(trace.series["a", True].output_mean[-1, 0])
+
+
+def test_trained_layers_freeze_where_they_are(batches):
+    layer = RunningNorm(2)
+    layer.update_stats(th.as_tensor(batches[0]))
+    frozen = NormalizationTrace.feed(layer, batches[1:]).series["RunningNorm", False]
+    np.testing.assert_allclose(frozen.mean[-1], batches[0].mean(axis=0), rtol=1e-6)
+    later = NormalizationTrace.feed(layer, batches[1:], freeze_after=2).series["RunningNorm", False]
+    assert later.count[-1] == 96
+
+
+def test_histograms_are_shares_of_the_batch(batches):
+    trace = NormalizationTrace.feed(RunningNorm(2), batches, bins=10)
+    assert trace.raw_histogram.shape == (8, 2, 10)
+    np.testing.assert_allclose(trace.raw_histogram.sum(axis=2), 1)
+    np.testing.assert_allclose(trace.series["RunningNorm", True].histogram.sum(axis=2), 1)
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm(2), nn.Identity()])
+def test_layers_without_statistics_are_shown_without(layer, batches):
+    trace = NormalizationTrace.feed(layer, batches)
+    assert np.isnan(trace.series[type(layer).__name__, True].mean).all()
+    assert trace.numbers(0, 0)[1]["mean"] is None
+    normalization_panel(trace)
+
+
+def test_torch_batch_norm_is_understood(batches):
+    trace = NormalizationTrace.feed(nn.BatchNorm1d(2, momentum=1.0), batches)
+    series = trace.series["BatchNorm1d", True]
+    np.testing.assert_allclose(series.mean, trace.batch_mean, rtol=1e-4)
+    np.testing.assert_array_equal(series.count, np.arange(1, 9))
+
+
+def test_mistakes_are_named(batches):
+    with pytest.raises(ValueError, match="no batches given"):
+        NormalizationTrace.feed(RunningNorm(2), [])
+    with pytest.raises(ValueError, match="batch 1 is empty or holds NaN"):
+        NormalizationTrace.feed(RunningNorm(2), [batches[0], np.full((2, 2), np.nan)])
+    with pytest.raises(ValueError, match="batch 1 has 3 features, the batches before 2"):
+        NormalizationTrace.feed(RunningNorm(2), [batches[0], np.zeros((4, 3))])
+    with pytest.raises(ValueError, match=r"'Linear' turned shape \(32, 2\) into \(32, 1\)"):
+        NormalizationTrace.feed(nn.Linear(2, 1), batches)
+    with pytest.raises(TypeError, match="must be a torch.nn.Module"):
+        NormalizationTrace.feed({"a": 3}, batches)
+    with pytest.raises(ValueError, match="give one name each"):
+        NormalizationTrace.feed(RunningNorm(2), batches, features=["x"])
+    with pytest.raises(ValueError, match="unknown feature 'z'"):
+        NormalizationTrace.feed(RunningNorm(2), batches).index("z")
+
+
+def test_panel_shows_the_trace(batches):
+    trace = NormalizationTrace.feed(RunningNorm(2), batches, features=["x", "v"], units=["m", None])
+    figure = normalization_panel(trace, "x", 3)
+    mean, _, count, raw, _ = figure.axes
+    line = next(line for line in mean.lines if line.get_label() == "RunningNorm")
+    np.testing.assert_array_equal(line.get_ydata(), trace.series["RunningNorm", True].mean[:, 0])
+    assert mean.get_title(loc="left") == "mean [m]"
+    np.testing.assert_array_equal(count.lines[-1].get_xdata(), [3, 3])
+    np.testing.assert_array_equal(raw.patches[0].get_data().values, trace.raw_histogram[3, 0])
+    pngs = NormalizationPanel(trace, 0).pngs([0, 7])
+    assert pngs[0] != pngs[1]
+
+
+def test_recorder_follows_training_by_callback_and_by_hook(batches):
+    layer = RunningNorm(2)
+    recorder = NormalizationRecorder(layer, every=2)
+    for batch in batches:
+        layer(th.as_tensor(batch))
+        recorder("any", key="argument")
+    assert [count for _, _, count in recorder.snapshots] == [32, 96, 160, 224]
+    assert repr(recorder) == "NormalizationRecorder(RunningNorm, 4 snapshots)"
+
+    hooked = NormalizationRecorder(layer)
+    with hooked:
+        layer(th.as_tensor(batches[0]))
+        layer.eval()
+        layer(th.as_tensor(batches[0]))
+        layer.train()
+    layer(th.as_tensor(batches[0]))
+    assert len(hooked.snapshots) == 1
+
+
+def test_recorder_trace_normalizes_fixed_data_with_the_recorded_statistics(batches):
+    layer = RunningNorm(2)
+    recorder = NormalizationRecorder(layer)
+    with recorder:
+        for batch in batches:
+            layer(th.as_tensor(batch))
+    data = batches[0]
+    trace = recorder.trace(data, features=["x", "v"])
+    layer.eval()
+    expected = layer(th.as_tensor(data)).numpy().mean(axis=0)
+    np.testing.assert_allclose(trace.series["RunningNorm", True].output_mean[-1], expected, atol=1e-5)
+    assert len(trace) == 8
+
+
+def test_recorder_refuses_layers_without_statistics():
+    with pytest.raises(TypeError, match="LayerNorm keeps no running statistics"):
+        NormalizationRecorder(nn.LayerNorm(2))
+    with pytest.raises(ValueError, match="nothing recorded"):
+        NormalizationRecorder(RunningNorm(2)).trace(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="every must be at least 1"):
+        NormalizationRecorder(RunningNorm(2), every=0)
+
+
+def test_reward_network_output_is_traced(rng):
+    class Base:
+        def predict_processed(self, state, action, next_state, done, update_stats=True):
+            assert not update_stats
+            return state[:, 0] * 2
+
+    net = SimpleNamespace(base=Base(), normalize_output_layer=RunningNorm(1))
+    obs = rng.normal(size=(100, 3)).astype(np.float32)
+    data = SimpleNamespace(obs=obs, acts=np.zeros(100), next_obs=obs, dones=np.zeros(100, bool))
+    trace = NormalizationTrace.from_reward_net(net, data, batch_size=30)
+    assert trace.features == ("reward",)
+    assert trace.series["RunningNorm", True].count[-1] == 100
+    np.testing.assert_allclose(trace.series["RunningNorm", True].mean[-1], 2 * obs[:, 0].mean(), rtol=1e-4)
+    with pytest.raises(TypeError, match="expected a NormalizedRewardNet"):
+        NormalizationTrace.from_reward_net(Base(), data)

@@ -1,0 +1,1 @@
+"""Reward networks, their wrappers and files, and measures of how alike two rewards are."""

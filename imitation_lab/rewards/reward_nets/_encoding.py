@@ -1,0 +1,170 @@
+"""From NumPy batches to network inputs: one encoder per space, built once.
+
+The encoding is that of Stable-Baselines3: one-hot for `Discrete`, concatenated one-hots for `MultiDiscrete`, images
+scaled to [0, 1], floats elsewhere. Unlike it, `start` of a discrete space is honoured and an index out of range is an
+error.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+
+from imitation_lab.data.types import DictObs
+
+Encoded = th.Tensor | dict[str, th.Tensor]
+
+_NUMPY_DTYPES = {th.float64: np.float64}
+
+
+def flat_size(space: spaces.Space) -> int:
+    """Number of features that a flattened, encoded element of `space` has.
+
+    Raises:
+        ValueError: if the space is not supported.
+    """
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        return int(space.nvec.sum())
+    if isinstance(space, spaces.Box | spaces.MultiBinary):
+        return int(np.prod(space.shape))
+    if isinstance(space, spaces.Dict):
+        return sum(flat_size(sub) for sub in space.spaces.values())
+    raise ValueError(
+        f"Spaces of type {type(space).__name__} are not supported by reward networks; expected Box, Discrete, "
+        "MultiDiscrete, MultiBinary or Dict. Override `preprocess` in your own RewardNet, or wrap the environment."
+    )
+
+
+def flatten(encoded: Encoded) -> th.Tensor:
+    """Joins an encoded observation into shape `(batch, flat_size)`; the keys of a Dict in the space's order."""
+    if isinstance(encoded, dict):
+        return th.cat([flatten(value) for value in encoded.values()], dim=1)
+    return encoded if encoded.ndim == 2 else encoded.flatten(1)
+
+
+def make_encoder(space: spaces.Space, normalize_images: bool) -> "Encoder":
+    """Builds the encoder of `space`."""
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        return _OneHot(space)
+    if isinstance(space, spaces.Dict):
+        return _Keys(space, normalize_images)
+    flat_size(space)  # refuses what is not supported
+    return _Floats(space, normalize_images)
+
+
+class Encoder:
+    """Callable from an array or tensor `(batch, *shape)` to a tensor; `name` is for error texts."""
+
+    def __init__(self, space: spaces.Space):
+        self.space = space
+        self.shape = space.shape
+
+    def __call__(self, x: Any, device: th.device, dtype: th.dtype, name: str) -> Any:
+        raise NotImplementedError
+
+    def _misfit(self, x: Any, name: str) -> ValueError:
+        return ValueError(
+            f"{name} of shape {tuple(x.shape)} does not fit {self.space}: expected (batch, *{self.shape}), the batch "
+            "axis first. For a single transition add it with x[None]."
+        )
+
+
+def to_tensor(array: np.ndarray) -> th.Tensor:
+    """Shares the array's memory where torch can: it needs writable arrays without negative strides."""
+    if not array.flags.writeable:
+        return th.from_numpy(array.copy())
+    try:
+        return th.from_numpy(array)
+    except ValueError:
+        return th.from_numpy(array.copy())
+
+
+def to_float(x: Any, device: th.device, dtype: th.dtype) -> th.Tensor:
+    """Array or tensor to a floating-point tensor."""
+    if isinstance(x, th.Tensor):
+        return x.to(device, dtype)
+    tensor = to_tensor(np.asarray(x, _NUMPY_DTYPES.get(dtype, np.float32)))
+    return tensor if device.type == "cpu" and tensor.dtype is dtype else tensor.to(device, dtype)
+
+
+class _Floats(Encoder):
+    """`Box` and `MultiBinary`."""
+
+    def __init__(self, space: spaces.Space, normalize_images: bool):
+        super().__init__(space)
+        self.is_image = normalize_images and is_image_space(space)
+
+    def __call__(self, x: Any, device: th.device, dtype: th.dtype, name: str) -> th.Tensor:
+        if self.is_image:  # bytes travel to the device, not floats
+            tensor = x if isinstance(x, th.Tensor) else to_tensor(np.asarray(x))
+            tensor = tensor.to(device, dtype) / 255
+        else:
+            tensor = to_float(x, device, dtype)
+        if tensor.ndim == 0 or tensor.shape[1:] != self.shape:
+            raise self._misfit(tensor, name)
+        return tensor
+
+
+class _OneHot(Encoder):
+    """`Discrete` and `MultiDiscrete`: a comparison of each index with the values it can take."""
+
+    def __init__(self, space: spaces.Discrete | spaces.MultiDiscrete):
+        super().__init__(space)
+        if isinstance(space, spaces.Discrete):
+            counts, starts = np.array([space.n]), np.array([space.start])
+        else:
+            counts, starts = space.nvec.ravel(), space.start.ravel()
+        self.count = len(counts)
+        # Which entry of the element each output column compares, and with what.
+        self.entry = np.repeat(np.arange(self.count), counts) if self.count > 1 else None
+        self.values = np.concatenate([start + np.arange(n) for n, start in zip(counts, starts, strict=True)])
+
+    def __call__(self, x: Any, device: th.device, dtype: th.dtype, name: str) -> th.Tensor:
+        if isinstance(x, th.Tensor):
+            self._check(x, name)
+            flat = x.to(device).reshape(-1, self.count)
+            if self.entry is not None:
+                flat = flat[:, th.from_numpy(self.entry).to(device)]
+            return (flat == th.from_numpy(self.values).to(device)).to(dtype)
+        x = np.asarray(x)
+        self._check(x, name)
+        flat = x.reshape(-1, self.count)
+        if self.entry is not None:
+            flat = flat[:, self.entry]
+        hot = flat == self.values
+        if np.count_nonzero(hot) != hot.shape[0] * self.count:
+            raise ValueError(f"{name} holds values outside {self.space}: it ranges from {x.min()} to {x.max()}.")
+        return to_float(hot, device, dtype)
+
+    def _check(self, x: Any, name: str) -> None:
+        shape = tuple(x.shape[1:])
+        if x.ndim == 0 or not (shape == self.shape or (self.shape == () and shape == (1,))):
+            raise self._misfit(x, name)
+
+
+class _Keys(Encoder):
+    """`Dict`: each key by its own space."""
+
+    def __init__(self, space: spaces.Dict, normalize_images: bool):
+        super().__init__(space)
+        self.encoders = {key: make_encoder(sub, normalize_images) for key, sub in space.spaces.items()}
+
+    def __call__(self, x: Any, device: th.device, dtype: th.dtype, name: str) -> dict[str, th.Tensor]:
+        if isinstance(x, DictObs):
+            x = x.unwrap()
+        if not isinstance(x, Mapping) or x.keys() != self.encoders.keys():
+            given = f"the keys {sorted(x)}" if isinstance(x, Mapping) else f"a {type(x).__name__}"
+            raise ValueError(f"{name} is {given}; expected a mapping with the keys {sorted(self.encoders)}.")
+        return {key: encode(x[key], device, dtype, f"{name}[{key!r}]") for key, encode in self.encoders.items()}
+
+
+def batch_size(encoded: Encoded) -> int:
+    """Length of the leading axis; of any key in a mapping."""
+    while isinstance(encoded, dict):
+        encoded = next(iter(encoded.values()))
+    return encoded.shape[0]

@@ -1,0 +1,284 @@
+"""How a network remembers its constructor's arguments, so that a file of plain data can rebuild it.
+
+Each class made known here is (1) named in the codec's registry, for the native format, and (2) allowed in
+`torch.load` under its default `weights_only=True`. Both hold classes alone: nothing in a file can run code.
+"""
+
+import copy
+import functools
+import inspect
+import types
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from torch import nn
+
+from imitation_lab.util import artifacts, codec, networks
+
+ModuleT = TypeVar("ModuleT", bound=type[nn.Module])
+_FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
+_PUBLIC = "imitation_lab.rewards.reward_nets"
+
+
+class Recorded(nn.Module):
+    """Module whose constructor arguments are kept as they come in; subclasses make themselves known to files."""
+
+    _transient: tuple[str, ...] = ()
+    """Attributes that are rebuilt when needed and stay out of files and copies."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = object.__new__(cls)
+        self.__dict__["_init_args"] = (args, kwargs)
+        return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _make_known(cls)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `torch.save` writes: no functions, no random generators, arguments as JSON.
+
+        Raises:
+            TypeError: if an attribute is a plain function, which is code and not data.
+        """
+        state = {name: value for name, value in self.__dict__.items() if name not in _transient(self)}
+        for name, value in state.items():
+            if isinstance(value, _FUNCTIONS):
+                raise TypeError(_function_text(f"{type(self).__name__}.{name}", value))
+            if isinstance(value, gym.Space):
+                state[name] = _without_generator(value)
+        try:
+            state["_init_args"] = arguments(self)
+        except TypeError as error:
+            state["_init_args"] = {"__error__": str(error)}
+        return state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        kept = {name: value for name, value in self.__dict__.items() if name not in _transient(self)}
+        twin.__dict__.update(copy.deepcopy(kept, memo))
+        return twin
+
+
+def register_module(cls: ModuleT) -> ModuleT:
+    """Lets files hold a module class of your own, such as a potential; usable as a decorator.
+
+    `RewardNet` subclasses need it not: they register themselves. Submodules that `cls` is given as arguments must be
+    reward networks or decorated too.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise TypeError(f"register_module expected a class derived from torch.nn.Module, got {cls!r}.")
+    for name in ("__new__", "__getstate__", "__deepcopy__"):
+        setattr(cls, name, Recorded.__dict__[name])
+    _make_known(cls)
+    return cls
+
+
+def _make_known(cls: type) -> None:
+    module = _PUBLIC if cls.__module__.startswith(_PUBLIC + ".") else cls.__module__
+    codec.register_class(cls, name=f"{module}.{cls.__qualname__}")
+    known = th.serialization.get_safe_globals()
+    same = [c for c in known if isinstance(c, type) and _path(c) == _path(cls) and c is not cls]
+    if same:  # a notebook cell ran twice: torch must not find the older class of the name
+        th.serialization.clear_safe_globals()
+        th.serialization.add_safe_globals([c for c in known if c not in same])
+    th.serialization.add_safe_globals([cls])
+
+
+def _path(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
+def _transient(module: nn.Module) -> tuple[str, ...]:
+    return getattr(module, "_transient", ())
+
+
+def _function_text(where: str, function: Any) -> str:
+    name = getattr(function, "__qualname__", repr(function))
+    return (
+        f"{where} is the plain function {name!r}. A function is code, and files hold only data: make it a "
+        "torch.nn.Module and decorate its class with imitation_lab.rewards.reward_nets.register_module."
+    )
+
+
+def _without_generator(space: gym.Space) -> gym.Space:
+    twin = copy.copy(space)
+    twin._np_random = None  # type: ignore[assignment]
+    if isinstance(twin, gym.spaces.Dict):
+        twin.spaces = {key: _without_generator(sub) for key, sub in twin.spaces.items()}
+    elif isinstance(twin, gym.spaces.Tuple):
+        twin.spaces = tuple(_without_generator(sub) for sub in twin.spaces)
+    return twin
+
+
+def arguments(module: nn.Module) -> dict[str, Any]:
+    """The constructor's arguments by name, as JSON; a submodule as its path.
+
+    Raises:
+        TypeError: naming the argument that is not data.
+    """
+    recorded = module.__dict__.get("_init_args")
+    if isinstance(recorded, dict):  # came out of a file
+        if "__error__" in recorded:
+            raise TypeError(recorded["__error__"])
+        return recorded
+    owner = type(module).__name__
+    if recorded is None:
+        raise TypeError(
+            f"The constructor arguments of {owner} were not recorded, so a file cannot rebuild it: decorate its class "
+            "with imitation_lab.rewards.reward_nets.register_module, or use torch.save."
+        )
+    args, kwargs = recorded
+    bound = inspect.signature(type(module).__init__).bind(module, *args, **kwargs)
+    named = list(bound.arguments.items())[1:]
+    return {name: _encode(module, value, f"{owner}'s argument {name!r}") for name, value in named}
+
+
+def _encode(owner: nn.Module, value: Any, where: str) -> Any:
+    if isinstance(value, nn.Module):
+        path = next((path for path, module in owner.named_modules() if module is value), None)
+        if not path:
+            raise TypeError(
+                f"{where} is a {type(value).__name__} that is no longer among the network's submodules: it cannot be "
+                "rebuilt as it is now. Build a new network around the replacement."
+            )
+        return {"__submodule__": path}
+    if isinstance(value, _FUNCTIONS):
+        raise TypeError(_function_text(where, value))
+    if isinstance(value, list | tuple) and any(isinstance(item, nn.Module) for item in value):
+        return [_encode(owner, item, f"{where}[{i}]") for i, item in enumerate(value)]
+    return codec.encode(value, where=where)
+
+
+def replace_submodule(owner: nn.Module, name: str, new: nn.Module) -> None:
+    """Puts `new` in the place of the submodule `name`, in the record of arguments as well."""
+    old = owner._modules[name]
+    recorded = owner.__dict__.get("_init_args")
+    if isinstance(recorded, tuple):
+        args, kwargs = recorded
+        owner.__dict__["_init_args"] = (
+            tuple(new if arg is old else arg for arg in args),
+            {key: new if arg is old else arg for key, arg in kwargs.items()},
+        )
+    setattr(owner, name, new)
+
+
+def describe(module: nn.Module) -> dict[str, Any]:
+    """A module as nested JSON: registered class name and arguments.
+
+    Raises:
+        TypeError: naming the part that is not data.
+    """
+
+    def expand(value: Any) -> Any:
+        if isinstance(value, list):
+            return [expand(item) for item in value]
+        if isinstance(value, dict) and "__submodule__" in value:
+            return {"__module__": describe(module.get_submodule(value["__submodule__"]))}
+        return value
+
+    name = codec.class_name(type(module))
+    return {"class": name, "args": {key: expand(value) for key, value in arguments(module).items()}}
+
+
+def rebuild(spec: Any) -> nn.Module:
+    """Builds the module that `describe` described, newly initialised.
+
+    Raises:
+        ArtifactError: if the description is damaged, names an unknown class or does not fit the class.
+    """
+    try:
+        with th.random.fork_rng(devices=[]):
+            return _rebuild(spec)
+    except RecursionError:
+        raise artifacts.ArtifactError("the file's description of the network is nested too deeply") from None
+
+
+def _rebuild(spec: Any) -> nn.Module:
+    if not (isinstance(spec, dict) and isinstance(spec.get("args"), dict) and isinstance(spec.get("class"), str)):
+        raise artifacts.ArtifactError("the file's description of the network is damaged: no class and arguments")
+    cls = codec.find_class(spec["class"])
+    if not (issubclass(cls, nn.Module) and cls.__new__ is Recorded.__new__):
+        raise artifacts.ArtifactError(f"the file names the class {spec['class']!r} as a network, which it is not")
+    signature = inspect.signature(cls.__init__)
+    unknown = spec["args"].keys() - signature.parameters.keys()
+    if unknown:
+        raise artifacts.ArtifactError(f"{cls.__name__} has no argument {min(unknown)!r}, which the file gives")
+
+    def decode(value: Any) -> Any:
+        if isinstance(value, dict) and "__module__" in value:
+            return _rebuild(value["__module__"])
+        if isinstance(value, list):
+            return [decode(item) for item in value]
+        return codec.decode(value)
+
+    args: OrderedDict[str, Any] = OrderedDict()
+    for name in signature.parameters:  # in the signature's order, which BoundArguments relies on
+        if name in spec["args"]:
+            args[name] = decode(spec["args"][name])
+    first = next(iter(signature.parameters))
+    bound = inspect.BoundArguments(signature, OrderedDict([(first, None), *args.items()]))
+    try:
+        return cls(*bound.args[1:], **bound.kwargs)
+    except artifacts.ArtifactError:
+        raise
+    except Exception as error:  # whatever a constructor makes of arguments that do not fit
+        raise artifacts.ArtifactError(f"the file's arguments do not fit {cls.__name__}: {error}") from error
+
+
+def check_layout(spec: Any, shapes: Mapping[str, Iterable[int]]) -> None:
+    """Compares the tensors that `spec` asks for with those at hand, without taking memory for either.
+
+    Raises:
+        ArtifactError: as `rebuild`, or naming the first tensor that is missing, unexpected or of another shape.
+    """
+    try:
+        with th.device("meta"):
+            wanted = {name: tuple(leaf.shape) for name, leaf in rebuild(spec).state_dict().items()}
+    except artifacts.ArtifactError as error:
+        if error.__cause__ is not None and "meta" in str(error.__cause__):
+            return  # a user's constructor that computes with its tensors; building it in earnest checks the rest
+        raise
+    for name, shape in wanted.items():
+        found = shapes.get(name)
+        if found is None:
+            raise artifacts.ArtifactError(f"the file lacks {name!r}, of shape {shape}")
+        if tuple(found) != shape:
+            raise artifacts.ArtifactError(f"{name!r} has shape {tuple(found)} in the file, expected {shape}")
+    extra = sorted(shapes.keys() - wanted.keys())
+    if extra:
+        raise artifacts.ArtifactError(f"the file holds {extra[0]!r}, which the network it describes does not have")
+
+
+def _safe_globals() -> list[Any]:
+    """What a saved network is made of, beside the library's own classes: layers, spaces and arrays."""
+    layers = (
+        "Linear Bilinear Identity Flatten Unflatten Sequential ModuleList ModuleDict ParameterList ParameterDict "
+        "Embedding Conv1d Conv2d Conv3d ConvTranspose2d AvgPool1d AvgPool2d MaxPool1d MaxPool2d AdaptiveAvgPool1d "
+        "AdaptiveAvgPool2d AdaptiveMaxPool2d ZeroPad2d BatchNorm1d BatchNorm2d InstanceNorm1d InstanceNorm2d LayerNorm "
+        "GroupNorm RMSNorm Dropout Dropout1d Dropout2d AlphaDropout ReLU ReLU6 LeakyReLU PReLU ELU CELU SELU GELU SiLU "
+        "Mish Sigmoid LogSigmoid Softplus Softsign Softmax LogSoftmax Tanh Hardtanh Hardsigmoid Hardswish Tanhshrink"
+    )
+    names = "Box Discrete MultiDiscrete MultiBinary Dict Tuple"
+    array = np.array(0.0)
+    reconstruct, scalar = array.__reduce__()[0], np.float64(0).__reduce__()[0]
+    numbers = [np.dtype(code) for code in "?bhilqBHILQefdUS"]
+    own = [networks.SqueezeLayer, networks.BaseNorm, networks.RunningNorm, networks.EMANorm]
+    return [
+        *own,
+        *(getattr(nn, name) for name in layers.split() if hasattr(nn, name)),
+        *(getattr(gym.spaces, name) for name in names.split()),
+        np.ndarray,
+        np.dtype,
+        *dict.fromkeys(type(number) for number in numbers),
+        reconstruct,
+        scalar,
+    ]
+
+
+th.serialization.add_safe_globals(_safe_globals())

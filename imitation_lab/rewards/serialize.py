@@ -1,0 +1,422 @@
+"""Saving and loading rewards, as data and never as code.
+
+Two kinds of file are read: the native format, written by `save_reward`, and files of `torch.save(net, path)`, always
+opened with `weights_only=True`. A native file holds the network's class names and constructor arguments as JSON beside
+its tensors; attributes changed after construction are not in it.
+"""
+
+import os
+import pickletools
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from stable_baselines3.common.vec_env import VecEnv
+
+from imitation_lab.rewards.reward_function import RewardFn
+from imitation_lab.rewards.reward_nets import (
+    AddSTDRewardWrapper,
+    NormalizedRewardNet,
+    RewardNet,
+    RewardNetWrapper,
+    ShapedRewardNet,
+    wrapper_chain,
+)
+from imitation_lab.rewards.reward_nets._recording import (
+    arguments,
+    check_layout,
+    describe,
+    rebuild,
+    replace_submodule,
+)
+from imitation_lab.util import artifacts, codec
+from imitation_lab.util.artifacts import ArtifactError
+from imitation_lab.util.paths import AnyPath
+from imitation_lab.util.registry import Registry
+
+KIND = "reward"
+VERSION = 1
+
+RewardLoader = Callable[..., RewardFn]
+"""`loader(path, venv, **kwargs)`, which returns a reward function."""
+
+reward_registry: Registry[RewardLoader] = Registry()
+"""Loaders by reward type; register your own under a new name."""
+
+
+class ValidateRewardFn(RewardFn):
+    """Checks the shape of what a reward function returns.
+
+    Args:
+        reward_fn: the function to check.
+    """
+
+    def __init__(self, reward_fn: RewardFn):
+        super().__init__()
+        self.reward_fn = reward_fn
+
+    def __call__(self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray, done: np.ndarray) -> np.ndarray:
+        """Rewards `(batch,)`; arguments as in `RewardFn`.
+
+        Raises:
+            ValueError: if the function returns another shape.
+        """
+        rewards = self.reward_fn(state, action, next_state, done)
+        if np.shape(rewards) != (len(done),):
+            raise ValueError(
+                f"The reward function {self.reward_fn!r} returned shape {np.shape(rewards)} for {len(done)} "
+                f"transitions; expected ({len(done)},)."
+            )
+        return rewards
+
+
+def save_reward(net: RewardNet, path: AnyPath) -> None:
+    """Saves a reward network, wrappers and all, in the native format; parent folders are created.
+
+    Args:
+        net: the network. Classes of your own are saved by name: import them before loading.
+        path: the file to write.
+
+    Raises:
+        TypeError: if `net` is no `RewardNet`, or an argument of a constructor is not data, such as a plain function.
+        ValueError: if a network built from the saved arguments would have other tensors than `net`.
+    """
+    if not isinstance(net, RewardNet):
+        raise TypeError(f"save_reward saves a RewardNet, got a {type(net).__name__}.")
+    spec = describe(net)
+    tensors = artifacts.state_arrays(net)
+    try:
+        check_layout(spec, {name: array.shape for name, array in tensors.items()})
+    except ArtifactError as error:
+        raise ValueError(
+            f"This {type(net).__name__} cannot be rebuilt from its constructor's arguments ({error}); was it changed "
+            "after construction? torch.save keeps it as it is."
+        ) from error
+    spaces = {"observation_space": net.observation_space, "action_space": net.action_space}
+    meta = {"net": spec, **{name: codec.encode_space(space) for name, space in spaces.items()}}
+    artifacts.write(path, kind=KIND, version=VERSION, meta=meta, tensors=tensors)
+
+
+def load_net(path: AnyPath, device: th.device | str = "cpu") -> RewardNet:
+    """Loads a reward network that `save_reward` or `torch.save` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ArtifactError: (a ValueError) if the file is damaged, was tampered with, names an unknown class, would run code
+            or holds something else; the text names the cause.
+    """
+    path = os.fsdecode(path)
+    match artifacts.sniff(path):
+        case "native":
+            artifact = artifacts.read(path, kind=KIND, version=VERSION)
+            spec = artifact.meta.get("net")
+            check_layout(spec, {name: array.shape for name, array in artifact.tensors.items()})
+            net = rebuild(spec)
+            artifacts.load_state_dict(net, artifact.tensors)
+        case "zip":
+            net = _load_torch(path, device)
+        case "pickle":
+            raise ArtifactError(
+                f"{path} is a bare pickle. Opening one runs whatever code it names, so it is refused. Save rewards "
+                "with save_reward(net, path) or torch.save(net, path)."
+            )
+        case other:
+            raise ArtifactError(f"{path} is no reward network: its format is {other}.")
+    if not isinstance(net, RewardNet):
+        raise ArtifactError(f"{path} holds a {type(net).__name__}, not a RewardNet.")
+    return net.to(device)
+
+
+def _load_torch(path: str, device: th.device | str) -> Any:
+    _scan_torch(path)
+    try:
+        net = th.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds; each means that the file is not to be trusted
+        cause = str(error).split("\n\t")[-1 if "Unsupported" in str(error) else 0].strip()
+        raise ArtifactError(
+            f"{path} was refused by torch.load(weights_only=True): it names code or classes that reward files do not "
+            f"need, or is damaged. Nothing of it was run. A RewardNet class of your own must be imported first. {cause}"
+        ) from error
+    if isinstance(net, RewardNet):
+        try:
+            arguments(net)
+            spec = describe(net)
+        except TypeError:
+            return net  # not rebuildable from data: there is nothing to compare with
+        check_layout(spec, {name: tuple(leaf.shape) for name, leaf in net.state_dict().items()})
+    return net
+
+
+def _scan_torch(path: str) -> tuple[list[str], list[tuple[str, int]]]:
+    """Checks a torch file without opening its pickle; gives the classes it names and its storages' (type, length)."""
+    classes: list[str] = []
+    storages: list[tuple[str, int]] = []
+    try:
+        with zipfile.ZipFile(path) as file:
+            sizes = [info.file_size for info in file.infolist()]
+            if any(info.compress_type != zipfile.ZIP_STORED for info in file.infolist()):
+                raise ArtifactError(f"{path} has compressed members, which torch never writes: it is refused.")
+            damaged = file.testzip()
+            if damaged is not None:
+                raise ArtifactError(f"{path} is damaged or was tampered with: the checksum of {damaged!r} is wrong.")
+            pickles = [name for name in file.namelist() if name.endswith("data.pkl")]
+            if len(pickles) != 1:
+                raise ArtifactError(f"{path} is no torch file: it holds {len(pickles)} members named data.pkl.")
+            program = file.read(pickles[0])
+        number, kind = 0, ""
+        for opcode, argument, _ in pickletools.genops(program):
+            if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
+                classes.append(str(argument).replace(" ", "."))
+                kind = classes[-1]
+            elif isinstance(argument, int) and opcode.name.startswith(("BININT", "INT", "LONG")):
+                number = argument
+            elif opcode.name == "BINPERSID":
+                if number > sum(sizes):
+                    raise ArtifactError(
+                        f"{path} declares a storage of {number} elements, more than the whole file's "
+                        f"{sum(sizes)} bytes: it is refused."
+                    )
+                storages.append((kind.removeprefix("torch."), number))
+    except zipfile.BadZipFile as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from error
+    except ArtifactError:
+        raise
+    except Exception as error:  # whatever a parser makes of bytes that are no pickle
+        raise ArtifactError(f"{path} is no torch file or damaged: {error}") from error
+    return classes, storages
+
+
+@dataclass(frozen=True)
+class RewardFileInfo:
+    """What a reward file says of itself; nothing was built to read it.
+
+    Attributes:
+        format: "native" or "torch".
+        version: format version; None for torch files.
+        chain: class names, outermost wrapper first; of torch files, the reward network classes in order of first
+            mention.
+        observation_space: description of the observation space, None for torch files.
+        action_space: likewise.
+        tensors: dtype and shape by name; for torch files, of the storages.
+        statistics: values of running statistics by name, native files only.
+        classes: every class or function that the file names.
+        description: the network as nested JSON, class and arguments; None for torch files.
+    """
+
+    format: str
+    version: int | None
+    chain: tuple[str, ...]
+    observation_space: dict[str, Any] | None
+    action_space: dict[str, Any] | None
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
+    statistics: dict[str, Any]
+    classes: tuple[str, ...]
+    description: dict[str, Any] | None = None
+
+    @property
+    def net_type(self) -> str:
+        """Class name of the outermost network."""
+        return self.chain[0] if self.chain else "unknown"
+
+    def __str__(self) -> str:
+        lines = [f"{self.format} reward file" + ("" if self.version is None else f", format version {self.version}")]
+        lines += ["  " * depth + f"  {name}" for depth, name in enumerate(self.chain)]
+        for name, space in (("observations", self.observation_space), ("actions", self.action_space)):
+            if space is not None:
+                lines.append(f"{name}: {_describe_space(space)}")
+        lines.append("tensors:")
+        lines += [f"  {name}  {dtype} {list(shape)}" for name, (dtype, shape) in self.tensors.items()]
+        if self.statistics:
+            lines.append("statistics:")
+            lines += [f"  {name} = {np.round(value, 4).tolist()}" for name, value in self.statistics.items()]
+        return "\n".join(lines)
+
+
+def _describe_space(space: dict[str, Any]) -> str:
+    facts = ", ".join(f"{key}={value}" for key, value in space.items() if key in ("n", "nvec", "shape", "dtype"))
+    if space.get("type") in ("Dict", "Tuple"):
+        facts = ", ".join(
+            f"{part[0]}: {_describe_space(part[1])}" if isinstance(part, list) else _describe_space(part)
+            for part in space["spaces"]
+        )
+    return f"{space.get('type')}({facts})"
+
+
+def inspect_reward(path: AnyPath) -> RewardFileInfo:
+    """Reads what a reward file holds, and builds nothing: no network, no space, no pickle.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ArtifactError: if the file is damaged or no reward file.
+    """
+    path = os.fsdecode(path)
+    kind = artifacts.sniff(path)
+    if kind == "zip":
+        classes, storages = _scan_torch(path)
+        names = [name.rpartition(".")[2] for name in classes if _is_net(name)]
+        tensors: dict[str, tuple[str, tuple[int, ...]]] = {
+            f"storage {i}": (dtype, (length,)) for i, (dtype, length) in enumerate(storages)
+        }
+        return RewardFileInfo("torch", None, tuple(names), None, None, tensors, {}, tuple(dict.fromkeys(classes)))
+    if kind != "native":
+        raise ArtifactError(f"{path} is no reward network: its format is {kind}.")
+    artifact = artifacts.read(path, kind=KIND, version=VERSION, mmap=True)
+    header = artifacts.read_header(path)
+    chain: list[str] = []
+    classes = []
+    spec = artifact.meta.get("net")
+    _collect_classes(spec, classes)
+    while isinstance(spec, dict):
+        chain.append(str(spec.get("class")).rpartition(".")[2])
+        base = spec.get("args", {}).get("base")
+        spec = base.get("__module__") if isinstance(base, dict) else None
+    statistics = {
+        name: np.array(value)
+        for name, value in artifact.tensors.items()
+        if name.rpartition(".")[2] in ("running_mean", "running_var", "count", "num_batches_tracked")
+    }
+    return RewardFileInfo(
+        "native",
+        header.version,
+        tuple(chain),
+        artifact.meta.get("observation_space"),
+        artifact.meta.get("action_space"),
+        dict(sorted(header.tensors.items())),
+        statistics,
+        tuple(dict.fromkeys(classes)),
+        artifact.meta.get("net"),
+    )
+
+
+def _is_net(name: str) -> bool:
+    known = {f"{cls.__module__}.{cls.__qualname__}" for cls in _subclasses(RewardNet)}
+    return name in known
+
+
+def _subclasses(cls: type) -> set[type]:
+    return {cls}.union(*(_subclasses(sub) for sub in cls.__subclasses__()))
+
+
+def _collect_classes(spec: Any, into: list[str]) -> None:
+    if isinstance(spec, list):
+        for item in spec:
+            _collect_classes(item, into)
+    elif isinstance(spec, dict):
+        for key, value in spec.items():
+            if key in ("class", "__class__") and isinstance(value, str):
+                into.append(value)
+            else:
+                _collect_classes(value, into)
+
+
+def load_reward(reward_type: str, reward_path: AnyPath, venv: VecEnv, **kwargs: Any) -> RewardFn:
+    """Loads a reward as a function for `RewardVecEnvWrapper`.
+
+    | type | reward |
+    |---|---|
+    | `RewardNet_normalized` | `predict_processed` of the whole network, which must be normalized |
+    | `RewardNet_unnormalized` | `predict_processed` without the normalization, wherever it is in the chain |
+    | `RewardNet_shaped` | `predict` of the network, which must be shaped: raw scale, no `PredictProcessedWrapper` |
+    | `RewardNet_unshaped` | the same without the shaping |
+    | `RewardNet_std_added` | `predict_processed` of the network, which must have an `AddSTDRewardWrapper` |
+    | `zero` | zeros; the path is ignored |
+
+    Args:
+        reward_type: one of these, or a type of your own in `reward_registry`.
+        reward_path: file of `save_reward` or `torch.save`.
+        venv: the environments to reward; their spaces must be those of the network.
+        **kwargs: for the loader: `update_stats=True` lets running statistics move with the rewards given, by default
+            they are frozen; `alpha` for `RewardNet_std_added`.
+
+    Returns:
+        `reward_fn(state, action, next_state, done)`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the type is unknown, the network lacks the wrapper asked for, the spaces differ, or as in
+            `load_net`.
+    """
+    return reward_registry.get(reward_type)(reward_path, venv, **kwargs)
+
+
+def load_zero(path: AnyPath, venv: VecEnv) -> RewardFn:
+    """A reward that is 0 everywhere; both arguments are ignored."""
+    del path, venv
+    return ValidateRewardFn(_zero)
+
+
+def _zero(state: np.ndarray, action: np.ndarray, next_state: np.ndarray, done: np.ndarray) -> np.ndarray:
+    return np.zeros(len(done), dtype=np.float32)
+
+
+def _load_for(path: AnyPath, venv: VecEnv, needs: type[RewardNet] | None) -> RewardNet:
+    net = load_net(path)
+    for name in ("observation_space", "action_space"):
+        theirs, ours = getattr(venv, name), getattr(net, name)
+        if not _same_layout(theirs, ours):
+            raise ValueError(
+                f"The reward network in {path} has the {name} {ours}, the environment has {theirs}: load it for the "
+                "kind of environment that it was trained on."
+            )
+    if needs is not None and not any(isinstance(link, needs) for link in wrapper_chain(net)):
+        names = " → ".join(type(link).__name__ for link in wrapper_chain(net))
+        raise ValueError(f"The network in {path} has no {needs.__name__}. It has, outermost first: {names}.")
+    return net
+
+
+def _same_layout(a: gym.Space, b: gym.Space) -> bool:
+    """Whether elements of both have one meaning to a network; a `Box`'s bounds may differ."""
+    if isinstance(a, gym.spaces.Box) and isinstance(b, gym.spaces.Box):
+        return a.shape == b.shape and (a.dtype == np.uint8) == (b.dtype == np.uint8)
+    if isinstance(a, gym.spaces.Dict) and isinstance(b, gym.spaces.Dict):
+        return a.keys() == b.keys() and all(_same_layout(a[key], b[key]) for key in a)
+    return a == b
+
+
+def _strip(net: RewardNet, kind: type[RewardNetWrapper]) -> RewardNet:
+    """The network without its wrappers of one kind, wherever they are in the chain."""
+    while isinstance(net, kind):
+        net = net.base
+    for link in wrapper_chain(net):
+        while isinstance(link, RewardNetWrapper) and isinstance(link.base, kind):
+            replace_submodule(link, "_base", link.base.base)
+    return net
+
+
+def _processed(net: RewardNet, **kwargs: Any) -> RewardFn:
+    return ValidateRewardFn(lambda *transition: net.predict_processed(*transition, **kwargs))
+
+
+def _load_normalized(path: AnyPath, venv: VecEnv, *, update_stats: bool = False) -> RewardFn:
+    return _processed(_load_for(path, venv, NormalizedRewardNet), update_stats=update_stats)
+
+
+def _load_unnormalized(path: AnyPath, venv: VecEnv, *, update_stats: bool = False) -> RewardFn:
+    return _processed(_strip(_load_for(path, venv, None), NormalizedRewardNet), update_stats=update_stats)
+
+
+def _load_shaped(path: AnyPath, venv: VecEnv) -> RewardFn:
+    return ValidateRewardFn(_load_for(path, venv, ShapedRewardNet).predict)
+
+
+def _load_unshaped(path: AnyPath, venv: VecEnv) -> RewardFn:
+    return ValidateRewardFn(_strip(_load_for(path, venv, None), ShapedRewardNet).predict)
+
+
+def _load_std_added(path: AnyPath, venv: VecEnv, *, update_stats: bool = False, alpha: float | None = None) -> RewardFn:
+    return _processed(_load_for(path, venv, AddSTDRewardWrapper), update_stats=update_stats, alpha=alpha)
+
+
+for _key, _loader in (
+    ("RewardNet_normalized", _load_normalized),
+    ("RewardNet_unnormalized", _load_unnormalized),
+    ("RewardNet_shaped", _load_shaped),
+    ("RewardNet_unshaped", _load_unshaped),
+    ("RewardNet_std_added", _load_std_added),
+    ("zero", load_zero),
+):
+    reward_registry.register(_key, value=_loader)

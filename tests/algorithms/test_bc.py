@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch as th
 from stable_baselines3 import PPO
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from imitation_lab.algorithms import bc
@@ -184,12 +184,19 @@ def test_every_space_trains_and_saves(obs_space, act_space, log, tmp_path):
     assert np.array_equal(loaded.predict(obs, deterministic=True)[0], expected)
 
 
-def test_channels_last_demonstrations_for_a_channels_first_policy(log):
-    hwc = OBS_SPACES["image-hwc"]
-    chw = OBS_SPACES["image-chw"]
-    policy = ActorCriticCnnPolicy(chw, BOX_ACT, lambda _: 1e-3)
-    trainer = _make(log, _demos(hwc, BOX_ACT), hwc, policy=policy, batch_size=8)
+@pytest.mark.parametrize("nested", [False, True])
+def test_channels_last_demonstrations_for_a_channels_first_policy(nested, log):
+    hwc, chw = (OBS_SPACES[f"image-{layout}"] for layout in ("hwc", "chw"))
+    policy_class = MultiInputActorCriticPolicy if nested else ActorCriticCnnPolicy
+    if nested:
+        hwc, chw = (S.Dict(n=S.Discrete(2), pixels=space) for space in (hwc, chw))
+    trainer = _make(log, _demos(hwc, BOX_ACT), hwc, policy=policy_class(chw, BOX_ACT, lambda _: 1e-3), batch_size=8)
     trainer.train(n_batches=1, progress_bar=False)
+    obs = _sample(hwc, 24)  # predict transposes images by itself
+    trained = trainer._data["obs"]
+    seen, _ = trainer.policy.obs_to_tensor(obs)
+    pixels = (trained["pixels"], seen["pixels"]) if nested else (trained, seen)
+    assert th.equal(*pixels)
 
 
 class TestLearning:

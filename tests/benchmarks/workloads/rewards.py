@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+import torch.nn.functional as F
 from torch import nn
 
 from workloads import Task, Workload, part
@@ -79,56 +80,53 @@ class Norm:
         return out
 
 
-def mlp(sizes: list[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for a, b in itertools.pairwise(sizes):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+Weights = list[tuple[th.Tensor, th.Tensor]]
+
+
+def weights(sizes: list[list[int]]) -> list[Weights]:
+    """Weights and biases of MLPs, filled as one network's: modules would cost as much as the arithmetic."""
+    nets = [[nn.Linear(a, b) for a, b in itertools.pairwise(s)] for s in sizes]
+    fill(nn.ModuleList(nn.ModuleList(net) for net in nets))
+    return [[(m.weight.detach(), m.bias.detach()) for m in net] for net in nets]
+
+
+def mlp(x: th.Tensor, net: Weights) -> th.Tensor:
+    """An MLP with one output: (batch,)."""
+    for w, b in net[:-1]:
+        x = F.linear(x, w, b).relu_()
+    return F.linear(x, *net[-1]).squeeze(1)
 
 
 def floor(n: int, kind: str) -> Task:
-    nets = {
-        "shaped": [[OBS + ACTS, 32, 1], [OBS, 32, 32, 1]],
-        "ensemble": [[OBS + ACTS, 32, 32, 1]] * MEMBERS,
-        "ensemble_norm_std": [[OBS + ACTS, 32, 32, 1]] * MEMBERS,
-    }.get(kind, [[OBS + ACTS, 32, 32, 1]])
-    modules = nn.ModuleList(mlp(s) for s in nets)
-    fill(modules)
+    members = MEMBERS if kind.startswith("ensemble") else 1
+    sizes = [[OBS + ACTS, 32, 32, 1]] * members
+    nets = weights([[OBS + ACTS, 32, 1], [OBS, 32, 32, 1]] if kind == "shaped" else sizes)
     state, action, next_state, done = batch()
-    norm = Norm((MEMBERS,) if kind == "ensemble_norm_std" else ())
+    norm = Norm((members,) if kind == "ensemble_norm_std" else ())
     if kind.startswith("ensemble"):
-        linears = [[m for m in net if isinstance(m, nn.Linear)] for net in modules]
-        stacked = [
-            (
-                th.stack([m.weight.detach().T for m in layer]).contiguous(),
-                th.stack([m.bias.detach() for m in layer])[:, None],
-            )
-            for layer in zip(*linears, strict=True)
-        ]
+        layers = zip(*nets, strict=True)
+        stacked = [(th.stack([w.T for w, _ in m]), th.stack([b for _, b in m])[:, None]) for m in map(list, layers)]
 
     def together(x: th.Tensor) -> th.Tensor:
         """All members at once: (members, batch)."""
-        h = x.expand(MEMBERS, *x.shape)
+        h = x.expand(members, *x.shape)
         for i, (w, b) in enumerate(stacked):
             h = th.baddbmm(b, h.relu_() if i else h, w)
         return h.squeeze(-1)
 
-    @th.no_grad()
     def reward(update: bool = True) -> np.ndarray:
-        s = th.as_tensor(state)
-        x = th.cat([s, th.as_tensor(action)], dim=1)
+        x = th.from_numpy(np.concatenate([state, action], axis=1))
         if kind == "shaped":
-            base, potential = modules
-            phi, phi_next = potential(th.cat([s, th.as_tensor(next_state)])).squeeze(1).split(BATCH)
-            alive = 1 - th.as_tensor(done).float()
-            out = base(x).squeeze(1) + GAMMA * alive * phi_next - phi
+            phi, phi_next = mlp(th.from_numpy(np.concatenate([state, next_state])), nets[1]).split(BATCH)
+            alive = th.from_numpy((GAMMA * ~done).astype(np.float32))
+            out = mlp(x, nets[0]) + alive * phi_next - phi
         elif kind == "ensemble":
             out = together(x).mean(0)
         elif kind == "ensemble_norm_std":
             var, mean = th.var_mean(norm(together(x), update), dim=0)
             out = mean + ALPHA * var.sqrt()
         else:
-            out = modules[0](x).squeeze(1)
+            out = mlp(x, nets[0])
             if kind == "normalized":
                 out = norm(out, update)
         return out.numpy()
@@ -153,9 +151,8 @@ def library_venv(package: str, n: int) -> Task:
 
 def floor_venv(n: int) -> Task:
     venv = make_venv(None)
-    net = mlp([4 + 2, 32, 32, 1])
-    fill(net)
-    one_hot = th.eye(2)
+    (net,) = weights([[4 + 2, 32, 32, 1]])
+    one_hot = np.eye(2, dtype=np.float32)
 
     class Bare:
         """The same reward with no bookkeeping, and the observation after a reset as next state."""
@@ -164,12 +161,11 @@ def floor_venv(n: int) -> Task:
             self.obs = venv.reset()
             return self.obs
 
-        @th.no_grad()
         def step(self, acts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
             obs, _, dones, infos = venv.step(acts)
-            x = th.cat([th.as_tensor(self.obs), one_hot[th.as_tensor(acts)]], dim=1)
+            x = th.from_numpy(np.concatenate([self.obs, one_hot[acts]], axis=1))
             self.obs = obs
-            return obs, net(x).squeeze(1).numpy(), dones, infos
+            return obs, mlp(x, net).numpy(), dones, infos
 
     return _steps(Bare(), n)
 

@@ -26,6 +26,8 @@ class DictObs:
 
     _d: dict[str, Any]
 
+    __array_ufunc__ = None  # array == dict_obs is then ours to answer, and arithmetic a TypeError
+
     def __post_init__(self) -> None:
         if not isinstance(self._d, Mapping):
             raise TypeError(f"DictObs got a {type(self._d).__name__}, expected a dict of arrays.")
@@ -69,7 +71,7 @@ class DictObs:
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DictObs):
-            return NotImplemented
+            return False
         return self.keys() == other.keys() and all(same(v, other._d[k]) for k, v in self._d.items())
 
     __hash__ = None  # type: ignore[assignment]

@@ -67,14 +67,14 @@ def _execute(source: pathlib.Path, output: pathlib.Path) -> tuple[Any, str | Non
     with tqdm(total=code_cells, unit="cell", desc="quickstart") as bar:
 
         def begin(cell: Any, cell_index: int) -> None:
-            if cell.cell_type == "code":
-                bar.set_postfix_str(cell.source.strip().splitlines()[0][:48])
+            bar.set_postfix_str(_section(notebook, cell_index))
 
         client = nbclient.NotebookClient(
             notebook,
             timeout=CELL_TIMEOUT,
             kernel_name="python3",
             record_timing=False,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
             resources={"metadata": {"path": str(output)}},
             on_cell_start=begin,
             on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(cell.cell_type == "code"),
@@ -85,6 +85,13 @@ def _execute(source: pathlib.Path, output: pathlib.Path) -> tuple[Any, str | Non
             return notebook, str(error)
         bar.set_postfix_str("")
     return notebook, None
+
+
+def _section(notebook: Any, index: int) -> str:
+    """Give the heading under which a cell stands."""
+    text = "\n".join(cell.source for cell in notebook.cells[:index] if cell.cell_type == "markdown")
+    headings = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
+    return headings[-1] if headings else ""
 
 
 def _write(notebook: Any, output: pathlib.Path) -> int:

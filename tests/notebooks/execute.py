@@ -25,6 +25,7 @@ def execute(path: pathlib.Path) -> None:
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
         record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
     ).execute()
     # What differs from one machine to the next has no place in a stored notebook.

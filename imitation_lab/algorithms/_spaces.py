@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+from stable_baselines3.common.vec_env import VecTransposeImage
 
 ArrayOrDict = Any  # an array or tensor, a dict of them, or a DictObs
 
@@ -32,6 +33,15 @@ def _check_basic(name: str, space: spaces.Space) -> None:
         raise ValueError(
             f"{name} is {space}: Stable-Baselines3 policies count from 0. Shift the values so that they start at 0."
         )
+
+
+def channels_first(space: spaces.Space) -> spaces.Space:
+    """The space that SB3 shows a policy in place of one with channels-last images."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict([(key, channels_first(part)) for key, part in space.items()])
+    if isinstance(space, spaces.Box) and is_image_space(space) and not is_image_space_channels_first(space):
+        return VecTransposeImage.transpose_space(space)
+    return space
 
 
 def cast_obs(name: str, obs: ArrayOrDict, space: spaces.Space) -> ArrayOrDict:

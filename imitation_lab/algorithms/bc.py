@@ -26,10 +26,9 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
 from stable_baselines3.common.utils import ConstantSchedule, get_device
-from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
+from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import _loaders, _spaces, base
 from imitation_lab.algorithms._bc_logging import (
@@ -240,7 +239,7 @@ class BC(base.DemonstrationAlgorithm):
                 f"policy is a {type(policy).__name__}, expected an actor-critic policy with evaluate_actions(obs, "
                 "acts): for SB3 models pass model.policy of PPO or A2C."
             )
-        if policy.observation_space not in (self.observation_space, _channels_first(self.observation_space)):
+        if policy.observation_space not in (self.observation_space, _spaces.channels_first(self.observation_space)):
             raise ValueError(
                 f"policy was made for observations in {policy.observation_space}, but observation_space is "
                 f"{self.observation_space}."
@@ -435,15 +434,6 @@ class BC(base.DemonstrationAlgorithm):
                 f"one batch of {self.batch_size}."
             )
         return self._split[1]
-
-
-def _channels_first(space: spaces.Space) -> spaces.Space:
-    """The space that SB3 shows a policy in place of one with channels-last images."""
-    if isinstance(space, spaces.Dict):
-        return spaces.Dict([(key, _channels_first(part)) for key, part in space.items()])
-    if isinstance(space, spaces.Box) and is_image_space(space) and not is_image_space_channels_first(space):
-        return VecTransposeImage.transpose_space(space)
-    return space
 
 
 def _fused(optimizer_cls: type[th.optim.Optimizer], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 State = Any
@@ -113,7 +113,7 @@ def _check_spaces(policy: Any, venv: VecEnv) -> None:
     """Policies of images may see channels first where the environment has them last: SB3 transposes by itself."""
     for name in ("observation_space", "action_space"):
         found, expected = getattr(policy, name, None), getattr(venv, name)
-        if found is None or found == expected or (name == "observation_space" and found == _transposed(expected)):
+        if found is None or found == expected or found == _channels_first(expected):
             continue
         raise ValueError(
             f"The policy's {name} is {found}, but the environment's is {expected}: roll the policy out in the kind of "
@@ -121,11 +121,12 @@ def _check_spaces(policy: Any, venv: VecEnv) -> None:
         )
 
 
-def _transposed(space: spaces.Space) -> spaces.Space | None:
-    parts = space.spaces.values() if isinstance(space, spaces.Dict) else (space,)
-    if not any(is_image_space(part) for part in parts):
-        return None
-    return VecTransposeImage.transpose_space(space) if isinstance(space, spaces.Box) else None
+def _channels_first(space: spaces.Space) -> spaces.Space:
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict({key: _channels_first(part) for key, part in space.spaces.items()})
+    if isinstance(space, spaces.Box) and is_image_space(space) and not is_image_space_channels_first(space):
+        return VecTransposeImage.transpose_space(space)
+    return space
 
 
 def _random_actions(venv: VecEnv, rng: np.random.Generator) -> StatefulCallable:

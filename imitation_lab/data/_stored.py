@@ -32,7 +32,7 @@ class StoredTrajectories(Sequence[Any]):
         self._lengths = np.asarray(tensors["lengths"], dtype=np.int64)
         self._ends = np.cumsum(self._lengths)
         self._terminal = tensors["terminal"]
-        obs = {key.removeprefix("obs/"): value for key, value in tensors.items() if key.startswith("obs/")}
+        obs = {key.removeprefix("obs/"): value for key, value in sorted(tensors.items()) if key.startswith("obs/")}
         self._obs: types.Observation = types.DictObs(obs) if obs else tensors["obs"]
         self._acts = tensors["acts"]
         self._rews = tensors.get("rews")

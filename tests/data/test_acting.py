@@ -161,3 +161,22 @@ def test_random_actions_fill_the_space(space):
         np.testing.assert_allclose(np.unique(acts, return_counts=True)[1], 125, atol=40)
     if space == SKEWED:
         np.testing.assert_allclose(acts.mean(0), [-0.5, 2.5], atol=0.25)
+
+
+@pytest.mark.parametrize("dictionary", [False, True], ids=["image", "dict"])
+def test_policies_that_see_channels_first(dictionary):
+    """SB3 transposes images for its policies; an environment as it is has them last."""
+    image = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    env_space = spaces.Dict({"image": image, "x": spaces.Discrete(2)}) if dictionary else image
+
+    class Images(SpaceEnv):
+        observation_space = env_space
+
+    venv = DummyVecEnv([lambda: Images(spaces.Discrete(2)) for _ in range(2)])
+    policy = A2C("MultiInputPolicy" if dictionary else "CnnPolicy", venv, device="cpu").policy
+    assert policy.observation_space != venv.observation_space
+    act = rollout.policy_to_callable(policy, venv, deterministic_policy=True)
+    obs = [env_space.sample() for _ in range(2)]
+    batch = {key: np.stack([o[key] for o in obs]) for key in env_space} if dictionary else np.stack(obs)
+    acts, _ = act(batch, None, np.ones(2, dtype=bool))
+    np.testing.assert_array_equal(acts, policy.predict(batch, deterministic=True)[0])

@@ -150,7 +150,9 @@ def _read(archive: zipfile.ZipFile, path: str) -> Sb3Zip:
     if sum(info.file_size for info in infos) > 20 * os.path.getsize(path) + (1 << 20):
         raise ArtifactError(f"{path!r} unpacks to more than twenty times its size: refused.")
     if "data" not in names or "policy.pth" not in names:
-        raise ArtifactError(f"{path!r} is a zip, but no Stable-Baselines3 model: it lacks 'data' or 'policy.pth'.")
+        raise ArtifactError(
+            f"{path!r} is no Stable-Baselines3 model, or it is truncated: it lacks 'data' or 'policy.pth'."
+        )
     try:
         data = json.loads(archive.read("data"))
     except (ValueError, RecursionError):

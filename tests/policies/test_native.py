@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -221,3 +222,16 @@ def test_build_policy_leaves_nothing_trainable_behind():
     policy = build_policy(ActorCriticPolicy, arguments, artifacts.state_arrays(source))
     assert all(parameter.requires_grad for parameter in policy.parameters())
     assert all(parameter.grad is None for parameter in policy.parameters())
+
+
+def test_golden_file_of_version_1():
+    golden = pathlib.Path(__file__).parent / "golden" / "policy_v1.safetensors"
+    policy = load_policy_file(golden, "cpu")
+    assert type(policy) is FeedForward32Policy
+    obs = np.array([[0, 0.5, -0.5], [1, -1, 0.25]], np.float32)
+    # Parameter number i of a tensor is (i mod 5 − 1.75) / 4; inputs are normalized by the stored statistics.
+    fill = lambda *shape: ((np.arange(np.prod(shape)) % 5 - 1.75) / 4).reshape(shape)
+    x = (obs - [0.1, 0.2, 0.3]) / np.sqrt(np.array([1, 2, 3]) + 1e-5)
+    expected = np.tanh(x @ fill(4, 3).T + fill(4)) @ fill(1, 4).T + fill(1)
+    np.testing.assert_allclose(policy.predict(obs, deterministic=True)[0], expected, rtol=1e-5)
+    assert policy.features_extractor.normalize.count == 7

@@ -25,6 +25,7 @@ def as_series(history: Any, x: str | None = None) -> dict[str, tuple[np.ndarray,
         history = history.to_dict("records")
     columns: dict[str, tuple[list[float], list[float]]] = {}
     if isinstance(history, Mapping):
+        columns = {key: ([], []) for key in history}
         items: Any = ((k, a, b) for k, (xs, ys) in history.items() for a, b in zip(xs, ys, strict=True))
     else:
         items = ((k, row.get(x, i) if x else i, v) for i, row in enumerate(history) for k, v in row.items())

@@ -3,6 +3,7 @@
 Content lives in widget values, so a saved notebook shows it without a kernel, and tests read it without a browser.
 """
 
+import html
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -50,21 +51,54 @@ class Row(ipw.HBox):
         super().close()
 
 
-def image_of(png: bytes, alt: str = "", layout: ipw.Layout | None = None) -> ipw.Image:
-    """Return an image widget; ``alt`` becomes its title, which screen readers announce."""
-    layout = layout or ipw.Layout(max_width="100%", height="auto", object_fit="contain")
-    return ipw.Image(value=png, format="png", tooltip=alt, layout=layout)
+def image_of(png: bytes, layout: ipw.Layout | None = None) -> ipw.Image:
+    """Return an image widget no wider than the page."""
+    return ipw.Image(value=png, format="png", layout=layout or _picture_layout())
 
 
 def figure_image(figure: Figure, dpi: float = DPI) -> ipw.Image:
     """Return ``figure`` as an image widget."""
-    return image_of(figure_to_png(figure, dpi), getattr(figure, "alt", ""))
+    return image_of(figure_to_png(figure, dpi))
 
 
-def show_figure(image: ipw.Image, figure: Figure, dpi: float = DPI) -> None:
-    """Put ``figure`` into an existing image widget."""
-    image.value = figure_to_png(figure, dpi)
-    image.tooltip = getattr(figure, "alt", "")
+def _picture_layout() -> ipw.Layout:
+    return ipw.Layout(max_width="100%", height="auto", object_fit="contain")
+
+
+def _alt_html(text: str) -> str:
+    return f'<div role="img" aria-label="{html.escape(text, quote=True)}"></div>'
+
+
+def alt_text(text: str) -> ipw.HTML:
+    """Return an invisible widget that tells a screen reader what the picture beside it shows.
+
+    The image widget has no alternative text, and ``tooltip`` on it breaks its view (ipywidgets 8.1).
+    """
+    return ipw.HTML(_alt_html(text), layout=ipw.Layout(height="0", min_height="0", margin="0"))
+
+
+class Picture(Composite):
+    """A figure as an image with its text for screen readers.
+
+    Attributes:
+        image: the ``Image``.
+        alt: the text, invisible.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        self.image = figure_image(figure)
+        self.alt = alt_text(getattr(figure, "alt", ""))
+        super().__init__([self.alt, self.image])
+
+    @property
+    def value(self) -> bytes:
+        """The PNG."""
+        return bytes(self.image.value)
+
+    def show(self, figure: Figure) -> None:
+        """Show another figure."""
+        self.image.value = figure_to_png(figure)
+        self.alt.value = _alt_html(getattr(figure, "alt", ""))
 
 
 def control(cls: type[W], description: str, tooltip: str, **kwargs: Any) -> W:
@@ -101,6 +135,7 @@ class FrameStack(Composite):
 
     Attributes:
         slider: the ``IntSlider``.
+        alt: the text for screen readers, invisible.
         stack: the ``Stack`` of images.
         play: the ``Play`` widget, or None.
 
@@ -123,8 +158,9 @@ class FrameStack(Composite):
             raise ValueError("a frame stack needs at least one picture, got none.")
         if labels is not None and len(labels) != len(pngs):
             raise ValueError(f"{len(labels)} labels for {len(pngs)} frames: give one label per frame.")
-        shared = ipw.Layout(max_width="100%", height="auto", object_fit="contain")
-        self._images = [image_of(png, alt, shared) for png in pngs]
+        shared = _picture_layout()
+        self._images = [image_of(png, shared) for png in pngs]
+        self.alt = alt_text(alt)
         self.stack = ipw.Stack(self._images, selected_index=index)
         self.slider = control(
             ipw.IntSlider, description, f"Choose the {description} to show.", min=0, max=len(pngs) - 1, value=index,
@@ -146,7 +182,7 @@ class FrameStack(Composite):
             self._labels = ipw.Stack([ipw.Label(text, layout=plain) for text in labels], selected_index=index)
             self._links.append(ipw.jslink((self.slider, "value"), (self._labels, "selected_index")))
             row.append(self._labels)
-        super().__init__([Row(row), self.stack])
+        super().__init__([Row(row), self.alt, self.stack])
 
     def __len__(self) -> int:
         return len(self._images)
@@ -154,12 +190,12 @@ class FrameStack(Composite):
     @property
     def png(self) -> bytes:
         """The picture at the slider's value."""
-        return self._images[self.slider.value].value
+        return bytes(self._images[self.slider.value].value)
 
     @property
     def pngs(self) -> list[bytes]:
         """All pictures."""
-        return [image.value for image in self._images]
+        return [bytes(image.value) for image in self._images]
 
     @property
     def label(self) -> str | None:
@@ -176,17 +212,17 @@ class FrameStack(Composite):
             raise ValueError(f"this stack has {len(self)} frames, got {len(pngs)} pictures.")
         for image, png in zip(self._images, pngs, strict=True):
             image.value = png
-            if alt is not None:
-                image.tooltip = alt
+        if alt is not None:
+            self.alt.value = _alt_html(alt)
 
     def _summary(self) -> str:
         return f"{len(self)} frames"
 
     def close(self) -> None:
         """Remove the frames, the links and the controls."""
-        for link in self._links:
-            link.close()
-        for stack in (self.stack, self._labels):
-            for child in stack.children if stack is not None else ():
+        for name in ("stack", "_labels"):  # absent where the constructor refused its arguments
+            for child in getattr(getattr(self, name, None), "children", ()):
                 child.close()
+        for link in getattr(self, "_links", ()):
+            link.close()
         super().close()

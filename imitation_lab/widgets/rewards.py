@@ -10,7 +10,7 @@ from gymnasium import spaces
 from imitation_lab.viz.rewards import Key, RewardSlice, as_reward_fn, pearson
 from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png
 from imitation_lab.viz.tables import html_table, text_table
-from imitation_lab.widgets.base import Composite, FrameStack, Row, control, figure_image, ipw, show_figure
+from imitation_lab.widgets.base import Composite, FrameStack, Picture, Row, control, ipw
 
 Comparison = Callable[[Any, Any], float]
 POOLED = ("mean", "max")
@@ -39,7 +39,7 @@ class RewardHeatmap(Composite):
         dims: ``{name: slider}`` of every state dimension; those on the axes are hidden.
         action: a dropdown (``Discrete``), else None; ``action_parts`` are the sliders of other spaces.
         resolution: slider of the grid points per axis.
-        image: the picture.
+        image: the ``Picture``.
         numbers: the table.
         values: rewards on the grid ``[y, x]``.
         true_values: the true ones, or None.
@@ -71,7 +71,7 @@ class RewardHeatmap(Composite):
         self._busy = False
         self._make_controls()
         self._compute()
-        self.image = figure_image(self.figure())
+        self.image = Picture(self.figure())
         self.numbers = ipw.HTML(self._html())
         for widget in (self.x, self.y, *self.dims.values(), *self._action_widgets, self.resolution):
             widget.observe(self._changed, "value")
@@ -166,7 +166,7 @@ class RewardHeatmap(Composite):
             parts = np.array([part.value for part in self.action_parts])
             s.action = parts.reshape(s.action_space.shape).astype(s.action_space.dtype)
         self._compute()
-        show_figure(self.image, self.figure())
+        self.image.show(self.figure())
         self.numbers.value = self._html()
 
     def _compute(self) -> None:

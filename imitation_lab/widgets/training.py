@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import KVWriter
 from imitation_lab.viz.curves import training_curves
 from imitation_lab.viz.style import LabFigure
 from imitation_lab.viz.tables import html_table, text_table
-from imitation_lab.widgets.base import Composite, Row, control, figure_image, ipw, show_figure
+from imitation_lab.widgets.base import Composite, Picture, Row, control, ipw
 
 MAX_PANELS = 6
 ROWS_PER_TABLE = 6
@@ -60,7 +60,7 @@ class TrainingDashboard(Composite):
     Attributes:
         stop_event: set when Stop was clicked.
         stop_button: the button.
-        image: the curves.
+        image: the curves, a ``Picture``.
         numbers: the current numbers.
         heading: title and progress.
         history: ``{key: ([steps], [values])}``.
@@ -97,12 +97,12 @@ class TrainingDashboard(Composite):
         self.stop_event = threading.Event()
         self.stop_button = control(
             ipw.Button, "Stop", "Stop the training after the current batch; what was learned is kept.",
-            icon="stop", button_style="warning",
+            button_style="warning",
         )  # fmt: skip
         self.stop_button.on_click(lambda _: self.stop_event.set())
         self.heading = ipw.HTML()
         self.numbers = ipw.HTML()
-        self.image = figure_image(self.figure())
+        self.image = Picture(self.figure())
         super().__init__([Row([self.stop_button, self.heading]), self.image, self.numbers])
         self._show_numbers()
 
@@ -142,7 +142,7 @@ class TrainingDashboard(Composite):
     def redraw(self) -> None:
         """Draw now, whatever the rate limit says."""
         start = self._clock()
-        show_figure(self.image, self.figure())
+        self.image.show(self.figure())
         self._show_numbers()
         self.draws += 1
         self._stale = False

@@ -118,4 +118,4 @@ def test_constant_rewards_have_no_correlation():
 def test_controls_are_labelled(heatmap):
     controls = [heatmap.x, heatmap.y, heatmap.resolution, heatmap.action, *heatmap.dims.values()]
     assert all(c.description and c.tooltip for c in controls)
-    assert heatmap.image.tooltip.startswith("Heatmap of the learned reward")
+    assert "Heatmap of the learned reward" in heatmap.image.alt.value

@@ -6,10 +6,7 @@ its tensors; attributes changed after construction are not in it.
 """
 
 import os
-import pickletools
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +14,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
+from imitation_lab.rewards._inspect import KIND, VERSION, RewardFileInfo, inspect_reward, scan_torch
 from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.rewards.reward_nets import (
     AddSTDRewardWrapper,
@@ -38,8 +36,17 @@ from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath
 from imitation_lab.util.registry import Registry
 
-KIND = "reward"
-VERSION = 1
+__all__ = [
+    "RewardFileInfo",
+    "RewardLoader",
+    "ValidateRewardFn",
+    "inspect_reward",
+    "load_net",
+    "load_reward",
+    "load_zero",
+    "reward_registry",
+    "save_reward",
+]
 
 RewardLoader = Callable[..., RewardFn]
 """`loader(path, venv, **kwargs)`, which returns a reward function."""
@@ -97,7 +104,8 @@ def save_reward(net: RewardNet, path: AnyPath) -> None:
             "after construction? torch.save keeps it as it is."
         ) from error
     spaces = {"observation_space": net.observation_space, "action_space": net.action_space}
-    meta = {"net": spec, **{name: codec.encode_space(space) for name, space in spaces.items()}}
+    meta = {"net": spec, "dtype": codec.encode(net.dtype)}
+    meta |= {name: codec.encode_space(space) for name, space in spaces.items()}
     artifacts.write(path, kind=KIND, version=VERSION, meta=meta, tensors=tensors)
 
 
@@ -115,7 +123,7 @@ def load_net(path: AnyPath, device: th.device | str = "cpu") -> RewardNet:
             artifact = artifacts.read(path, kind=KIND, version=VERSION)
             spec = artifact.meta.get("net")
             check_layout(spec, {name: array.shape for name, array in artifact.tensors.items()})
-            net = rebuild(spec)
+            net = rebuild(spec).to(codec.decode(artifact.meta.get("dtype")))
             artifacts.load_state_dict(net, artifact.tensors)
         case "zip":
             net = _load_torch(path, device)
@@ -132,7 +140,7 @@ def load_net(path: AnyPath, device: th.device | str = "cpu") -> RewardNet:
 
 
 def _load_torch(path: str, device: th.device | str) -> Any:
-    _scan_torch(path)
+    scan_torch(path)
     try:
         net = th.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds; each means that the file is not to be trusted
@@ -149,168 +157,6 @@ def _load_torch(path: str, device: th.device | str) -> Any:
             return net  # not rebuildable from data: there is nothing to compare with
         check_layout(spec, {name: tuple(leaf.shape) for name, leaf in net.state_dict().items()})
     return net
-
-
-def _scan_torch(path: str) -> tuple[list[str], list[tuple[str, int]]]:
-    """Checks a torch file without opening its pickle; gives the classes it names and its storages' (type, length)."""
-    classes: list[str] = []
-    storages: list[tuple[str, int]] = []
-    try:
-        with zipfile.ZipFile(path) as file:
-            sizes = [info.file_size for info in file.infolist()]
-            if any(info.compress_type != zipfile.ZIP_STORED for info in file.infolist()):
-                raise ArtifactError(f"{path} has compressed members, which torch never writes: it is refused.")
-            damaged = file.testzip()
-            if damaged is not None:
-                raise ArtifactError(f"{path} is damaged or was tampered with: the checksum of {damaged!r} is wrong.")
-            pickles = [name for name in file.namelist() if name.endswith("data.pkl")]
-            if len(pickles) != 1:
-                raise ArtifactError(f"{path} is no torch file: it holds {len(pickles)} members named data.pkl.")
-            program = file.read(pickles[0])
-        number, kind = 0, ""
-        for opcode, argument, _ in pickletools.genops(program):
-            if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
-                classes.append(str(argument).replace(" ", "."))
-                kind = classes[-1]
-            elif isinstance(argument, int) and opcode.name.startswith(("BININT", "INT", "LONG")):
-                number = argument
-            elif opcode.name == "BINPERSID":
-                if number > sum(sizes):
-                    raise ArtifactError(
-                        f"{path} declares a storage of {number} elements, more than the whole file's "
-                        f"{sum(sizes)} bytes: it is refused."
-                    )
-                storages.append((kind.removeprefix("torch."), number))
-    except zipfile.BadZipFile as error:
-        raise ArtifactError(f"{path} is damaged: {error}") from error
-    except ArtifactError:
-        raise
-    except Exception as error:  # whatever a parser makes of bytes that are no pickle
-        raise ArtifactError(f"{path} is no torch file or damaged: {error}") from error
-    return classes, storages
-
-
-@dataclass(frozen=True)
-class RewardFileInfo:
-    """What a reward file says of itself; nothing was built to read it.
-
-    Attributes:
-        format: "native" or "torch".
-        version: format version; None for torch files.
-        chain: class names, outermost wrapper first; of torch files, the reward network classes in order of first
-            mention.
-        observation_space: description of the observation space, None for torch files.
-        action_space: likewise.
-        tensors: dtype and shape by name; for torch files, of the storages.
-        statistics: values of running statistics by name, native files only.
-        classes: every class or function that the file names.
-        description: the network as nested JSON, class and arguments; None for torch files.
-    """
-
-    format: str
-    version: int | None
-    chain: tuple[str, ...]
-    observation_space: dict[str, Any] | None
-    action_space: dict[str, Any] | None
-    tensors: dict[str, tuple[str, tuple[int, ...]]]
-    statistics: dict[str, Any]
-    classes: tuple[str, ...]
-    description: dict[str, Any] | None = None
-
-    @property
-    def net_type(self) -> str:
-        """Class name of the outermost network."""
-        return self.chain[0] if self.chain else "unknown"
-
-    def __str__(self) -> str:
-        lines = [f"{self.format} reward file" + ("" if self.version is None else f", format version {self.version}")]
-        lines += ["  " * depth + f"  {name}" for depth, name in enumerate(self.chain)]
-        for name, space in (("observations", self.observation_space), ("actions", self.action_space)):
-            if space is not None:
-                lines.append(f"{name}: {_describe_space(space)}")
-        lines.append("tensors:")
-        lines += [f"  {name}  {dtype} {list(shape)}" for name, (dtype, shape) in self.tensors.items()]
-        if self.statistics:
-            lines.append("statistics:")
-            lines += [f"  {name} = {np.round(value, 4).tolist()}" for name, value in self.statistics.items()]
-        return "\n".join(lines)
-
-
-def _describe_space(space: dict[str, Any]) -> str:
-    facts = ", ".join(f"{key}={value}" for key, value in space.items() if key in ("n", "nvec", "shape", "dtype"))
-    if space.get("type") in ("Dict", "Tuple"):
-        facts = ", ".join(
-            f"{part[0]}: {_describe_space(part[1])}" if isinstance(part, list) else _describe_space(part)
-            for part in space["spaces"]
-        )
-    return f"{space.get('type')}({facts})"
-
-
-def inspect_reward(path: AnyPath) -> RewardFileInfo:
-    """Reads what a reward file holds, and builds nothing: no network, no space, no pickle.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ArtifactError: if the file is damaged or no reward file.
-    """
-    path = os.fsdecode(path)
-    kind = artifacts.sniff(path)
-    if kind == "zip":
-        classes, storages = _scan_torch(path)
-        names = [name.rpartition(".")[2] for name in classes if _is_net(name)]
-        tensors: dict[str, tuple[str, tuple[int, ...]]] = {
-            f"storage {i}": (dtype, (length,)) for i, (dtype, length) in enumerate(storages)
-        }
-        return RewardFileInfo("torch", None, tuple(names), None, None, tensors, {}, tuple(dict.fromkeys(classes)))
-    if kind != "native":
-        raise ArtifactError(f"{path} is no reward network: its format is {kind}.")
-    artifact = artifacts.read(path, kind=KIND, version=VERSION, mmap=True)
-    header = artifacts.read_header(path)
-    chain: list[str] = []
-    classes = []
-    spec = artifact.meta.get("net")
-    _collect_classes(spec, classes)
-    while isinstance(spec, dict):
-        chain.append(str(spec.get("class")).rpartition(".")[2])
-        base = spec.get("args", {}).get("base")
-        spec = base.get("__module__") if isinstance(base, dict) else None
-    statistics = {
-        name: np.array(value)
-        for name, value in artifact.tensors.items()
-        if name.rpartition(".")[2] in ("running_mean", "running_var", "count", "num_batches_tracked")
-    }
-    return RewardFileInfo(
-        "native",
-        header.version,
-        tuple(chain),
-        artifact.meta.get("observation_space"),
-        artifact.meta.get("action_space"),
-        dict(sorted(header.tensors.items())),
-        statistics,
-        tuple(dict.fromkeys(classes)),
-        artifact.meta.get("net"),
-    )
-
-
-def _is_net(name: str) -> bool:
-    known = {f"{cls.__module__}.{cls.__qualname__}" for cls in _subclasses(RewardNet)}
-    return name in known
-
-
-def _subclasses(cls: type) -> set[type]:
-    return {cls}.union(*(_subclasses(sub) for sub in cls.__subclasses__()))
-
-
-def _collect_classes(spec: Any, into: list[str]) -> None:
-    if isinstance(spec, list):
-        for item in spec:
-            _collect_classes(item, into)
-    elif isinstance(spec, dict):
-        for key, value in spec.items():
-            if key in ("class", "__class__") and isinstance(value, str):
-                into.append(value)
-            else:
-                _collect_classes(value, into)
 
 
 def load_reward(reward_type: str, reward_path: AnyPath, venv: VecEnv, **kwargs: Any) -> RewardFn:
@@ -354,6 +200,7 @@ def _zero(state: np.ndarray, action: np.ndarray, next_state: np.ndarray, done: n
 
 
 def _load_for(path: AnyPath, venv: VecEnv, needs: type[RewardNet] | None) -> RewardNet:
+    path = os.fsdecode(path)
     net = load_net(path)
     for name in ("observation_space", "action_space"):
         theirs, ours = getattr(venv, name), getattr(net, name)

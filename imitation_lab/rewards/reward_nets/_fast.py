@@ -154,6 +154,8 @@ def build_vmap(networks: Sequence[nn.Module]) -> Evaluator | None:
     """An evaluator by `torch.func.vmap` for alike networks of the library's classes, to call in evaluation mode."""
 
     def known(module: nn.Module) -> bool:
+        if type(module) is nn.AdaptiveAvgPool2d:  # has no batching rule: slower than a loop, and torch warns
+            return False
         return type(module) in vmappable or type(module).__module__.startswith("torch.nn.modules.")
 
     if not (type(networks[0]) in vmappable and all(map(known, networks[0].modules())) and alike(networks)):

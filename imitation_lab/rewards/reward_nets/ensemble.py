@@ -25,7 +25,7 @@ class _Together:
         peeled = [_peel(member) for member in ensemble.members]  # type: ignore[arg-type]
         self.cores = [core for core, _ in peeled]
         self.norms = [norms for _, norms in peeled]
-        self.core_values = None
+        self.core_values, self.vmapped = None, False
         if not any(vars(core).keys() & _PREDICTIONS for core in self.cores):
             self.core_values = _fast.build(self.cores)
             self.vmapped = self.core_values is None
@@ -35,6 +35,8 @@ class _Together:
     def usable(self) -> bool:
         if self.core_values is None or any(self.fast.hooks):
             return False
+        if self.vmapped and self.cores[0].device.type == "cpu":
+            return False  # vmap saves kernel launches; without any to save it is slower than a loop
         return not any("predict_processed" in member for member in self.members)
 
     def evaluate(self, state: Any, action: Any, next_state: Any, done: Any, update_stats: bool) -> np.ndarray:

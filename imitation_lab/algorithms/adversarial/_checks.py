@@ -1,0 +1,103 @@
+"""What a user may get wrong about adversarial training, each with its cause and the way out."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from imitation_lab.algorithms.adversarial._pool import Rows, TransitionEncoder, count
+from imitation_lab.data import types
+from imitation_lab.rewards.reward_nets import RewardEnsemble, RewardNet
+from imitation_lab.rewards.reward_nets.base import wrapper_chain
+from imitation_lab.util import util
+
+
+def check_sizes(**sizes: int | None) -> None:
+    """Raises ValueError unless each is a positive integer, or None, and the minibatch divides the batch."""
+    for name, size in sizes.items():
+        if size is None and name != "demo_batch_size":
+            continue
+        least = 0 if name == "n_disc_updates_per_round" else 1
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {size!r}.")
+    batch, piece = sizes["demo_batch_size"], sizes["demo_minibatch_size"]
+    if piece is not None and batch % piece:  # type: ignore[operator]
+        raise ValueError(
+            f"demo_minibatch_size={piece} does not divide demo_batch_size={batch}: the pieces of a batch have one size."
+        )
+
+
+def check_reward_net(net: RewardNet, venv: VecEnv, gen_algo: BaseAlgorithm) -> None:
+    """Raises TypeError or ValueError unless `net` can be the discriminator's network."""
+    if not isinstance(net, RewardNet):
+        raise TypeError(f"reward_net must be a RewardNet, such as BasicRewardNet, got {net!r}.")
+    if any(isinstance(part, RewardEnsemble) for part in wrapper_chain(net)):
+        raise ValueError(
+            "reward_net is a RewardEnsemble, which has no single output to train as a discriminator. Use one of its "
+            "members."
+        )
+    for name in ("observation_space", "action_space"):
+        own, other = getattr(net, name), getattr(venv, name)
+        if own != other:
+            raise ValueError(
+                f"reward_net was built for the {name} {own}, but that of venv is {other}. Build it from "
+                f"venv.observation_space and venv.action_space."
+            )
+    if net.device != gen_algo.device and net.device.type != gen_algo.device.type:
+        raise ValueError(
+            f"reward_net is on the device {net.device}, but gen_algo on {gen_algo.device}. Move it with "
+            f"reward_net.to({str(gen_algo.device)!r}), or build gen_algo with device={str(net.device)!r}."
+        )
+
+
+def as_sequence(demonstrations: Any) -> Any:
+    """A list, if `demonstrations` are trajectories, which may come from a source that runs only once."""
+    if isinstance(demonstrations, types.TransitionsMinimal | Mapping | str | types.Trajectory):
+        return demonstrations
+    if not isinstance(demonstrations, Iterable):
+        return demonstrations
+    try:
+        first, demonstrations = util.get_first_iter_element(demonstrations)
+    except ValueError:
+        return ()
+    return list(demonstrations) if isinstance(first, types.Trajectory) else demonstrations
+
+
+def episode_lengths(demonstrations: Any) -> list[int]:
+    """Steps of each whole episode, where that can be told."""
+    if isinstance(demonstrations, list):
+        return [len(trajectory) for trajectory in demonstrations if trajectory.terminal]
+    return []
+
+
+def check_enough(n: int, batch_size: int) -> None:
+    """Raises ValueError if `n` demonstrated transitions fill no batch."""
+    if n < batch_size:
+        raise ValueError(
+            f"There are {n} demonstrated transitions, fewer than demo_batch_size={batch_size}. Give more "
+            f"demonstrations, or a demo_batch_size of at most {n}."
+        )
+
+
+def check_has_rows(n: int, what: str, call: str) -> None:
+    """Raises RuntimeError if `n` is 0."""
+    if n == 0:
+        raise RuntimeError(f"There are no {what} yet: call {call} first.")
+
+
+def sample_rows(name: str, samples: Any, encoder: TransitionEncoder, size: int) -> Rows:
+    """Samples that were given to `train_disc`, as rows.
+
+    Raises:
+        ValueError: if they are not `size` in number, or do not fit.
+    """
+    fields = encoder.spec.fields
+    assert fields is not None
+    if isinstance(samples, types.Transitions):
+        samples = {field: getattr(samples, field) for field in fields}
+    rows = encoder.rows(samples)
+    if count(rows) != size:
+        raise ValueError(f"{name} holds {count(rows)} transitions, expected demo_batch_size={size}.")
+    return rows

@@ -1,0 +1,533 @@
+"""What GAIL and AIRL share: a discriminator tells the learner from the expert, and the learner is paid to deceive it.
+
+One round of `AdversarialTrainer.train`:
+
+1. The generator, a Stable-Baselines3 algorithm, learns for `gen_train_timesteps` from the reward `reward_train`.
+2. The transitions that it met join a ring buffer of `gen_replay_buffer_capacity`.
+3. The discriminator takes `n_disc_updates_per_round` steps; each classifies `demo_batch_size` transitions of the expert
+   and as many of the ring's.
+
+The discriminator's loss, with D = σ(logit) and label y = 1 for the expert (`losses.discriminator_loss`):
+
+    disc_loss = −mean(y log D + (1 − y) log(1 − D))
+"""
+
+import abc
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch as th
+import torch.nn.functional as F
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
+from tqdm.auto import tqdm
+
+from imitation_lab.algorithms import _spaces, base
+from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _save
+from imitation_lab.algorithms.adversarial._metrics import BatchStats, compute_train_stats
+from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, join
+from imitation_lab.algorithms.adversarial.penalties import Penalty
+from imitation_lab.data import rollout, types, wrappers
+from imitation_lab.rewards.reward_nets import RewardNet
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.util import logger as lab_logger
+from imitation_lab.util import networks, util
+from imitation_lab.util.paths import AnyPath
+
+__all__ = ["AdversarialTrainer", "compute_train_stats"]
+
+Samples = types.Transitions | Mapping[str, Any]
+# A row of history covers at least so many timesteps, where rounds are as short as off-policy ones.
+_HISTORY_TIMESTEPS = 256
+_MAX_PENDING_UPDATES = 256
+
+
+class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
+    """Base of GAIL and AIRL.
+
+    To begin with a behavioral clone, copy its weights into a generator of the same policy class:
+    `gen_algo.policy.load_state_dict(bc_trainer.policy.state_dict())`.
+
+    Args:
+        demonstrations: the expert's, in any form `DemonstrationAlgorithm` takes; None to set them later.
+        demo_batch_size: transitions of the expert in one update, and as many of the learner.
+        venv: environments to learn in, without normalizing or reward wrappers.
+        gen_algo: the generator: PPO, A2C, SAC, TD3, DQN or alike, built with as many environments. It is changed.
+        reward_net: the discriminator's network, on the generator's device. It is changed.
+        demo_minibatch_size: how many of each kind go through the network at once; gradients add up to those of the
+            whole batch. Must divide `demo_batch_size`, its default.
+        n_disc_updates_per_round: updates of the discriminator in a round.
+        log_dir: folder of TensorBoard's files.
+        disc_opt_cls: optimizer of the discriminator.
+        disc_opt_kwargs: its arguments, such as `lr`.
+        gen_train_timesteps: timesteps of the generator in a round; by default n_steps × n_envs on-policy, n_envs
+            off-policy.
+        gen_replay_buffer_capacity: how many of the learner's transitions the discriminator samples from, the latest;
+            by default `gen_train_timesteps`.
+        custom_logger: where metrics go.
+        init_tensorboard: whether metrics and histograms of the logits go to TensorBoard.
+        init_tensorboard_graph: whether the network's graph does too.
+        debug_use_ground_truth: trains the generator on the environment's own reward, which shows whether it can learn
+            at all.
+        allow_variable_horizon: whether episodes may differ in length.
+        rng: draws batches; by default a freshly seeded generator.
+        penalties: terms added to the discriminator's loss, see `penalties`.
+        record_logits: how many logits of each kind every row of `history` keeps, for histograms.
+
+    Attributes:
+        venv: as given.
+        venv_buffering: `venv` in a `BufferingWrapper`.
+        venv_train: what the generator learns in: `venv_buffering` with the learned rewards.
+        gen_algo: as given.
+        demo_batch_size: as given.
+        demo_minibatch_size: as given, or `demo_batch_size`.
+        gen_train_timesteps: as given, or the default.
+        history: one row of metrics per round (several short rounds share one), see `_metrics`; a row is also what
+            `on_round` gets.
+        on_round: called with each new row of `history`.
+
+    Raises:
+        TypeError: if `gen_algo` or `reward_net` is of no such kind.
+        ValueError: if anything does not fit: the text says what and how to mend it.
+    """
+
+    _name: ClassVar[str] = "AdversarialTrainer"
+    _needs_log_prob: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        demonstrations: base.AnyTransitions | None,
+        demo_batch_size: int,
+        venv: VecEnv,
+        gen_algo: BaseAlgorithm,
+        reward_net: RewardNet,
+        demo_minibatch_size: int | None = None,
+        n_disc_updates_per_round: int = 2,
+        log_dir: AnyPath = "output/",
+        disc_opt_cls: type[th.optim.Optimizer] = th.optim.Adam,
+        disc_opt_kwargs: Mapping[str, Any] | None = None,
+        gen_train_timesteps: int | None = None,
+        gen_replay_buffer_capacity: int | None = None,
+        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        init_tensorboard: bool = False,
+        init_tensorboard_graph: bool = False,
+        debug_use_ground_truth: bool = False,
+        allow_variable_horizon: bool = False,
+        rng: np.random.Generator | None = None,
+        penalties: Sequence[Penalty] = (),
+        record_logits: int = 0,
+    ):
+        _checks.check_sizes(
+            demo_batch_size=demo_batch_size,
+            demo_minibatch_size=demo_minibatch_size,
+            n_disc_updates_per_round=n_disc_updates_per_round,
+            gen_train_timesteps=gen_train_timesteps,
+            gen_replay_buffer_capacity=gen_replay_buffer_capacity,
+        )
+        _generator.check_generator(gen_algo, venv)
+        _checks.check_reward_net(reward_net, venv, gen_algo)
+        _spaces.check_supported(venv.observation_space, venv.action_space)
+        self._log_prob = _generator.make_log_prob(gen_algo, self._name) if self._needs_log_prob else None
+        self.demo_batch_size = demo_batch_size
+        self.demo_minibatch_size = demo_minibatch_size or demo_batch_size
+        self.n_disc_updates_per_round = n_disc_updates_per_round
+        self.venv = venv
+        self.gen_algo = gen_algo
+        self.gen_train_timesteps = gen_train_timesteps or _generator.default_timesteps(gen_algo)
+        self.debug_use_ground_truth = debug_use_ground_truth
+        self.penalties = tuple(penalties)
+        self.history: list[dict[str, Any]] = []
+        self.on_round: Callable[[dict[str, Any]], object] | None = None
+        self._reward_net = reward_net
+        self._rng = np.random.default_rng() if rng is None else rng
+        policy_space = gen_algo.observation_space if self._needs_log_prob else None
+        self._encoder = TransitionEncoder(reward_net, venv.observation_space, venv.action_space, policy_space)
+        self._generator = th.Generator().manual_seed(util.make_seeds(self._rng))
+        capacity = gen_replay_buffer_capacity or self.gen_train_timesteps
+        self._pool = SamplePool(self._encoder.template, capacity, self._generator)
+        self._expert_batches: Any = None
+        self._expert_stds: dict[str, th.Tensor] | None = None
+        self._expert_ep_len = float("nan")
+        super().__init__(
+            demonstrations=demonstrations,
+            custom_logger=custom_logger,
+            allow_variable_horizon=allow_variable_horizon,
+        )
+        device = reward_net.device
+        self._labels = th.cat([th.ones(demo_batch_size), th.zeros(demo_batch_size)]).to(device)
+        half = self.demo_minibatch_size
+        self._piece_labels = th.cat([th.ones(half), th.zeros(half)]).to(device, reward_net.dtype)
+        self._metrics = _metrics.RoundMetrics(self._labels, record_logits)
+        self._disc_opt_kwargs = dict(disc_opt_kwargs or {})
+        self._disc_opt = _make_optimizer(disc_opt_cls, reward_net, self._disc_opt_kwargs)
+        self._global_step = 0
+        self._disc_step = 0
+        self._rounds = 0
+        self._span: tuple[int, int] | None = None
+        self._resumed = False
+        self._writer = self._make_writer(log_dir, init_tensorboard or init_tensorboard_graph)
+        self._graph_pending = init_tensorboard_graph
+        self.venv_buffering = wrappers.BufferingWrapper(venv)
+        self._venv_wrapped = RewardVecEnvWrapper(self.venv_buffering, self._reward_and_record)
+        self.venv_train: VecEnv = self.venv_buffering if debug_use_ground_truth else self._venv_wrapped
+        gen_algo.set_env(self.venv_train)
+        gen_algo.set_logger(self.logger)
+        if not debug_use_ground_truth:
+            _generator.relabel_at_sampling(gen_algo, self._relabel, venv.observation_space)
+
+    @property
+    def logger(self) -> lab_logger.HierarchicalLogger:
+        """Where metrics go, those of the generator too."""
+        return self._logger
+
+    @logger.setter
+    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
+        self._logger = logger
+        self.gen_algo.set_logger(logger)
+
+    @property
+    def policy(self) -> BasePolicy:
+        """The generator's policy."""
+        policy = self.gen_algo.policy
+        assert policy is not None
+        return policy
+
+    @abc.abstractmethod
+    def logits_expert_is_high(
+        self,
+        state: Any,
+        action: Any,
+        next_state: Any,
+        done: th.Tensor,
+        log_policy_act_prob: th.Tensor | None = None,
+    ) -> th.Tensor:
+        """The discriminator's logits, differentiable: high for the expert.
+
+        Args:
+            state: as `RewardNet.preprocess` gives it, `(batch, *obs_shape)`.
+            action: likewise.
+            next_state: likewise.
+            done: shape `(batch,)`.
+            log_policy_act_prob: log π(a|s) of the generator, `(batch,)`, where the algorithm needs it.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+
+    @property
+    @abc.abstractmethod
+    def reward_train(self) -> RewardNet:
+        """The reward that the generator learns from, by `predict_processed`."""
+
+    @property
+    @abc.abstractmethod
+    def reward_test(self) -> RewardNet:
+        """The reward that is the result, to train other policies with."""
+
+    def set_demonstrations(self, demonstrations: base.AnyTransitions) -> None:
+        """Sets the expert's demonstrations, which become tensors once.
+
+        Raises:
+            ValueError: if they do not fit the spaces, are fewer than a batch, or their episodes differ in length.
+            TypeError: if they are of no known kind.
+        """
+        demonstrations = _checks.as_sequence(demonstrations)
+        lengths = _checks.episode_lengths(demonstrations)
+        self._check_horizons(lengths)
+        size = self.demo_batch_size
+        found = base.demonstration_tensors(demonstrations, self._encoder.spec, size)
+        self._expert_ep_len = float(np.mean(lengths)) if lengths else float("nan")
+        if isinstance(found, base.BatchStream):
+            self._expert_batches = util.endless_iter(found)
+            rows = self._encoder.encode(next(self._expert_batches))
+        else:
+            self._expert_batches = None
+            _checks.check_enough(len(found), size)
+            rows = self._encoder.encode(found.fields)
+        self._pool.set_expert(rows)
+        self._expert_stds = _metrics.column_stds(rows)
+
+    def train_gen(self, total_timesteps: int | None = None, learn_kwargs: Mapping[str, Any] | None = None) -> None:
+        """Lets the generator learn, and keeps what it met for the discriminator.
+
+        Args:
+            total_timesteps: by default `gen_train_timesteps`.
+            learn_kwargs: for the `learn` of the generator, in which `reset_num_timesteps` is False by default.
+
+        Raises:
+            ValueError: if finished episodes differ in length, unless `allow_variable_horizon`.
+        """
+        kwargs: dict[str, Any] = {"reset_num_timesteps": False, **(learn_kwargs or {})}
+        callbacks = [_as_callback(given) for given in _as_list(kwargs.pop("callback", None))]
+        callbacks.append(self._venv_wrapped.make_log_callback())
+        with self.logger.accumulate_means("gen"):
+            self.gen_algo.learn(
+                total_timesteps=self.gen_train_timesteps if total_timesteps is None else total_timesteps,
+                callback=CallbackList(callbacks),
+                **kwargs,
+            )
+        self._global_step += 1
+        self._metrics.generator = _generator.policy_change(self.gen_algo)
+        self._store_generated()
+
+    def _store_generated(self) -> None:
+        if self.venv_buffering.n_transitions == 0:
+            return
+        trajectories, lengths = self.venv_buffering.pop_trajectories()
+        for trajectory in trajectories:
+            if trajectory.terminal and trajectory.infos is not None:
+                episode = trajectory.infos[-1].get("episode", {})
+                self._metrics.episodes.append((episode.get("r", np.nan), episode.get("l", len(trajectory))))
+        self._check_horizons(lengths)
+        transitions = rollout.flatten_trajectories(trajectories)
+        self._pool.add(self._encoder.rows({name: getattr(transitions, name) for name in self._encoder.spec.fields}))  # type: ignore[union-attr]
+
+    def train_disc(
+        self, *, expert_samples: Samples | None = None, gen_samples: Samples | None = None
+    ) -> Mapping[str, float]:
+        """One update of the discriminator.
+
+        Args:
+            expert_samples: `demo_batch_size` transitions (obs, acts, next_obs, dones); by default the next batch.
+            gen_samples: as many of the learner's; by default drawn from those it met latest.
+
+        Returns:
+            The metrics of `compute_train_stats` and `global_step`, computed when they are looked at.
+
+        Raises:
+            RuntimeError: if there are no demonstrations, or none of the learner's transitions yet.
+            ValueError: if the samples are not `demo_batch_size` in number or do not fit the spaces.
+        """
+        given = [
+            None if samples is None else _checks.sample_rows(name, samples, self._encoder, self.demo_batch_size)
+            for name, samples in (("expert_samples", expert_samples), ("gen_samples", gen_samples))
+        ]
+        logits, loss = self._update(*given)
+        return BatchStats(logits, self._labels, loss, self._global_step)
+
+    def _update(self, expert: Rows | None = None, learner: Rows | None = None) -> tuple[th.Tensor, th.Tensor]:
+        """One optimizer step; returns the detached logits, the expert's first, and the loss."""
+        size, piece, pool = self.demo_batch_size, self.demo_minibatch_size, self._pool
+        if expert is None:
+            _checks.check_has_rows(pool.n_expert, "demonstrations", "set_demonstrations()")
+            expert_index = self._next_expert_index()
+        if learner is None:
+            _checks.check_has_rows(pool.size, "transitions of the learner", "train_gen()")
+            learner_index = pool.learner_index(size)
+        scale = piece / size
+        all_logits, losses = [], []
+        self._disc_opt.zero_grad()
+        with networks.training(self._reward_net):
+            for i in range(0, size, piece):
+                part = slice(i, i + piece)
+                if expert is None and learner is None:
+                    rows = pool.rows(th.cat([expert_index[part], learner_index[part]]))
+                else:
+                    rows = join(
+                        pool.rows(expert_index[part]) if expert is None else _cut(expert, part),
+                        pool.rows(learner_index[part]) if learner is None else _cut(learner, part),
+                    )
+                logits, loss = self._piece_loss(rows)
+                (loss if scale == 1 else loss * scale).backward()
+                all_logits.append(logits.detach())
+                losses.append(loss.detach())
+        self._disc_opt.step()
+        self._disc_step += 1
+        if len(losses) > 1:
+            halves = [piece_logits.chunk(2) for piece_logits in all_logits]
+            all_logits = [th.cat([half[k] for half in halves]) for k in (0, 1)]
+            logits, loss = th.cat(all_logits), th.stack(losses).mean()
+        else:
+            logits, loss = all_logits[0], losses[0]
+        self._metrics.add(logits, loss)
+        if self._metrics.updates >= _MAX_PENDING_UPDATES:
+            self._end_rounds()
+        return logits, loss
+
+    def _piece_loss(self, rows: Rows) -> tuple[th.Tensor, th.Tensor]:
+        inputs = self._encoder.inputs(rows)
+        log_prob = None if self._log_prob is None else self._log_prob(*self._encoder.policy_inputs(rows))
+        logits = self.logits_expert_is_high(*inputs, log_prob)
+        loss = F.binary_cross_entropy_with_logits(logits, self._piece_labels)
+        if self.penalties:
+            half = len(logits) // 2
+            expert = tuple(_cut(part, slice(0, half)) for part in inputs)
+            learner = tuple(_cut(part, slice(half, None)) for part in inputs)
+            for penalty in self.penalties:
+                loss = loss + penalty(self._reward_net, expert, learner)  # type: ignore[arg-type]
+        return logits, loss
+
+    def _next_expert_index(self) -> th.Tensor:
+        if self._expert_batches is None:
+            return self._pool.expert_index(self.demo_batch_size)
+        if self._disc_step:  # the first batch is there since set_demonstrations
+            self._pool.write_expert(self._encoder.encode(next(self._expert_batches)))
+        return th.arange(self.demo_batch_size)
+
+    def train(
+        self,
+        total_timesteps: int,
+        callback: Callable[[int], object] | None = None,
+        *,
+        progress_bar: bool = True,
+    ) -> None:
+        """Trains generator and discriminator in turn.
+
+        Schedules of the generator, such as that of its learning rate, run over the whole of `total_timesteps`.
+        An interrupt from the keyboard ends training after the step it falls in; all that was learned is kept.
+
+        Args:
+            total_timesteps: of the generator; what fills no round is left out.
+            callback: called with the number of each round, from 0; it ends training by returning False.
+            progress_bar: whether to show one.
+
+        Raises:
+            ValueError: if `total_timesteps` is less than a round.
+            RuntimeError: if there are no demonstrations.
+        """
+        n_rounds = total_timesteps // self.gen_train_timesteps
+        if n_rounds < 1:
+            raise ValueError(
+                f"total_timesteps={total_timesteps} is less than one round, which takes gen_train_timesteps="
+                f"{self.gen_train_timesteps}. Train longer, or build the trainer with a smaller gen_train_timesteps."
+            )
+        _checks.check_has_rows(self._pool.n_expert, "demonstrations", "set_demonstrations()")
+        start = self.gen_algo.num_timesteps
+        if not (self._resumed and self._span is not None and start < self._span[1]):
+            self._span = (start, start + n_rounds * self.gen_train_timesteps)
+        self._resumed = False
+        per_row = -(-_HISTORY_TIMESTEPS // self.gen_train_timesteps)
+        bar = tqdm(total=n_rounds, desc=self._name, unit="round", disable=not progress_bar)
+        try:
+            with _generator.schedules_over(self.gen_algo, *self._span):
+                for round_number in range(n_rounds):
+                    self.train_gen()
+                    for _ in range(self.n_disc_updates_per_round):
+                        self._update()
+                    self._rounds += 1
+                    last = round_number + 1 == n_rounds
+                    if last or self._rounds % per_row == 0:
+                        self._end_rounds()
+                        self._show(bar)
+                    bar.update()
+                    going_on = callback is None or callback(round_number) is not False
+                    if last or not going_on or self._rounds % per_row == 0:
+                        self.logger.dump(self._global_step)
+                    if not going_on:
+                        break
+                else:
+                    self._span = None
+        except KeyboardInterrupt:
+            self._recover()
+            self.logger.log("Interrupted: training stops here; policy and reward keep what they have learned.")
+        finally:
+            bar.close()
+
+    def _recover(self) -> None:
+        """Leaves the environments in the middle of a step behind."""
+        with contextlib.suppress(ValueError):
+            self._store_generated()
+        self.gen_algo._last_obs = None
+        self._disc_opt.zero_grad()
+
+    def _show(self, bar: tqdm) -> None:
+        row = self.history[-1]
+        shown = {"disc_acc": row["disc_acc"], "return": row["gen_return_mean"]}
+        bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items() if v == v}, refresh=False)
+
+    def _end_rounds(self) -> None:
+        """Makes numbers of the metrics since the last time: a row of history, and the logger's."""
+        if not self._metrics.updates:
+            return
+        tensors, recorded = self._metrics.pop_updates()
+        disc_keys = list(tensors)
+        tensors.update(self._metrics.generator)
+        gradients = [p.grad for p in self._reward_net.parameters() if p.grad is not None]
+        tensors["disc_grad_norm"] = util.tensor_iter_norm(gradients)
+        if self._expert_stds is not None and self._pool.size:
+            tensors.update(_metrics.spreads(self._pool.rows(self._pool.learner), self._expert_stds))
+        row = {
+            "round": self._rounds,
+            "timesteps": self.gen_algo.num_timesteps,
+            **_metrics.nan_row(),
+            **_metrics.numbers(tensors),
+            **self._metrics.pop_generator(),
+            "expert_ep_len_mean": self._expert_ep_len,
+        }
+        with self.logger.accumulate_means("disc"):
+            for key in disc_keys:
+                self.logger.record(key, row[key])
+            self.logger.record("disc_grad_norm", row["disc_grad_norm"])
+            self.logger.record("global_step", self._global_step)
+            self.logger.dump(self._disc_step)
+        for key in _metrics.NUMBERS:
+            if key != "disc_grad_norm" and row[key] == row[key]:
+                self.logger.record(f"adversarial/{key}", row[key])
+        self._write_summaries(row, recorded)
+        self.history.append({**row, **recorded})
+        if self.on_round is not None:
+            self.on_round(self.history[-1])
+
+    def _reward_and_record(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
+        rewards = self.reward_train.predict_processed(state, action, next_state, done)
+        self._metrics.rewards.append(rewards)
+        return rewards
+
+    def _relabel(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
+        # Statistics have met these transitions already, when they were made.
+        return self.reward_train.predict_processed(state, action, next_state, done, update_stats=False)
+
+    def _make_writer(self, log_dir: AnyPath, wanted: bool) -> Any:
+        if not wanted:
+            return None
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(util.parse_path(log_dir) / "summary"))
+
+    def _write_summaries(self, row: Mapping[str, Any], recorded: Mapping[str, np.ndarray]) -> None:
+        if self._writer is None:
+            return
+        for key, value in row.items():
+            if value == value:
+                self._writer.add_scalar(f"adversarial/{key}", value, self._global_step)
+        for key, value in recorded.items():
+            self._writer.add_histogram(key, value, self._global_step)
+        if self._graph_pending:
+            self._graph_pending = False
+            inputs = self._encoder.inputs(self._pool.rows(th.arange(2)))
+            self._writer.add_graph(self._reward_net, inputs)
+        self._writer.flush()
+
+
+def _make_optimizer(cls: type[th.optim.Optimizer], net: RewardNet, kwargs: Mapping[str, Any]) -> th.optim.Optimizer:
+    options = dict(kwargs)
+    if cls in (th.optim.Adam, th.optim.AdamW) and not options.keys() & {
+        "fused",
+        "foreach",
+        "differentiable",
+        "capturable",
+    }:
+        options["fused"] = True  # the same steps with fewer kernels
+    parameters = list(net.parameters())
+    if not parameters:
+        raise ValueError(f"reward_net ({type(net).__name__}) has no parameters: there is nothing to train.")
+    return cls(parameters, **options)
+
+
+def _cut(part: Any, rows: slice) -> Any:
+    return {key: value[rows] for key, value in part.items()} if isinstance(part, dict) else part[rows]
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Iterable) else [value]
+
+
+def _as_callback(given: Any) -> BaseCallback:
+    return given if isinstance(given, BaseCallback) else ConvertCallback(given)

@@ -9,6 +9,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.sac.policies import SACPolicy
 
 from imitation_lab import experts
+from imitation_lab.data.demonstrations import validate
 from imitation_lab.data.types import TrajectoryWithRew
 from imitation_lab.experts import bundle, recipe
 
@@ -80,6 +81,7 @@ def test_demonstrations_fit_the_environment(name):
         assert episode.terminal
         assert all(env.action_space.contains(act) for act in episode.acts)
         assert all(env.observation_space.contains(obs) for obs in episode.obs)
+    assert "nothing to mend" in str(validate(demonstrations, env))
     env.close()
     returns = [float(episode.rews.sum(dtype=np.float64)) for episode in demonstrations]
     assert np.mean(returns) == pytest.approx(card["demonstrations"]["return_mean"], abs=1e-2)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from imitation_lab.algorithms import _loaders
@@ -26,6 +27,7 @@ class TrainingRun:
     Args:
         trainer: whose policy is trained.
         loss: the training loss without metrics, a scalar tensor.
+        train_data: what is trained on.
         val_data: what to validate on, or None.
         patience: see `BC.train`'s `early_stop_patience`.
         on_epoch_end: see `BC.train`.
@@ -39,6 +41,7 @@ class TrainingRun:
         self,
         trainer: BC,
         loss: Callable[[ActorCriticPolicy, Any, th.Tensor], th.Tensor],
+        train_data: _loaders.TransitionTensors | _loaders.GroupedStream,
         val_data: _loaders.TransitionTensors | None,
         patience: int | None,
         on_epoch_end: Callable[[], Any] | None,
@@ -46,6 +49,7 @@ class TrainingRun:
         self.trainer = trainer
         self.history: History = []
         self.stopped = False
+        self._train_data = train_data
         self._val_data = val_data
         self._patience = patience
         self._on_epoch_end = on_epoch_end
@@ -123,8 +127,7 @@ class TrainingRun:
         trainer = self.trainer
         metrics, sizes = [], []
         with th.no_grad(), networks.evaluating(trainer.policy):
-            for start in range(0, len(self._val_data), _VALIDATION_ROWS):
-                part = self._val_data.rows(slice(start, start + _VALIDATION_ROWS))
+            for part in _parts(self._val_data):
                 metrics.append(trainer.loss_calculator(trainer.policy, part["obs"], part["acts"]))
                 sizes.append(float(len(part)))
         values = metrics_mean(metrics, sizes)
@@ -135,9 +138,29 @@ class TrainingRun:
         self._unlogged = True
         self.history.append({**self._position(), **row})
         if trainer.regularizer is not None:
-            trainer.regularizer.update_params(row["train_loss"], row["val_loss"])
+            assert isinstance(self._train_data, _loaders.TransitionTensors)
+            trainer.regularizer.update_params(self._error(self._train_data), self._error(self._val_data))
         if self._patience is not None:
             self._remember(row["val_loss"])
+
+    @th.no_grad()
+    def _error(self, data: _loaders.TransitionTensors) -> float:
+        """What a λ updater compares between splits; a ratio needs losses that are never negative.
+
+        The mean −log-likelihood where actions are discrete; the mean squared error of the most likely action in a
+        `Box`, where a density above 1 makes −log-likelihood negative.
+        """
+        trainer, policy = self.trainer, self.trainer.policy
+        total = 0.0
+        with networks.evaluating(policy):
+            for part in _parts(data):
+                if isinstance(trainer.action_space, spaces.Box):
+                    predicted = policy._predict(part["obs"], deterministic=True)
+                    error = (predicted.flatten(1) - part["acts"].flatten(1)).square().mean()
+                else:
+                    error = trainer.loss_calculator(policy, part["obs"], part["acts"]).neglogp
+                total += error.item() * len(part)
+        return total / len(data)
 
     def _remember(self, val_loss: float) -> None:
         if self._best is None or val_loss < self._best[0]:
@@ -151,3 +174,8 @@ class TrainingRun:
         """Puts the best weights back, where they were kept."""
         if self._best is not None:
             self.trainer.policy.load_state_dict(self._best[2])
+
+
+def _parts(data: _loaders.TransitionTensors) -> Iterator[_loaders.TransitionTensors]:
+    for start in range(0, len(data), _VALIDATION_ROWS):
+        yield data.rows(slice(start, start + _VALIDATION_ROWS))

@@ -363,7 +363,7 @@ class BC(base.DemonstrationAlgorithm):
             loader = train_data.batches(self.batch_size, generator=generator)
         else:
             loader = train_data
-        run = TrainingRun(self, self._loss(), val_data, early_stop_patience, on_epoch_end)
+        run = TrainingRun(self, self._loss(), train_data, val_data, early_stop_patience, on_epoch_end)
         batches = BatchIteratorWithEpochEndCallback(loader, n_epochs, n_batches, run.end_epoch)
         if n_batches is None and isinstance(loader, base.TensorLoader):
             n_batches = len(loader) * n_epochs  # type: ignore[operator]

@@ -315,6 +315,32 @@ class TestRegularizer:
         assert len(trainer._split[1][1]) == 32
         assert trainer.regularizer.lambda_ == pytest.approx(0.1 * 1.5**2)  # far above the interval, twice
 
+    @pytest.mark.parametrize("act_space", [BOX_ACT, S.Discrete(3)], ids=["Box", "Discrete"])
+    def test_the_updater_sees_losses_that_are_never_negative(self, log, act_space):
+        seen = []
+
+        def spy(lambda_, train_loss, val_loss):
+            seen.append((train_loss, val_loss))
+            return lambda_
+
+        factory = WeightDecayRegularizer.create(1e-6, spy, val_split=0.25)
+        trainer = _make(
+            log,
+            _linear_demos(act_space, 128),
+            act_space=act_space,
+            optimizer_kwargs={"lr": 1e-2},
+            regularizer_factory=factory,
+        )
+        history = trainer.train(n_epochs=200, progress_bar=False)
+        assert len(seen) == 200
+        assert min(min(pair) for pair in seen) >= 0
+        assert seen[-1][1] < 0.2 * seen[0][1]  # it falls as the policy learns
+        if act_space is BOX_ACT:
+            assert history[-1]["val_neglogp"] < 0  # while the likelihood of a density passes zero
+            rows = trainer._split[1][1]
+            mean = trainer.policy._predict(rows["obs"], deterministic=True).detach()
+            assert seen[-1][1] == pytest.approx((mean - rows["acts"]).square().mean().item(), rel=1e-5)
+
     def test_the_penalty_counts_once_whatever_the_minibatches(self, log):
         for create in (lambda: LpRegularizer.create(0.1, p=2), lambda: WeightDecayRegularizer.create(0.1)):
             weights = []

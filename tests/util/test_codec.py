@@ -61,6 +61,12 @@ def test_values(value):
     assert type(found) is type(value)
 
 
+def test_a_dict_space_keeps_the_order_of_its_keys():
+    # Policies flatten Dict observations in this order: another one would permute a loaded policy's inputs.
+    space = spaces.Dict([("z", spaces.Discrete(2)), ("a", spaces.Discrete(3))])
+    assert list(trip(space).spaces) == list(space.spaces) == ["z", "a"]
+
+
 def test_arrays_keep_dtype_and_shape():
     for value in (np.arange(6, dtype=np.int16).reshape(2, 3), np.zeros((0, 2)), np.array(["a", "bc"]), np.array(2.5)):
         found = trip(value)

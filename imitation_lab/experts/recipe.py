@@ -5,6 +5,7 @@ versions and processor the result is the same bit for bit.
 """
 
 import argparse
+import copy
 import hashlib
 import json
 import platform
@@ -113,7 +114,7 @@ def train(name: str) -> BasePolicy:
     )
     settings = {
         key: LinearSchedule(value["linear"], 0.0, 1.0) if isinstance(value, dict) and "linear" in value else value
-        for key, value in recipe.hyperparameters.items()
+        for key, value in copy.deepcopy(recipe.hyperparameters).items()  # SB3 writes into policy_kwargs
     }
     algorithm = ALGORITHMS[recipe.algorithm]
     model: BaseAlgorithm = algorithm(POLICIES[recipe.policy], venv, seed=recipe.seed, device="cpu", **settings)

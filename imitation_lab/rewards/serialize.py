@@ -123,7 +123,12 @@ def load_net(path: AnyPath, device: th.device | str = "cpu") -> RewardNet:
             artifact = artifacts.read(path, kind=KIND, version=VERSION)
             spec = artifact.meta.get("net")
             check_layout(spec, {name: array.shape for name, array in artifact.tensors.items()})
-            net = rebuild(spec).to(codec.decode(artifact.meta.get("dtype")))
+            net = rebuild(spec)
+            dtype = codec.decode(artifact.meta.get("dtype"))
+            if not (isinstance(dtype, th.dtype) and dtype.is_floating_point):
+                raise ArtifactError(f"{path} gives no dtype of the network: its description is damaged.")
+            if getattr(net, "dtype", dtype) != dtype:  # not otherwise: norms keep statistics in a dtype of their own
+                net.to(dtype)
             artifacts.load_state_dict(net, artifact.tensors)
         case "zip":
             net = _load_torch(path, device)

@@ -108,6 +108,7 @@ def test_callback_logs_the_mean(tmp_path):
     algo = PPO("MlpPolicy", venv, n_steps=8, batch_size=16, n_epochs=1, seed=0, device="cpu")
     algo.set_logger(configure(str(tmp_path), ["csv"]))
     algo.learn(32, callback=venv.make_log_callback())
+    algo.logger.close()
     header, *rows = (tmp_path / "progress.csv").read_text().splitlines()
     column = header.split(",").index("rollout/ep_rew_wrapped_mean")
     # Logged at the start of the second rollout: the four episodes of the first.

@@ -206,7 +206,8 @@ def _rebuild(spec: Any) -> nn.Module:
     if not (issubclass(cls, nn.Module) and cls.__new__ is Recorded.__new__):
         raise artifacts.ArtifactError(f"the file names the class {spec['class']!r} as a network, which it is not")
     signature = inspect.signature(cls.__init__)
-    unknown = spec["args"].keys() - signature.parameters.keys()
+    first, *names = signature.parameters
+    unknown = spec["args"].keys() - set(names)
     if unknown:
         raise artifacts.ArtifactError(f"{cls.__name__} has no argument {min(unknown)!r}, which the file gives")
 
@@ -218,10 +219,9 @@ def _rebuild(spec: Any) -> nn.Module:
         return codec.decode(value)
 
     args: OrderedDict[str, Any] = OrderedDict()
-    for name in signature.parameters:  # in the signature's order, which BoundArguments relies on
+    for name in names:  # in the signature's order, which BoundArguments relies on
         if name in spec["args"]:
             args[name] = decode(spec["args"][name])
-    first = next(iter(signature.parameters))
     bound = inspect.BoundArguments(signature, OrderedDict([(first, None), *args.items()]))
     try:
         return cls(*bound.args[1:], **bound.kwargs)

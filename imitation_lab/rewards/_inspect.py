@@ -169,8 +169,9 @@ def _is_net(name: str) -> bool:
 
 def _subclasses(cls: type) -> set[type]:
     found = {cls}
-    for below in cls.__subclasses__():
-        found |= _subclasses(below)
+    below: list[type] = cls.__subclasses__()
+    for child in below:
+        found |= _subclasses(child)
     return found
 
 

@@ -119,6 +119,15 @@ def control(cls: type[W], description: str, tooltip: str, **kwargs: Any) -> W:
     return cls(description=description, tooltip=tooltip, **kwargs)
 
 
+def answer_while_running(widget: ipw.Widget) -> None:
+    """Let the browser's messages to ``widget`` be handled while a cell runs; call again after changing its traits.
+
+    JupyterLab addresses them to a subshell, but ipykernel 7.4 redirects them to the shell that last wrote to the
+    widget: for one made in a cell that is the busy main shell. Forgetting who wrote last restores the address.
+    """
+    vars(widget.comm).pop("_reply_subshell_id", None)
+
+
 class FrameStack(Composite):
     """Pictures that a slider leafs through in the browser alone: it moves with no kernel, in a saved notebook too.
 

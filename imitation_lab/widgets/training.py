@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import KVWriter
 from imitation_lab.viz.curves import training_curves
 from imitation_lab.viz.style import LabFigure
 from imitation_lab.viz.tables import html_table, text_table
-from imitation_lab.widgets.base import Composite, Picture, Row, control, ipw
+from imitation_lab.widgets.base import Composite, Picture, Row, answer_while_running, control, ipw
 
 MAX_PANELS = 6
 ROWS_PER_TABLE = 6
@@ -100,6 +100,7 @@ class TrainingDashboard(Composite):
             button_style="warning",
         )  # fmt: skip
         self.stop_button.on_click(lambda _: self.stop_event.set())
+        answer_while_running(self.stop_button)
         self.heading = ipw.HTML()
         self.numbers = ipw.HTML()
         self.image = Picture(self.figure())
@@ -117,6 +118,7 @@ class TrainingDashboard(Composite):
             self.history, self.latest, self.step, self.finished = {}, {}, 0, False
         self.stop_event.clear()
         self.stop_button.disabled = False
+        answer_while_running(self.stop_button)
         self.redraw()
 
     def update(self, metrics: Mapping[str, Any], step: int | None = None) -> bool:

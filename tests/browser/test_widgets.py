@@ -30,6 +30,7 @@ dashboard = NormalizationDashboard({"RunningNorm": RunningNorm(1), "EMANorm": EM
                                    features=["speed"], n_frames=6)
 dashboard""",
 ]
+OUTPUT = ".jp-OutputArea-output"
 VISIBLE = "img.jupyter-widgets:visible"
 OTHER_PICTURE = """src => {
   const visible = [...document.querySelectorAll('img.jupyter-widgets')].filter(image => image.offsetParent);
@@ -51,7 +52,7 @@ def test_stop_ends_a_running_cell_within_two_seconds(lab):
     lab.write("stop", STOP_CELLS)
     page = lab.open("stop")
     lab.run_all(page)
-    page.get_by_text("loop begins", exact=True).wait_for(timeout=60_000)
+    page.locator(OUTPUT, has_text="loop begins").wait_for(timeout=60_000)
     image = page.locator(VISIBLE)
     image.wait_for(timeout=20_000)
     page.wait_for_function(OTHER_PICTURE, arg=image.get_attribute("src"), timeout=20_000)  # it is live
@@ -59,7 +60,7 @@ def test_stop_ends_a_running_cell_within_two_seconds(lab):
     button = page.get_by_role("button", name="Stop", exact=True)
     start = time.monotonic()
     button.click()
-    page.get_by_text("loop ended, stopped: True", exact=True).wait_for(timeout=2_000)
+    page.locator(OUTPUT, has_text="loop ended, stopped: True").wait_for(timeout=2_000)
     print(f"Stop took {time.monotonic() - start:.2f} s")
     lab.screenshot(page, "training-stopped")
     page.close()

@@ -81,3 +81,11 @@ def test_missing_ipywidgets_name_the_extra(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"imitation-lab\[notebooks\]"):
         importlib.import_module("imitation_lab.widgets.base")
+
+
+def test_a_widget_forgets_which_shell_wrote_last():
+    button = base.control(ipw.Button, "Stop", "Stop it.")
+    button.comm._reply_subshell_id = None
+    base.answer_while_running(button)
+    assert "_reply_subshell_id" not in vars(button.comm)
+    base.answer_while_running(button)

@@ -62,7 +62,8 @@ def figure_image(figure: Figure, dpi: float = DPI) -> ipw.Image:
 
 
 def _picture_layout() -> ipw.Layout:
-    return ipw.Layout(max_width="100%", height="auto", object_fit="contain")
+    # without align_self a small picture is stretched to the page's width and blurs
+    return ipw.Layout(max_width="100%", height="auto", align_self="flex-start")
 
 
 def _alt_html(text: str) -> str:

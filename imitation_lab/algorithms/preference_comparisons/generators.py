@@ -1,0 +1,293 @@
+"""Where trajectories to compare come from: a dataset, or an agent that learns on the reward."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from imitation_lab.algorithms import checkpoint
+from imitation_lab.data import rollout, types
+from imitation_lab.data.wrappers import BufferingWrapper
+from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
+from imitation_lab.policies.replay_buffer_wrapper import ReplayBufferRewardWrapper
+from imitation_lab.rewards.reward_function import RewardFn
+from imitation_lab.rewards.reward_nets import RewardNet
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.util import logger as lab_logger
+from imitation_lab.util import util
+
+
+class TrajectoryGenerator(abc.ABC):
+    """Produces trajectories, with the environment's rewards, and may learn.
+
+    Args:
+        custom_logger: where metrics go; None makes a new one.
+    """
+
+    def __init__(self, custom_logger: lab_logger.HierarchicalLogger | None = None) -> None:
+        self._logger = custom_logger or lab_logger.configure()
+
+    @abc.abstractmethod
+    def sample(self, steps: int) -> Sequence[types.TrajectoryWithRew]:
+        """Trajectories of at least `steps` transitions in all."""
+
+    def train(self, steps: int, **kwargs: Any) -> None:  # noqa: B027 (not every generator learns)
+        """Learns for `steps` environment steps, if this generator learns at all."""
+
+    @property
+    def logger(self) -> lab_logger.HierarchicalLogger:
+        """Where metrics go."""
+        return self._logger
+
+    @logger.setter
+    def logger(self, value: lab_logger.HierarchicalLogger) -> None:
+        self._logger = value
+
+
+class TrajectoryDataset(TrajectoryGenerator):
+    """Gives trajectories that exist already, in random order.
+
+    Args:
+        trajectories: with rewards, if a synthetic teacher is to compare them.
+        rng: draws the order.
+        custom_logger: where metrics go; None makes a new one.
+
+    Raises:
+        ValueError: if there are none.
+    """
+
+    def __init__(
+        self,
+        trajectories: Sequence[types.TrajectoryWithRew],
+        rng: np.random.Generator,
+        custom_logger: lab_logger.HierarchicalLogger | None = None,
+    ) -> None:
+        super().__init__(custom_logger)
+        if len(trajectories) == 0:
+            raise ValueError("TrajectoryDataset got no trajectories, expected at least one.")
+        self._trajectories = trajectories
+        self.rng = check_rng(rng)
+
+    def sample(self, steps: int) -> Sequence[types.TrajectoryWithRew]:
+        """Randomly chosen trajectories of at least `steps` transitions in all, each at most once.
+
+        Raises:
+            ValueError: if the dataset has fewer.
+        """
+        order = self.rng.permutation(len(self._trajectories))
+        return _enough([self._trajectories[i] for i in order], steps)
+
+
+class AgentTrainer(TrajectoryGenerator):
+    """An SB3 algorithm that learns on a reward function; its trajectories carry the environment's own rewards.
+
+    What the agent went through while it learned is sampled first; only what is missing is rolled out anew, and
+    rollouts move neither normalization statistics nor the mean wrapped return that is logged. Sampling begins new
+    episodes.
+
+    An off-policy algorithm stores transitions, and its rewards are computed when a batch is drawn: its replay buffer is
+    wrapped in `ReplayBufferRewardWrapper`, and no reward is ever stale.
+
+    Args:
+        algorithm: the agent. Its environment is replaced by `venv` under the reward function. For reproducible
+            training construct it with `seed=`.
+        reward_fn: a reward network, of which `predict_processed` is used, or any `RewardFn`.
+        venv: the environments.
+        rng: draws which trajectories are given, and the explorer's choices.
+        exploration_frac: share of the sampled transitions in which an `ExplorationWrapper` acts.
+        switch_prob: the explorer's probability of a new decision after each step.
+        random_prob: the explorer's probability of acting at random, at each decision.
+        custom_logger: where metrics go, the algorithm's too; None makes a new one.
+
+    Raises:
+        TypeError: if `reward_fn` cannot be called or `rng` is no generator.
+        ValueError: if a share or probability is not in [0, 1], or the spaces of algorithm and environment differ.
+    """
+
+    def __init__(
+        self,
+        algorithm: BaseAlgorithm,
+        reward_fn: RewardFn | RewardNet,
+        venv: VecEnv,
+        rng: np.random.Generator,
+        exploration_frac: float = 0.0,
+        switch_prob: float = 0.5,
+        random_prob: float = 0.5,
+        custom_logger: lab_logger.HierarchicalLogger | None = None,
+    ) -> None:
+        for name, value in (
+            ("exploration_frac", exploration_frac),
+            ("switch_prob", switch_prob),
+            ("random_prob", random_prob),
+        ):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {value!r}.")
+        self.rng = check_rng(rng)
+        self.algorithm = algorithm
+        super().__init__(custom_logger)
+        net = reward_fn if isinstance(reward_fn, RewardNet) else getattr(reward_fn, "__self__", None)
+        if not (isinstance(net, RewardNet) and (reward_fn is net or reward_fn == net.predict_processed)):
+            net = None
+        self.reward_fn: Any = reward_fn if net is None else net.predict_processed
+        self._net = net
+        self.exploration_frac = exploration_frac
+        self.switch_prob, self.random_prob = switch_prob, random_prob
+        self.buffering_wrapper = BufferingWrapper(venv, error_on_premature_reset=False)
+        self.venv = self.reward_venv_wrapper = RewardVecEnvWrapper(self.buffering_wrapper, self._reward)
+        if not callable(self.reward_fn):
+            raise TypeError(f"reward_fn must be a RewardNet or callable, got {reward_fn!r}.")
+        self.log_callback = self.reward_venv_wrapper.make_log_callback()
+        self._collected: list[types.TrajectoryWithRew] = []
+        self._rolling_out = False
+        self.algorithm.set_env(self.venv)
+        if isinstance(algorithm, OffPolicyAlgorithm):
+            self._relabel(algorithm)
+        self.algorithm.set_logger(self.logger)
+
+    @property
+    def logger(self) -> lab_logger.HierarchicalLogger:
+        """Where metrics go, the algorithm's too."""
+        return self._logger
+
+    @logger.setter
+    def logger(self, value: lab_logger.HierarchicalLogger) -> None:
+        self._logger = value
+        self.algorithm.set_logger(value)
+
+    def train(self, steps: int, **kwargs: Any) -> None:
+        """Lets the agent learn for `steps` more environment steps (on-policy: rounded up to whole rollouts).
+
+        Args:
+            steps: environment steps, over all environments.
+            **kwargs: passed to the algorithm's `learn`; a `callback` is called beside the library's.
+        """
+        self._collect()
+        self._collected.clear()  # what an older policy went through is not kept
+        callbacks: list[BaseCallback] = [self.log_callback]
+        given = kwargs.pop("callback", None)
+        if given is not None:
+            callbacks += list(given) if isinstance(given, list) else [given]
+        callback = callbacks[0] if len(callbacks) == 1 else CallbackList(callbacks)
+        self.algorithm.learn(total_timesteps=steps, reset_num_timesteps=False, callback=callback, **kwargs)
+
+    def sample(self, steps: int) -> Sequence[types.TrajectoryWithRew]:
+        """Trajectories of at least `steps` transitions, with the environment's rewards, in random order.
+
+        Episodes that were cut off when learning ended are given as fragments, `terminal=False`.
+        """
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}.")
+        exploring = int(self.exploration_frac * steps)
+        own = steps - exploring
+        self._collect()
+        trajectories, self._collected = self._collected, []
+        missing = own - sum(map(len, trajectories))
+        if missing > 0:
+            trajectories = [*trajectories, *self._rollout(self.algorithm, missing)]
+        order = self.rng.permutation(len(trajectories))
+        chosen = _enough([trajectories[i] for i in order], own) if own else []
+        if exploring:
+            chosen = [*chosen, *_enough(self._rollout(self._explorer(), exploring), exploring)]
+        return chosen
+
+    def pause(self) -> None:
+        """Ends all running episodes and keeps what there is of them, for the next `sample`: a point to save."""
+        self._collect()
+
+    def begin_anew(self) -> None:
+        """Seeds the environments from `rng`; they are reset before the next step."""
+        checkpoint.new_boundary(self.algorithm, self.buffering_wrapper, lambda: util.make_seeds(self.rng))
+
+    def _collect(self) -> None:
+        """Takes everything out of the buffering wrapper; the next training begins with a reset."""
+        found, _ = self.buffering_wrapper.pop_trajectories()
+        self._collected += found
+        self.algorithm._last_obs = None
+
+    def _explorer(self) -> ExplorationWrapper:
+        return ExplorationWrapper(
+            self.algorithm, self._env(), random_prob=self.random_prob, switch_prob=self.switch_prob, rng=self.rng
+        )
+
+    def _env(self) -> VecEnv:
+        env = self.algorithm.get_env()  # SB3 may have wrapped ours, to transpose images
+        assert env is not None
+        return env
+
+    def _rollout(self, policy: Any, steps: int) -> list[types.TrajectoryWithRew]:
+        """Whole episodes, as the buffering wrapper below the reward sees them."""
+        returns = self.reward_venv_wrapper.episode_rewards.copy()
+        self._rolling_out = True
+        try:
+            rollout.generate_trajectories(policy, self._env(), rollout.make_min_timesteps(steps), rng=self.rng)
+        finally:
+            self._rolling_out = False
+            self.reward_venv_wrapper.episode_rewards.clear()
+            self.reward_venv_wrapper.episode_rewards.extend(returns)
+            found, _ = self.buffering_wrapper.pop_finished_trajectories()
+            self.buffering_wrapper.pop_trajectories()
+            self.algorithm._last_obs = None
+        return found
+
+    def _reward(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
+        if self._rolling_out:  # nobody learns from these
+            return np.zeros(len(done), dtype=np.float32)
+        return self.reward_fn(state, action, next_state, done)
+
+    def _relabel(self, algorithm: OffPolicyAlgorithm) -> None:
+        """Puts a relabelling buffer around the algorithm's, which keeps what it holds."""
+        inner = algorithm.replay_buffer
+        if isinstance(inner, ReplayBufferRewardWrapper):
+            return
+        assert isinstance(inner, ReplayBuffer)
+        assert algorithm.replay_buffer_class is not None
+        wrapped = ReplayBufferRewardWrapper(
+            algorithm.buffer_size,
+            algorithm.observation_space,
+            algorithm.action_space,
+            replay_buffer_class=algorithm.replay_buffer_class,
+            reward_fn=self._stored_reward,
+            device=algorithm.device,
+            n_envs=algorithm.n_envs,
+            optimize_memory_usage=algorithm.optimize_memory_usage,
+            **algorithm.replay_buffer_kwargs,
+        )
+        wrapped.replay_buffer = inner
+        algorithm.replay_buffer = wrapped
+
+    def _stored_reward(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
+        if self._net is not None:  # each transition moved the statistics when it was new
+            return self._net.predict_processed(state, action, next_state, done, update_stats=False)
+        return self.reward_fn(state, action, next_state, done)
+
+
+def check_rng(rng: Any) -> np.random.Generator:
+    """`rng`, if it is a generator.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}.")
+    return rng
+
+
+def _enough(trajectories: Sequence[types.TrajectoryWithRew], steps: int) -> list[types.TrajectoryWithRew]:
+    """The first trajectories, as many as it takes."""
+    reached = np.cumsum([len(trajectory) for trajectory in trajectories])
+    if len(reached) == 0 or reached[-1] < steps:
+        available = int(reached[-1]) if len(reached) else 0
+        raise ValueError(
+            f"Asked for {steps} transitions, but only {available} are available in {len(trajectories)} trajectories: "
+            "compare fewer pairs per iteration, shorten the fragments, lower transition_oversampling, or add "
+            "trajectories."
+        )
+    return list(trajectories[: int(np.searchsorted(reached, steps)) + 1])

@@ -297,12 +297,11 @@ def describe_algorithm(algorithm: BaseAlgorithm) -> dict[str, Any]:
         raise TypeError(f"{cls.__name__} is none of {', '.join(_ALGORITHMS)}")
     arguments = {}
     for key in inspect.signature(cls.__init__).parameters:
-        if key not in _NOT_ARGUMENTS and hasattr(algorithm, key):
+        if key not in _NOT_ARGUMENTS and key not in ("policy_kwargs", "train_freq") and hasattr(algorithm, key):
             arguments[key] = _encode(getattr(algorithm, key), f"{cls.__name__}'s argument {key!r}")
     # DQN, SAC and TD3 add what they derive from their own arguments; it must not be given twice.
     kwargs = {k: v for k, v in algorithm.policy_kwargs.items() if k != "use_sde"}
     arguments["policy_kwargs"] = _encode(kwargs, f"{cls.__name__}'s policy_kwargs")
-    arguments.pop("train_freq", None)
     train_freq = getattr(algorithm, "train_freq", None)
     if isinstance(train_freq, TrainFreq):
         arguments["train_freq"] = codec.encode((train_freq.frequency, train_freq.unit.value))

@@ -68,7 +68,7 @@ def as_sequence(demonstrations: Any) -> Any:
 def episode_lengths(demonstrations: Any) -> list[int]:
     """Steps of each whole episode, where that can be told."""
     if isinstance(demonstrations, list):
-        return [len(trajectory) for trajectory in demonstrations if trajectory.terminal]
+        return [len(t) for t in demonstrations if isinstance(t, types.Trajectory) and t.terminal]
     return []
 
 

@@ -51,6 +51,7 @@ class Checkpoints:
         """
         if self.venv_buffering.n_transitions:
             self._store_generated()
+        self._end_rounds()
         state = checkpoint.State()
         state.meta["trainer"] = {
             "class": type(self).__name__,

@@ -14,6 +14,7 @@ The discriminator's loss, with D = σ(logit) and label y = 1 for the expert (`lo
 
 import abc
 import contextlib
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -308,6 +309,8 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
             for name, samples in (("expert_samples", expert_samples), ("gen_samples", gen_samples))
         ]
         logits, loss = self._update(*given)
+        if self._metrics.updates >= _MAX_PENDING_UPDATES:
+            self._end_rounds()
         return BatchStats(logits, self._labels, loss, self._global_step)
 
     def _update(self, expert: Rows | None = None, learner: Rows | None = None) -> tuple[th.Tensor, th.Tensor]:
@@ -345,8 +348,6 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
         else:
             logits, loss = all_logits[0], losses[0]
         self._metrics.add(logits, loss)
-        if self._metrics.updates >= _MAX_PENDING_UPDATES:
-            self._end_rounds()
         return logits, loss
 
     def _piece_loss(self, rows: Rows) -> tuple[th.Tensor, th.Tensor]:
@@ -475,7 +476,7 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
 
     def _reward_and_record(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
         rewards = self.reward_train.predict_processed(state, action, next_state, done)
-        self._metrics.rewards.append(rewards)
+        self._metrics.rewards.append(rewards.copy())  # SB3 adds the value of cut-off episodes in place
         return rewards
 
     def _relabel(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
@@ -500,7 +501,9 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
         if self._graph_pending:
             self._graph_pending = False
             inputs = self._encoder.inputs(self._pool.rows(th.arange(2)))
-            self._writer.add_graph(self._reward_net, inputs)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # tracing is deprecated, and warns of what it unrolls
+                self._writer.add_graph(self._reward_net, inputs)
         self._writer.flush()
 
 

@@ -83,7 +83,9 @@ def make_generator(name, venv, seed=0):
         return {"PPO": PPO, "A2C": A2C}[name](policy, venv, n_steps=8, **extra, **common)
     extra = {"target_update_interval": 5} if name == "DQN" else {}
     classes = {"DQN": DQN, "SAC": SAC, "TD3": TD3}
-    return classes[name](policy, venv, buffer_size=200, batch_size=8, learning_starts=4, train_freq=1, **extra, **common)
+    return classes[name](
+        policy, venv, buffer_size=200, batch_size=8, learning_starts=4, train_freq=1, **extra, **common
+    )
 
 
 @pytest.fixture
@@ -97,7 +99,9 @@ def quiet(tmp_path):
 def build(quiet):
     """Builds a small trainer; keyword arguments replace its own."""
 
-    def make(cls=GAIL, obs="box", act="discrete", gen="PPO", net=None, seed=0, horizon=8, demonstrations=None, **kwargs):
+    def make(
+        cls=GAIL, obs="box", act="discrete", gen="PPO", net=None, seed=0, horizon=8, demonstrations=None, **kwargs
+    ):
         venv = make_venv(obs, act, horizon=horizon, seed=seed)
         if demonstrations is None:
             demonstrations = make_demonstrations(make_venv(obs, act, horizon=horizon, seed=99))

@@ -10,7 +10,10 @@ from imitation_lab.algorithms.adversarial.gail import GAIL
 
 ON_POLICY = ["PPO", "A2C"]
 SPACES = [
-    *((obs, "discrete") for obs in ("box", "discrete", "multi_discrete", "multi_binary", "dict", "image_hwc", "image_chw")),
+    *(
+        (obs, "discrete")
+        for obs in ("box", "discrete", "multi_discrete", "multi_binary", "dict", "image_hwc", "image_chw")
+    ),
     *(("box", act) for act in ("box", "multi_discrete", "multi_binary")),
     ("dict", "box"),
 ]
@@ -24,9 +27,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("cls", "gen", "obs", "act"), CASES, ids=["-".join([c[0].__name__, *c[1:]]) for c in CASES]
-)
+@pytest.mark.parametrize(("cls", "gen", "obs", "act"), CASES, ids=["-".join([c[0].__name__, *c[1:]]) for c in CASES])
 def test_trains_and_rewards(build, cls, gen, obs, act):
     trainer = build(cls, obs, act, gen)
     weights = [p.detach().clone() for p in trainer._reward_net.parameters()]

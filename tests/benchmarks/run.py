@@ -59,6 +59,7 @@ class Worker:
         env = os.environ | {
             "OMP_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
             "CUDA_VISIBLE_DEVICES": "",
             "PYTHONPATH": str(HERE.parent.parent),  # measure this checkout, installed or not
             "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
@@ -172,7 +173,7 @@ def main() -> None:
     parser.add_argument("--peer-python", help="the Python of an environment with the peer")
     parser.add_argument("--make-peer", type=Path, metavar="DIR", help="create that environment in DIR, then use it")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write every round to this file")
+    parser.add_argument("--json", type=Path, help="write every round to this file, as it goes")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try the harness itself")
     args = parser.parse_args()
     if unknown := set(args.workloads) - set(known):
@@ -185,6 +186,8 @@ def main() -> None:
         start = time.monotonic()
         results[name] = result = measure(known[name], pythons, args.rounds, args.tiny)
         rows.append(row(known[name], result))
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=1))
         print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
         notes += [f"{name}, {side}: {text.strip().splitlines()[-1]}" for side, text in result["errors"].items()]
         if not agrees(known[name], result):
@@ -193,8 +196,6 @@ def main() -> None:
     print(f"\nMedian of {args.rounds} rounds (least–most); torch {version('torch')}, one thread, CPU time.")
     for note in notes:
         print(f"\n{note}")
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
 """Behavioral cloning, transitions per second: an MLP of 32 by 32, one epoch a run."""
 
 import math
-import tempfile
 
 import numpy as np
 import torch as th
 from torch import nn
 
 from workloads import Task, Workload, part
-from workloads.data import ACT_SPACE, ACTS, OBS, OBS_SPACE, arrays, transitions
+from workloads.data import ACT_SPACE, ACTS, OBS, OBS_SPACE, arrays, scratch, transitions
 
 ENT_WEIGHT = 1e-3  # BC's default
 
 
 def library(package: str, n: int, batch_size: int) -> Task:
     th.manual_seed(0)
-    quiet = part(package, "util.logger").configure(tempfile.mkdtemp(), [])
+    quiet = part(package, "util.logger").configure(scratch(), [])
     trainer = part(package, "algorithms.bc").BC(
         observation_space=OBS_SPACE,
         action_space=ACT_SPACE,

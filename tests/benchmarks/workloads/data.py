@@ -1,5 +1,9 @@
 """The synthetic demonstrations that several workloads share."""
 
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -25,3 +29,10 @@ def arrays(n: int) -> dict[str, np.ndarray]:
 def transitions(package: str, n: int) -> Any:
     """The same as the library's `Transitions`."""
     return part(package, "data.types").Transitions(infos=np.array([{}] * n), **arrays(n))
+
+
+def scratch() -> Path:
+    """A new folder that goes away with the process."""
+    folder = tempfile.mkdtemp(prefix="benchmark-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

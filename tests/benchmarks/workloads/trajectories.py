@@ -1,12 +1,9 @@
 """Saving and loading trajectories with rewards, trajectories per second; a load reads every number."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from workloads import Task, Workload, part
-from workloads.data import ACTS, OBS
+from workloads.data import ACTS, OBS, scratch
 
 FIELDS = ("obs", "acts", "rews")
 
@@ -25,7 +22,7 @@ def library(package: str, n: int, length: int, load: bool) -> Task:
     serialize = part(package, "data.serialize")
     cls = part(package, "data.types").TrajectoryWithRew
     trajectories = [cls(infos=None, terminal=True, **a) for a in arrays(n, length)]
-    path = Path(tempfile.mkdtemp()) / "trajectories"
+    path = scratch() / "trajectories"
     serialize.save(path, trajectories)
     latest = [0.0]
 
@@ -46,7 +43,7 @@ def library(package: str, n: int, length: int, load: bool) -> Task:
 
 def floor(n: int, length: int, load: bool) -> Task:
     trajectories = arrays(n, length)
-    folder = Path(tempfile.mkdtemp())
+    folder = scratch()
     latest = [0.0]
 
     def run_save() -> int:

@@ -323,7 +323,7 @@ def build_algorithm(spec: Mapping[str, Any], venv: VecEnv, device: th.device | s
     if not arguments.keys() <= known:
         raise ArtifactError(f"{cls.__name__} has no argument {min(arguments.keys() - known)!r}")
     try:
-        return cls(policy, venv, device=device, **arguments)  # type: ignore[arg-type, call-arg]
+        return cls(policy, venv, device=device, **arguments)
     except (TypeError, AssertionError) as error:
         raise ArtifactError(f"the checkpoint's arguments do not fit {cls.__name__}: {error}") from error
 

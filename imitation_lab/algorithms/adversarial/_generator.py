@@ -17,12 +17,14 @@ from stable_baselines3.her import HerReplayBuffer
 from stable_baselines3.sac.policies import Actor as SACActor
 
 from imitation_lab.algorithms._likelihood import log_prob_and_entropy
+from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder
 from imitation_lab.data.wrappers import BufferingWrapper
 from imitation_lab.policies.replay_buffer_wrapper import ReplayBufferRewardWrapper
 from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 
 LogProb = Callable[[Any, th.Tensor], th.Tensor]
+_LOG_PROB_ROWS = 2048
 
 _REFUSED = {
     VecNormalize: "its statistics would drift away from the demonstrations, which are not normalized. Normalize inside "
@@ -152,6 +154,44 @@ def _sac_log_prob(actor: SACActor, obs: Any, acts: th.Tensor, offset: float) -> 
         actor.set_training_mode(False)
     mean, log_std, kwargs = actor.get_action_dist_params(obs)
     return actor.action_dist.proba_distribution(mean, log_std, **kwargs).log_prob(acts) - offset
+
+
+class LogProbs:
+    """Log-probabilities of pool rows under the generator's policy, which between its updates are the same.
+
+    Rows are evaluated batch by batch until as many have been as there are; then all are, once, and looked up.
+
+    Args:
+        log_prob: as `make_log_prob` gives it.
+        policy: the policy behind it.
+    """
+
+    def __init__(self, log_prob: LogProb, policy: th.nn.Module):
+        self._log_prob = log_prob
+        self._parameters = [*policy.parameters(), *policy.buffers()]
+        self._state: Any = None
+        self._seen = 0
+        self._known: th.Tensor | None = None
+
+    def __call__(self, obs: Any, acts: th.Tensor) -> th.Tensor:
+        """Of any transitions, `(batch,)`."""
+        return self._log_prob(obs, acts)
+
+    def of_pool(self, pool: SamplePool, encoder: TransitionEncoder, index: th.Tensor, rows: Rows) -> th.Tensor:
+        """Of the rows at `index`, `(batch,)`."""
+        state = (pool.version, *(tensor._version for tensor in self._parameters))
+        if state != self._state:
+            self._state, self._seen, self._known = state, 0, None
+        if self._known is None:
+            self._seen += len(index)
+            if self._seen <= pool.n_expert + pool.size:
+                return self._log_prob(*encoder.policy_inputs(rows))
+            parts = [
+                self._log_prob(*encoder.policy_inputs(pool.rows(slice(start, start + _LOG_PROB_ROWS))))
+                for start in range(0, pool.n_expert + pool.size, _LOG_PROB_ROWS)
+            ]
+            self._known = th.cat(parts)[: pool.n_expert + pool.size]
+        return self._known.index_select(0, index.to(self._known.device))
 
 
 @th.no_grad()

@@ -78,7 +78,7 @@ class TransitionEncoder:
     def inputs(self, rows: Rows) -> tuple[Any, Any, Any, th.Tensor]:
         """State, action, next state and done as `RewardNet.forward` takes them."""
         if self._once:
-            return tuple(_part(rows, name) for name in _INPUTS)  # type: ignore[return-value]
+            return tuple(_part(rows, name) for name in _INPUTS)
         return self.reward_net.preprocess(*(_part(rows, name) for name in FIELDS))
 
     def policy_inputs(self, rows: Rows) -> tuple[Any, th.Tensor]:
@@ -104,6 +104,7 @@ class SamplePool:
         self.generator = generator
         self.n_expert = 0
         self.size = 0
+        self.version = 0  # counts the changes of rows
         self._next = 0
         self._cursor = 0
         self._order = th.empty(0, dtype=th.int64)
@@ -128,11 +129,13 @@ class SamplePool:
 
     def write_expert(self, rows: Rows) -> None:
         """Overwrites all of the expert's rows by as many others."""
+        self.version += 1
         for name, field in self.fields.items():
             field[: self.n_expert] = rows[name]
 
     def add(self, rows: Rows) -> None:
         """Stores rows of the learner's; of more than fit, the last."""
+        self.version += 1
         n = len(next(iter(rows.values())))
         if n > self.capacity:
             rows = {name: row[n - self.capacity :] for name, row in rows.items()}
@@ -196,6 +199,7 @@ class SamplePool:
         order = np.array(state.array(f"{name}.order"), np.int64)
         if order.size and not (order.min() >= 0 and order.max() < n_expert):
             raise ArtifactError(f"the checkpoint's {name + '.order'!r} points outside of the demonstrations")
+        self.version += 1
         self.fields = {}
         self._allocate(n_expert)
         for field, array in found.items():

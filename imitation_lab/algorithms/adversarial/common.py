@@ -14,7 +14,6 @@ The discriminator's loss, with D = σ(logit) and label y = 1 for the expert (`lo
 
 import abc
 import contextlib
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -28,7 +27,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from tqdm.auto import tqdm
 
 from imitation_lab.algorithms import _spaces, base
-from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _save
+from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _reports, _save
 from imitation_lab.algorithms.adversarial._metrics import BatchStats, compute_train_stats
 from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, join
 from imitation_lab.algorithms.adversarial.penalties import Penalty
@@ -47,7 +46,7 @@ _HISTORY_TIMESTEPS = 256
 _MAX_PENDING_UPDATES = 256
 
 
-class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
+class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.DemonstrationAlgorithm):
     """Base of GAIL and AIRL.
 
     To begin with a behavioral clone, copy its weights into a generator of the same policy class:
@@ -133,7 +132,9 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
         _generator.check_generator(gen_algo, venv)
         _checks.check_reward_net(reward_net, venv, gen_algo)
         _spaces.check_supported(venv.observation_space, venv.action_space)
-        self._log_prob = _generator.make_log_prob(gen_algo, self._name) if self._needs_log_prob else None
+        self._log_prob: _generator.LogProbs | None = None
+        if self._needs_log_prob:
+            self._log_prob = _generator.LogProbs(_generator.make_log_prob(gen_algo, self._name), gen_algo.policy)
         self.demo_batch_size = demo_batch_size
         self.demo_minibatch_size = demo_minibatch_size or demo_batch_size
         self.n_disc_updates_per_round = n_disc_updates_per_round
@@ -172,7 +173,7 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
         self._span: tuple[int, int] | None = None
         self._resumed = False
         self._writer = self._make_writer(log_dir, init_tensorboard or init_tensorboard_graph)
-        self._graph_pending = init_tensorboard_graph
+        self._graph_pending: bool = init_tensorboard_graph
         self.venv_buffering = wrappers.BufferingWrapper(venv)
         self._venv_wrapped = RewardVecEnvWrapper(self.venv_buffering, self._reward_and_record)
         self.venv_train: VecEnv = self.venv_buffering if debug_use_ground_truth else self._venv_wrapped
@@ -328,14 +329,16 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
         with networks.training(self._reward_net):
             for i in range(0, size, piece):
                 part = slice(i, i + piece)
+                index = None
                 if expert is None and learner is None:
-                    rows = pool.rows(th.cat([expert_index[part], learner_index[part]]))
+                    index = th.cat([expert_index[part], learner_index[part]])
+                    rows = pool.rows(index)
                 else:
                     rows = join(
                         pool.rows(expert_index[part]) if expert is None else _cut(expert, part),
                         pool.rows(learner_index[part]) if learner is None else _cut(learner, part),
                     )
-                logits, loss = self._piece_loss(rows)
+                logits, loss = self._piece_loss(rows, index)
                 (loss if scale == 1 else loss * scale).backward()
                 all_logits.append(logits.detach())
                 losses.append(loss.detach())
@@ -350,9 +353,13 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
         self._metrics.add(logits, loss)
         return logits, loss
 
-    def _piece_loss(self, rows: Rows) -> tuple[th.Tensor, th.Tensor]:
+    def _piece_loss(self, rows: Rows, index: th.Tensor | None) -> tuple[th.Tensor, th.Tensor]:
         inputs = self._encoder.inputs(rows)
-        log_prob = None if self._log_prob is None else self._log_prob(*self._encoder.policy_inputs(rows))
+        log_prob = None
+        if self._log_prob is not None and index is not None:
+            log_prob = self._log_prob.of_pool(self._pool, self._encoder, index, rows)
+        elif self._log_prob is not None:
+            log_prob = self._log_prob(*self._encoder.policy_inputs(rows))
         logits = self.logits_expert_is_high(*inputs, log_prob)
         loss = F.binary_cross_entropy_with_logits(logits, self._piece_labels)
         if self.penalties:
@@ -360,7 +367,7 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
             expert = tuple(_cut(part, slice(0, half)) for part in inputs)
             learner = tuple(_cut(part, slice(half, None)) for part in inputs)
             for penalty in self.penalties:
-                loss = loss + penalty(self._reward_net, expert, learner)  # type: ignore[arg-type]
+                loss = loss + penalty(self._reward_net, expert, learner)
         return logits, loss
 
     def _next_expert_index(self) -> th.Tensor:
@@ -436,44 +443,6 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
         self.gen_algo._last_obs = None
         self._disc_opt.zero_grad()
 
-    def _show(self, bar: tqdm) -> None:
-        row = self.history[-1]
-        shown = {"disc_acc": row["disc_acc"], "return": row["gen_return_mean"]}
-        bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items() if v == v}, refresh=False)
-
-    def _end_rounds(self) -> None:
-        """Makes numbers of the metrics since the last time: a row of history, and the logger's."""
-        if not self._metrics.updates:
-            return
-        tensors, recorded = self._metrics.pop_updates()
-        disc_keys = list(tensors)
-        tensors.update(self._metrics.generator)
-        gradients = [p.grad for p in self._reward_net.parameters() if p.grad is not None]
-        tensors["disc_grad_norm"] = util.tensor_iter_norm(gradients)
-        if self._expert_stds is not None and self._pool.size:
-            tensors.update(_metrics.spreads(self._pool.rows(self._pool.learner), self._expert_stds))
-        row = {
-            "round": self._rounds,
-            "timesteps": self.gen_algo.num_timesteps,
-            **_metrics.nan_row(),
-            **_metrics.numbers(tensors),
-            **self._metrics.pop_generator(),
-            "expert_ep_len_mean": self._expert_ep_len,
-        }
-        with self.logger.accumulate_means("disc"):
-            for key in disc_keys:
-                self.logger.record(key, row[key])
-            self.logger.record("disc_grad_norm", row["disc_grad_norm"])
-            self.logger.record("global_step", self._global_step)
-            self.logger.dump(self._disc_step)
-        for key in _metrics.NUMBERS:
-            if key != "disc_grad_norm" and row[key] == row[key]:
-                self.logger.record(f"adversarial/{key}", row[key])
-        self._write_summaries(row, recorded)
-        self.history.append({**row, **recorded})
-        if self.on_round is not None:
-            self.on_round(self.history[-1])
-
     def _reward_and_record(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
         rewards = self.reward_train.predict_processed(state, action, next_state, done)
         self._metrics.rewards.append(rewards.copy())  # SB3 adds the value of cut-off episodes in place
@@ -482,29 +451,6 @@ class AdversarialTrainer(_save.Checkpoints, base.DemonstrationAlgorithm):
     def _relabel(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
         # Statistics have met these transitions already, when they were made.
         return self.reward_train.predict_processed(state, action, next_state, done, update_stats=False)
-
-    def _make_writer(self, log_dir: AnyPath, wanted: bool) -> Any:
-        if not wanted:
-            return None
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(str(util.parse_path(log_dir) / "summary"))
-
-    def _write_summaries(self, row: Mapping[str, Any], recorded: Mapping[str, np.ndarray]) -> None:
-        if self._writer is None:
-            return
-        for key, value in row.items():
-            if value == value:
-                self._writer.add_scalar(f"adversarial/{key}", value, self._global_step)
-        for key, value in recorded.items():
-            self._writer.add_histogram(key, value, self._global_step)
-        if self._graph_pending:
-            self._graph_pending = False
-            inputs = self._encoder.inputs(self._pool.rows(th.arange(2)))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # tracing is deprecated, and warns of what it unrolls
-                self._writer.add_graph(self._reward_net, inputs)
-        self._writer.flush()
 
 
 def _make_optimizer(cls: type[th.optim.Optimizer], net: RewardNet, kwargs: Mapping[str, Any]) -> th.optim.Optimizer:

@@ -71,7 +71,7 @@ class WGANGPPenalty:
         share = th.rand(len(expert[3]), device=expert[3].device, dtype=expert[3].dtype)
         mixed = tuple(_mix(e, g, share) for e, g in zip(expert, generated, strict=True))
         # The root has no gradient at 0, where a network that ignores its inputs begins.
-        norm = (squared_gradient(network, mixed) + 1e-12).sqrt()  # type: ignore[arg-type]
+        norm = (squared_gradient(network, mixed) + 1e-12).sqrt()
         return self.weight * (norm - self.target).square().mean()
 
 
@@ -118,5 +118,5 @@ def bake_spectral_norm(network: ModuleT) -> ModuleT:
     for module in list(network.modules()):
         if parametrize.is_parametrized(module, "weight"):
             module.eval()  # in training mode, reading the weight estimates the singular value anew
-            parametrize.remove_parametrizations(module, "weight")  # type: ignore[arg-type]
+            parametrize.remove_parametrizations(module, "weight")
     return network

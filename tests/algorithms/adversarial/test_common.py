@@ -455,3 +455,27 @@ def test_wrong_kinds(build):
         build(gen=object())
     with pytest.raises(TypeError, match="demonstrations is a int"):
         build(demonstrations=3)
+
+
+def test_log_probabilities_are_looked_up_until_the_policy_changes(build):
+    trainer = build(AIRL, net=shaped)
+    trainer.train_gen()
+    pool, encoder = trainer._pool, trainer._encoder
+    calls = []
+    real = trainer._log_prob._log_prob
+    trainer._log_prob._log_prob = lambda obs, acts: calls.append(len(acts)) or real(obs, acts)
+
+    def looked_up():
+        index = th.cat([pool.expert_index(8), pool.learner_index(8)])
+        rows = pool.rows(index)
+        expected = real(*encoder.policy_inputs(rows))
+        th.testing.assert_close(trainer._log_prob.of_pool(pool, encoder, index, rows), expected, rtol=1e-5, atol=1e-6)
+
+    for _ in range(8):  # 48 + 16 rows: four batches of 16, then all at once, then none
+        looked_up()
+    assert calls == [16, 16, 16, 16, 64 + 16]
+    for change in (trainer.train_gen, lambda: trainer.policy.load_state_dict(trainer.policy.state_dict())):
+        calls.clear()
+        change()
+        looked_up()
+        assert calls == [16]

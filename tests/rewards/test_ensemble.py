@@ -58,11 +58,12 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
-def test_together_equals_one_by_one(make, batch):
+@pytest.mark.parametrize("n", [8, 100])  # evaluated by NumPy, and by torch
+def test_together_equals_one_by_one(n, make, batch):
     net = ensemble(make)
     twins = copy.deepcopy(net)
     for seed in range(4):
-        data = batch(net, seed=seed)
+        data = batch(net, n, seed=seed)
         expected = np.stack([member.predict_processed(*data) for member in twins.members], axis=1)
         np.testing.assert_allclose(net.predict_processed_all(*data), expected, rtol=1e-4, atol=1e-5)
     for name, value in net.state_dict().items():
@@ -117,9 +118,10 @@ def test_discounts_that_differ_are_seen(batch):
     )
 
 
-def test_changes_of_members_are_seen(batch):
+@pytest.mark.parametrize("n", [8, 100])
+def test_changes_of_members_are_seen(n, batch):
     net = ensemble(lambda: BasicRewardNet(OBS, ACT))
-    data = batch(net)
+    data = batch(net, n)
     check = lambda: np.testing.assert_allclose(
         net.predict_processed_all(*data),
         np.stack([m.predict_processed(*data) for m in net.members], axis=1),
@@ -135,7 +137,7 @@ def test_changes_of_members_are_seen(batch):
     check()
     net.members[0].mlp[1] = nn.Tanh()
     check()
-    net.members[0].predict_processed = lambda *args, **kwargs: np.full(8, 7, np.float32)
+    net.members[0].predict_processed = lambda *args, **kwargs: np.full(n, 7, np.float32)
     assert (net.predict_processed_all(*data)[:, 0] == 7).all()
 
 

@@ -203,7 +203,7 @@ def test_preprocess_takes_tensors_as_well(any_space, batch):
     net = BasicRewardNet(any_space, ACT if isinstance(any_space, spaces.Dict) else any_space)
     data = batch(net)
     tensors = [_tensors(x) if isinstance(x, dict) else th.tensor(x) for x in data]
-    np.testing.assert_array_equal(net.predict(*data), net.predict(*tensors))
+    np.testing.assert_allclose(net.predict(*data), net.predict(*tensors), rtol=1e-4, atol=1e-6)
 
 
 def _tensors(x):
@@ -343,14 +343,15 @@ def test_basic_net_by_hand():
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.SiLU, nn.PReLU, nn.GELU])
 @pytest.mark.parametrize("norm", [None, RunningNorm, EMANorm, nn.LayerNorm, nn.BatchNorm1d])
-def test_fast_evaluation_equals_forward(activation, norm, batch):
+@pytest.mark.parametrize("n", [8, 100])  # evaluated by NumPy, and by torch
+def test_fast_evaluation_equals_forward(n, activation, norm, batch):
     def make(cls):
         return cls(OBS, ACT, activation=activation, dropout_prob=0.5, normalize_input_layer=norm)
 
     for net in (make(BasicRewardNet), make(BasicShapedRewardNet)):
         for seed in range(3):
             net(*net.preprocess(*batch(net, seed=seed)))  # moves the norms
-        data = batch(net, seed=4)
+        data = batch(net, n, seed=4)
         fast = net.predict(*data)
         net.eval()
         np.testing.assert_allclose(fast, net(*net.preprocess(*data)).detach().numpy(), rtol=1e-5, atol=1e-6)
@@ -362,9 +363,10 @@ def test_fast_evaluation_equals_forward(activation, norm, batch):
     )
 
 
-def test_fast_evaluation_sees_every_change(batch):
+@pytest.mark.parametrize("n", [8, 100])
+def test_fast_evaluation_sees_every_change(n, batch):
     net = BasicRewardNet(OBS, ACT)
-    data = batch(net)
+    data = batch(net, n)
 
     def slow():
         return net.eval()(*net.preprocess(*data)).detach().numpy()
@@ -381,6 +383,10 @@ def test_fast_evaluation_sees_every_change(batch):
     np.testing.assert_allclose(net.predict(*data), slow(), rtol=1e-5)
     net.double()
     np.testing.assert_allclose(net.predict(*data), slow(), rtol=1e-5)
+    net.float()
+    np.testing.assert_allclose(net.predict(*data), slow(), rtol=1e-5)
+    net.load_state_dict({name: value + 1 for name, value in net.state_dict().items()}, assign=True)
+    np.testing.assert_allclose(net.predict(*data), slow(), rtol=1e-5)
     calls = []
     handle = net.mlp[0].register_forward_hook(lambda *args: calls.append(1))
     net.predict(*data)
@@ -390,6 +396,13 @@ def test_fast_evaluation_sees_every_change(batch):
     np.testing.assert_allclose(net.predict(*data), slow(), rtol=1e-5)
     net.forward = lambda *args: args[3]
     np.testing.assert_array_equal(net.predict(*data), data[3].astype(np.float32))
+
+
+def test_infinite_inputs_raise_no_warning(batch):
+    net = BasicRewardNet(OBS, ACT)
+    state, action, next_state, done = batch(net)
+    state[0], state[1, :2] = np.inf, [np.inf, -np.inf]
+    assert np.isfinite(net.predict(state, action, next_state, done)[2:]).all()
 
 
 def test_copies_are_independent(batch):

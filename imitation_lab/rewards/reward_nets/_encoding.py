@@ -47,6 +47,13 @@ def flatten(encoded: Encoded) -> th.Tensor:
     return encoded if encoded.ndim == 2 else encoded.flatten(1)
 
 
+def flatten_array(encoded: Any) -> np.ndarray:
+    """As `flatten`, for arrays of at least one row."""
+    if isinstance(encoded, dict):
+        return np.concatenate([flatten_array(value) for value in encoded.values()], axis=1)
+    return encoded if encoded.ndim == 2 else encoded.reshape(len(encoded), -1)
+
+
 def make_encoder(space: spaces.Space, normalize_images: bool) -> "Encoder":
     """Builds the encoder of `space`."""
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
@@ -57,6 +64,10 @@ def make_encoder(space: spaces.Space, normalize_images: bool) -> "Encoder":
     return _Floats(space, normalize_images)
 
 
+class NotAtHand(Exception):  # noqa: N818 - no error: it tells the caller to take the usual way
+    """Something is not in host memory as NumPy could read it."""
+
+
 class Encoder:
     """Callable from an array or tensor `(batch, *shape)` to a tensor; `name` is for error texts."""
 
@@ -65,6 +76,14 @@ class Encoder:
         self.shape = space.shape
 
     def __call__(self, x: Any, device: th.device, dtype: th.dtype, name: str) -> Any:
+        raise NotImplementedError
+
+    def array(self, x: Any, name: str) -> Any:
+        """The same encoding, of an array to a float32 array.
+
+        Raises:
+            NotAtHand: if `x` is a tensor.
+        """
         raise NotImplementedError
 
     def _misfit(self, x: Any, name: str) -> ValueError:
@@ -109,6 +128,14 @@ class _Floats(Encoder):
             raise self._misfit(tensor, name)
         return tensor
 
+    def array(self, x: Any, name: str) -> np.ndarray:
+        if isinstance(x, th.Tensor):
+            raise NotAtHand
+        x = np.asarray(x, np.float32)
+        if x.shape[1:] != self.shape or x.ndim == 0:
+            raise self._misfit(x, name)
+        return x / np.float32(255) if self.is_image else x
+
 
 class _OneHot(Encoder):
     """`Discrete` and `MultiDiscrete`: a comparison of each index with the values it can take."""
@@ -131,6 +158,11 @@ class _OneHot(Encoder):
             if self.entry is not None:
                 flat = flat[:, th.from_numpy(self.entry).to(device)]
             return (flat == th.from_numpy(self.values).to(device)).to(dtype)
+        return to_float(self.array(x, name), device, dtype)
+
+    def array(self, x: Any, name: str) -> np.ndarray:
+        if isinstance(x, th.Tensor):
+            raise NotAtHand
         x = np.asarray(x)
         self._check(x, name)
         flat = x.reshape(-1, self.count)
@@ -139,7 +171,7 @@ class _OneHot(Encoder):
         hot = flat == self.values
         if np.count_nonzero(hot) != hot.shape[0] * self.count:
             raise ValueError(f"{name} holds values outside {self.space}: it ranges from {x.min()} to {x.max()}.")
-        return to_float(hot, device, dtype)
+        return hot.astype(np.float32)
 
     def _check(self, x: Any, name: str) -> None:
         shape = tuple(x.shape[1:])
@@ -155,15 +187,23 @@ class _Keys(Encoder):
         self.encoders = {key: make_encoder(sub, normalize_images) for key, sub in space.spaces.items()}
 
     def __call__(self, x: Any, device: th.device, dtype: th.dtype, name: str) -> dict[str, th.Tensor]:
+        x = self._check(x, name)
+        return {key: encode(x[key], device, dtype, f"{name}[{key!r}]") for key, encode in self.encoders.items()}
+
+    def array(self, x: Any, name: str) -> dict[str, Any]:
+        x = self._check(x, name)
+        return {key: encoder.array(x[key], f"{name}[{key!r}]") for key, encoder in self.encoders.items()}
+
+    def _check(self, x: Any, name: str) -> Mapping[str, Any]:
         if isinstance(x, DictObs):
             x = x.unwrap()
         if not isinstance(x, Mapping) or x.keys() != self.encoders.keys():
             given = f"the keys {sorted(x)}" if isinstance(x, Mapping) else f"a {type(x).__name__}"
             raise ValueError(f"{name} is {given}; expected a mapping with the keys {sorted(self.encoders)}.")
-        return {key: encode(x[key], device, dtype, f"{name}[{key!r}]") for key, encode in self.encoders.items()}
+        return x
 
 
-def batch_size(encoded: Encoded) -> int:
+def batch_size(encoded: Any) -> int:
     """Length of the leading axis; of any key in a mapping."""
     while isinstance(encoded, dict):
         encoded = next(iter(encoded.values()))

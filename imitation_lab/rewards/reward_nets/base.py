@@ -60,6 +60,9 @@ def _set_mode(module: nn.Module, mode: bool) -> None:
         module.training = mode
 
 
+_OVERRIDABLE = frozenset({"forward", "preprocess", "predict_th"})  # on an instance, as tests do
+
+
 def _first_parameter(module: nn.Module) -> th.Tensor | None:
     for parameter in module._parameters.values():
         if parameter is not None and parameter.is_floating_point():
@@ -157,13 +160,7 @@ class RewardNet(Recorded, abc.ABC):
         Raises:
             ValueError: if shapes do not fit the spaces, batch sizes differ, or a discrete value is out of range.
         """
-        encoders = self._encoders
-        if encoders is None:
-            spaces = (self.observation_space, self.action_space)
-            encoders = self._encoders = tuple(  # type: ignore[assignment]
-                _encoding.make_encoder(space, self.normalize_images) for space in spaces
-            )
-        encode_obs, encode_action = encoders  # type: ignore[misc]
+        encode_obs, encode_action = self._encoders or self._make_encoders()
         tensor = _first_parameter(self)
         if tensor is None:
             tensor = self._anchor
@@ -180,15 +177,24 @@ class RewardNet(Recorded, abc.ABC):
             )
         return state_th, action_th, next_state_th, done_th
 
+    def _make_encoders(self) -> tuple[_encoding.Encoder, _encoding.Encoder]:
+        observation, action = (
+            _encoding.make_encoder(space, self.normalize_images)
+            for space in (self.observation_space, self.action_space)
+        )
+        self._encoders = (observation, action)
+        return self._encoders
+
     def predict_th(self, state: Any, action: Any, next_state: Any, done: Any) -> th.Tensor:
         """Rewards without gradients, shape `(batch,)`, on the network's device; arguments as in `preprocess`.
 
         Raises:
             ValueError: as in `preprocess`, or if `forward` returns another shape.
         """
-        if (evaluate := self._evaluator()) is not None:
+        fast = self._fast_current()
+        if fast is not None and fast.evaluate is not None:
             with th.no_grad():
-                return evaluate(*self.preprocess(state, action, next_state, done))
+                return fast.evaluate(*self.preprocess(state, action, next_state, done))
         with eval_mode(self), th.no_grad():
             inputs = self.preprocess(state, action, next_state, done)
             rewards = self(*inputs)
@@ -199,15 +205,38 @@ class RewardNet(Recorded, abc.ABC):
             )
         return rewards.detach()
 
-    def _evaluator(self) -> _fast.Evaluator | None:
-        if type(self) not in _fast.builders or "forward" in self.__dict__:
+    def _fast_current(self) -> _fast.Fast | None:
+        if type(self) not in _fast.builders or not _OVERRIDABLE.isdisjoint(self.__dict__):
             return None
         if self._fast_plan is None or self._fast_plan.stale():
             self._fast_plan = _fast.Fast([self])
-        return self._fast_plan.current()
+        return None if self._fast_plan.hooked() else self._fast_plan
+
+    def _predict_arrays(
+        self, evaluate: _fast.ArrayEvaluator | None, state: Any, action: Any, next_state: Any, done: Any
+    ) -> np.ndarray | None:
+        """Calls `evaluate` on a small batch of arrays, encoded; None where the usual way must be taken."""
+        if evaluate is None or type(done) is not np.ndarray or done.ndim != 1 or not 0 < len(done) <= _fast.SMALL:
+            return None
+        encode_obs, encode_action = self._encoders or self._make_encoders()
+        try:
+            states = encode_obs.array(state, "state")
+            actions = encode_action.array(action, "action")
+            next_states = encode_obs.array(next_state, "next_state")
+            size = len(done)
+            if not (_encoding.batch_size(states) == len(actions) == _encoding.batch_size(next_states) == size):
+                return None  # let `preprocess` say what is wrong
+            with np.errstate(all="ignore"):  # as torch, which does not warn of infinities
+                return evaluate(states, actions, next_states, done.astype(np.float32))
+        except _encoding.NotAtHand:
+            return None
 
     def predict(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
         """Rewards as a float32 array `(batch,)`; arguments as in `preprocess`."""
+        if (fast := self._fast_current()) is not None:
+            rewards = self._predict_arrays(fast.evaluate_arrays, state, action, next_state, done)
+            if rewards is not None:
+                return rewards
         return to_numpy(self.predict_th(state, action, next_state, done))
 
     def predict_processed(

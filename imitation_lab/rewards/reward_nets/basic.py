@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from torch import nn
 
 from imitation_lab.rewards.reward_nets import _fast
-from imitation_lab.rewards.reward_nets._encoding import flat_size, flatten
+from imitation_lab.rewards.reward_nets._encoding import flat_size, flatten, flatten_array
 from imitation_lab.rewards.reward_nets._recording import Recorded
 from imitation_lab.rewards.reward_nets.base import RewardNet
 from imitation_lab.util.networks import build_cnn, build_mlp
@@ -230,5 +231,32 @@ def _fast_potential(networks: Sequence[BasicPotentialMLP]) -> _fast.Evaluator | 
     return None if steps is None else lambda state: steps(flatten(state))
 
 
+def _fast_basic_arrays(networks: Sequence[BasicRewardNet]) -> _fast.ArrayEvaluator | None:
+    steps = _fast.build_array_mlp([network.mlp for network in networks])
+    if steps is None:
+        return None
+    first = networks[0]
+
+    def evaluate(state: Any, action: Any, next_state: Any, done: np.ndarray) -> np.ndarray:
+        parts = []
+        if first.use_state:
+            parts.append(flatten_array(state))
+        if first.use_action:
+            parts.append(flatten_array(action))
+        if first.use_next_state:
+            parts.append(flatten_array(next_state))
+        if first.use_done:
+            parts.append(done[:, None])
+        return steps(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
+
+    return evaluate
+
+
+def _fast_potential_arrays(networks: Sequence[BasicPotentialMLP]) -> _fast.ArrayEvaluator | None:
+    steps = _fast.build_array_mlp([network._potential_net for network in networks])
+    return None if steps is None else lambda state: steps(flatten_array(state))
+
+
 _fast.builders.update({BasicRewardNet: _fast_basic, BasicPotentialMLP: _fast_potential})
+_fast.array_builders.update({BasicRewardNet: _fast_basic_arrays, BasicPotentialMLP: _fast_potential_arrays})
 _fast.vmappable.update({BasicRewardNet, CnnRewardNet, BasicPotentialMLP, BasicPotentialCNN})

@@ -25,9 +25,10 @@ class _Together:
         peeled = [_peel(member) for member in ensemble.members]  # type: ignore[arg-type]
         self.cores = [core for core, _ in peeled]
         self.norms = [norms for _, norms in peeled]
-        self.core_values, self.vmapped = None, False
+        self.core_values, self.core_arrays, self.vmapped = None, None, False
         if not any(vars(core).keys() & _PREDICTIONS for core in self.cores):
-            self.core_values = _fast.build(self.cores)
+            self.core_values = _fast.build(self.cores, _fast.builders)
+            self.core_arrays = _fast.build(self.cores, _fast.array_builders)
             self.vmapped = self.core_values is None
             if self.vmapped:
                 self.core_values = _fast.build_vmap(self.cores)
@@ -41,19 +42,23 @@ class _Together:
 
     def evaluate(self, state: Any, action: Any, next_state: Any, done: Any, update_stats: bool) -> np.ndarray:
         """Processed rewards `(batch, members)`."""
-        assert self.core_values is not None
-        with th.no_grad():
-            inputs = self.cores[0].preprocess(state, action, next_state, done)
-            if self.vmapped:
-                with eval_mode(nn.ModuleList(self.cores)):
-                    values = self.core_values(*inputs)
-            else:
-                values = self.core_values(*inputs)
-        rewards = (values if values.device.type == "cpu" else values.cpu()).numpy().T.astype(np.float32, order="C")
+        values = self.cores[0]._predict_arrays(self.core_arrays, state, action, next_state, done)
+        if values is None:
+            values = self._values(state, action, next_state, done).cpu().numpy()
+        rewards = values.T.astype(np.float32, order="C")
         for i, norms in enumerate(self.norms):
             for norm in norms:
                 rewards[:, i] = norm.normalize(rewards[:, i], update_stats)
         return rewards
+
+    @th.no_grad()
+    def _values(self, *transition: Any) -> th.Tensor:
+        assert self.core_values is not None
+        inputs = self.cores[0].preprocess(*transition)
+        if not self.vmapped:
+            return self.core_values(*inputs)
+        with eval_mode(nn.ModuleList(self.cores)):
+            return self.core_values(*inputs)
 
 
 def _peel(member: RewardNet) -> tuple[RewardNet, list[NormalizedRewardNet]]:

@@ -193,6 +193,8 @@ class ShapedRewardNet(ForwardWrapper):
         self, state: Any, action: Any, next_state: Any, done: Any, truncated: np.ndarray | None = None
     ) -> np.ndarray:
         """As `RewardNet.predict`; `truncated` as in `forward`."""
+        if truncated is None:
+            return super().predict(state, action, next_state, done)
         return to_numpy(self.predict_th(state, action, next_state, done, truncated))
 
     def predict_processed(
@@ -231,11 +233,11 @@ def _shape(
 
 
 def _fast_shaped(networks: Sequence[ShapedRewardNet]) -> _fast.Evaluator | None:
-    base = _fast.build([network.base for network in networks])
+    base = _fast.build([network.base for network in networks], _fast.builders)
     potentials = [network.potential for network in networks]
     if base is None or not all(isinstance(potential, nn.Module) for potential in potentials):
         return None
-    potential = _fast.build(potentials)  # type: ignore[arg-type]
+    potential = _fast.build(potentials, _fast.builders)  # type: ignore[arg-type]
     if potential is None:
         return None
     first = networks[0]
@@ -245,6 +247,32 @@ def _fast_shaped(networks: Sequence[ShapedRewardNet]) -> _fast.Evaluator | None:
         return _shape(rewards, potential, first.discount_factor, state, next_state, done)
 
     return evaluate
+
+
+def _fast_shaped_arrays(networks: Sequence[ShapedRewardNet]) -> _fast.ArrayEvaluator | None:
+    base = _fast.build([network.base for network in networks], _fast.array_builders)
+    potentials = [network.potential for network in networks]
+    if base is None or not all(isinstance(potential, nn.Module) for potential in potentials):
+        return None
+    potential = _fast.build(potentials, _fast.array_builders)  # type: ignore[arg-type]
+    if potential is None:
+        return None
+    first = networks[0]
+
+    def evaluate(state: Any, action: Any, next_state: Any, done: np.ndarray) -> np.ndarray:
+        rewards = base(state, action, next_state, done)
+        potentials = potential(_join_arrays(next_state, state))
+        size = len(done)
+        alive = np.float32(first.discount_factor) * (1 - done)
+        return rewards + alive * potentials[..., :size] - potentials[..., size:]
+
+    return evaluate
+
+
+def _join_arrays(first: Any, second: Any) -> Any:
+    if isinstance(first, dict):
+        return {key: _join_arrays(first[key], second[key]) for key in first}
+    return np.concatenate([first, second])
 
 
 def _join_batches(first: Any, second: Any) -> Any:
@@ -346,4 +374,5 @@ class AddSTDRewardWrapper(PredictProcessedWrapper):
 
 
 _fast.builders.update({ShapedRewardNet: _fast_shaped, BasicShapedRewardNet: _fast_shaped})
+_fast.array_builders.update({ShapedRewardNet: _fast_shaped_arrays, BasicShapedRewardNet: _fast_shaped_arrays})
 _fast.vmappable.update({ShapedRewardNet, BasicShapedRewardNet})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -108,14 +107,19 @@ class RandomFragmenter(Fragmenter):
 def cut(trajectory: types.TrajectoryWithRew, begin: int, length: int) -> types.TrajectoryWithRew:
     """The steps from `begin` on, as views."""
     end = begin + length
-    return dataclasses.replace(
-        trajectory,
-        obs=trajectory.obs[begin : end + 1],
-        acts=trajectory.acts[begin:end],
-        infos=None if trajectory.infos is None else trajectory.infos[begin:end],
-        terminal=trajectory.terminal and end == len(trajectory),
-        **({"rews": trajectory.rews[begin:end]} if isinstance(trajectory, types.TrajectoryWithRew) else {}),
-    )
+    part: types.TrajectoryWithRew = object.__new__(type(trajectory))  # of what was checked: no second check
+    fields = part.__dict__
+    fields.update(trajectory.__dict__)
+    steps = slice(begin, end)
+    fields["obs"] = fields["obs"][begin : end + 1]
+    fields["acts"] = fields["acts"][steps]
+    if "rews" in fields:
+        fields["rews"] = fields["rews"][steps]
+    if fields["infos"] is not None:
+        fields["infos"] = fields["infos"][steps]
+    if fields["terminal"]:
+        fields["terminal"] = end == len(trajectory.acts)
+    return part
 
 
 UNCERTAINTIES = ("logit", "probability", "label")

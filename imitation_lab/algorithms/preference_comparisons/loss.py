@@ -36,11 +36,12 @@ def cross_entropy(differences: th.Tensor, preferences: th.Tensor, noise_prob: fl
     Returns:
         `(..., pairs)`.
     """
-    log_first, log_second = F.logsigmoid(differences), F.logsigmoid(-differences)
-    if noise_prob > 0:
-        floor = differences.new_full((), math.log(noise_prob / 2))
-        scale = math.log1p(-noise_prob) if noise_prob < 1 else -math.inf
-        log_first, log_second = th.logaddexp(floor, log_first + scale), th.logaddexp(floor, log_second + scale)
+    if noise_prob == 0:
+        return F.softplus(differences) - preferences * differences
+    floor = differences.new_full((), math.log(noise_prob / 2))
+    scale = math.log1p(-noise_prob) if noise_prob < 1 else -math.inf
+    log_first = th.logaddexp(floor, F.logsigmoid(differences) + scale)
+    log_second = th.logaddexp(floor, F.logsigmoid(-differences) + scale)
     return -(preferences * log_first + (1 - preferences) * log_second)
 
 

@@ -176,7 +176,7 @@ class BasicRewardTrainer(RewardTrainer):
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not parameters:
             raise ValueError(f"{type(model.model).__name__} has no parameters to train.")
-        optimizer = th.optim.AdamW(parameters, lr=self.lr, weight_decay=0.0)
+        optimizer = th.optim.AdamW(parameters, lr=self.lr, weight_decay=0.0, fused=True)
         factory = self.regularizer_factory
         return _Learner(model, optimizer, None if factory is None else factory(optimizer=optimizer, logger=self.logger))
 

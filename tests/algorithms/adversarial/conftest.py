@@ -126,6 +126,7 @@ def build(quiet):
         }
         return cls(**arguments)
 
+    make.venv = make_venv
     return make
 
 

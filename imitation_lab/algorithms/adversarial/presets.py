@@ -1,0 +1,189 @@
+"""Settings that are known to learn, with what they reached.
+
+    preset = presets("CartPole", "gail")
+    trainer = preset.build(rng=np.random.default_rng(0), seed=0)
+    trainer.train(preset.total_timesteps)
+
+`preset.result` says what to expect, and on which seeds and in what time it was measured.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch as th
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from imitation_lab.algorithms.adversarial.airl import AIRL
+from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
+from imitation_lab.algorithms.adversarial.gail import GAIL
+from imitation_lab.algorithms.base import seeded_torch
+from imitation_lab.rewards.reward_nets import BasicRewardNet, BasicShapedRewardNet, NormalizedRewardNet, RewardNet
+from imitation_lab.util import util
+from imitation_lab.util.networks import RunningNorm
+
+_ALGORITHMS: dict[str, type[AdversarialTrainer]] = {"gail": GAIL, "airl": AIRL}
+_ENVIRONMENTS = {"CartPole": "imitation_lab/CartPole-v0", "Pendulum": "Pendulum-v1"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a preset reached, on seeds that were not used to find it.
+
+    Attributes:
+        seeds: one training run each.
+        returns: mean environment return of each run's policy, acting stochastically, over `n_episodes`.
+        deterministic_returns: the same with the likeliest actions.
+        expert_return: mean of the bundled demonstrations.
+        n_episodes: evaluated per run.
+        cpu_seconds: mean CPU time of `train`, one thread.
+    """
+
+    seeds: tuple[int, ...]
+    returns: tuple[float, ...]
+    deterministic_returns: tuple[float, ...]
+    expert_return: float
+    n_episodes: int
+    cpu_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """Settings for an environment and an algorithm.
+
+    Attributes:
+        algorithm: "gail" or "airl".
+        env_name: id of the environment.
+        expert: name for `imitation_lab.experts.load_demonstrations`.
+        n_demonstrations: episodes of it.
+        n_envs: environments that the generator learns in.
+        total_timesteps: for `train`.
+        gen_kwargs: arguments of `PPO`.
+        reward_net_kwargs: arguments of the reward network.
+        trainer_kwargs: arguments of `GAIL` or `AIRL`.
+        result: what it reached.
+    """
+
+    algorithm: Literal["gail", "airl"]
+    env_name: str
+    expert: str
+    n_demonstrations: int
+    n_envs: int
+    total_timesteps: int
+    gen_kwargs: Mapping[str, Any]
+    reward_net_kwargs: Mapping[str, Any]
+    trainer_kwargs: Mapping[str, Any]
+    result: Result | None
+
+    def make_venv(self, rng: np.random.Generator) -> VecEnv:
+        """The environments, seeded from `rng`."""
+        return util.make_vec_env(self.env_name, rng=rng, n_envs=self.n_envs)
+
+    def make_gen_algo(self, venv: VecEnv, seed: int | None = None, **kwargs: Any) -> BaseAlgorithm:
+        """The generator, untrained; `kwargs` replace `gen_kwargs`."""
+        policy = {"policy": "MlpPolicy", "device": "cpu", "seed": seed}
+        return PPO(env=venv, **{**policy, **copy.deepcopy(dict(self.gen_kwargs)), **kwargs})
+
+    def make_reward_net(self, venv: VecEnv, rng: np.random.Generator, **kwargs: Any) -> RewardNet:
+        """The discriminator's network, initialised from `rng`; `kwargs` replace `reward_net_kwargs`."""
+        cls = BasicShapedRewardNet if self.algorithm == "airl" else BasicRewardNet
+        with seeded_torch(rng):
+            net = cls(venv.observation_space, venv.action_space, **{**self.reward_net_kwargs, **kwargs})
+        return NormalizedRewardNet(net, RunningNorm)
+
+    def build(
+        self,
+        rng: np.random.Generator,
+        seed: int | None = None,
+        *,
+        venv: VecEnv | None = None,
+        demonstrations: Any = None,
+        gen_algo: BaseAlgorithm | None = None,
+        reward_net: RewardNet | None = None,
+        **kwargs: Any,
+    ) -> AdversarialTrainer:
+        """The trainer; what is not given is made as the preset says.
+
+        Args:
+            rng: seeds environments and network, and draws the batches.
+            seed: of the generator, for reproducible runs.
+            venv: environments.
+            demonstrations: by default the bundled ones.
+            gen_algo: generator.
+            reward_net: network.
+            **kwargs: replace `trainer_kwargs`.
+        """
+        if demonstrations is None:
+            from imitation_lab.experts import load_demonstrations
+
+            demonstrations = load_demonstrations(self.expert, n=self.n_demonstrations)
+        if venv is None:
+            venv = self.make_venv(rng)
+        if reward_net is None:
+            reward_net = self.make_reward_net(venv, rng)
+        if gen_algo is None:
+            gen_algo = self.make_gen_algo(venv, seed)
+        return _ALGORITHMS[self.algorithm](
+            demonstrations=demonstrations,
+            venv=venv,
+            gen_algo=gen_algo,
+            reward_net=reward_net,
+            **{"rng": rng, **copy.deepcopy(dict(self.trainer_kwargs)), **kwargs},
+        )
+
+
+_CARTPOLE_PPO: dict[str, Any] = {
+    "n_steps": 500,  # whole episodes: most of a clumsy learner's steps are spent fallen, where nothing can be learned
+    "batch_size": 500,
+    "n_epochs": 20,
+    "learning_rate": LinearSchedule(3e-3, 1e-4, 1.0),
+    "gamma": 0.98,
+    "gae_lambda": 0.8,
+    "clip_range": 0.3,
+}
+_CARTPOLE_TRAINER: dict[str, Any] = {
+    "demo_batch_size": 512,
+    "n_disc_updates_per_round": 60,
+    "gen_replay_buffer_capacity": 8000,
+    "disc_opt_kwargs": {"lr": 1e-3},
+}
+_NET: dict[str, Any] = {"normalize_input_layer": RunningNorm}
+_PRESETS: dict[tuple[str, str], Preset] = {
+    ("CartPole", "gail"): Preset(
+        algorithm="gail",
+        env_name=_ENVIRONMENTS["CartPole"],
+        expert="CartPole",
+        n_demonstrations=5,
+        n_envs=8,
+        total_timesteps=180_000,
+        gen_kwargs=_CARTPOLE_PPO,
+        reward_net_kwargs=_NET,
+        trainer_kwargs=_CARTPOLE_TRAINER,
+        result=None,
+    ),
+}
+
+
+def presets(env_name: str, algorithm: str) -> Preset:
+    """The settings for an environment and an algorithm.
+
+    Args:
+        env_name: "CartPole" or "Pendulum", or the environment's id.
+        algorithm: "gail" or "airl".
+
+    Raises:
+        ValueError: if there are none; the text lists those there are.
+    """
+    names = {env_id: name for name, env_id in _ENVIRONMENTS.items()}
+    found = _PRESETS.get((names.get(env_name, env_name), str(algorithm).lower()))
+    if found is None:
+        known = ", ".join(f"({name!r}, {algo!r})" for name, algo in _PRESETS)
+        raise ValueError(f"There is no preset for ({env_name!r}, {algorithm!r}); there are {known}.")
+    return found

@@ -9,6 +9,8 @@ import numpy as np
 import torch as th
 from torch import nn
 
+from imitation_lab.data.types import maybe_unwrap_dictobs
+
 ROWS_PER_HISTOGRAM = 4000
 
 
@@ -83,6 +85,7 @@ class NormalizationTrace:
         features: Sequence[str] | None = None,
         units: Sequence[str | None] | None = None,
         freeze_after: int | None = None,
+        old_statistics: bool = False,
         bins: int = 40,
     ) -> "NormalizationTrace":
         """Feed batches through copies of the layers; the layers themselves stay as they are.
@@ -95,6 +98,8 @@ class NormalizationTrace:
             units: the features' units.
             freeze_after: the frozen run still learns from that many batches; by default one if the layer is new
                 (count 0), none if it has statistics already.
+            old_statistics: normalize each batch with the statistics from before it, as ``NormalizedRewardNet`` does;
+                a layer inside a network uses those that include it.
             bins: bins of each histogram.
 
         Raises:
@@ -110,7 +115,7 @@ class NormalizationTrace:
         for name, layer in named.items():
             for updating in (True, False):
                 thaw = len(inputs) if updating else _thawed(layer, freeze_after)
-                runs[name, updating] = _run(name, copy.deepcopy(layer), inputs, thaw)
+                runs[name, updating] = _run(name, copy.deepcopy(layer), inputs, thaw, old_statistics)
         return cls._build(tuple(named), inputs, runs, features, units, bins)
 
     @classmethod
@@ -120,7 +125,8 @@ class NormalizationTrace:
         """Trace the output normalization of a ``NormalizedRewardNet`` on batches of transitions.
 
         Args:
-            net: the reward network; its ``base`` gives the raw rewards, its ``normalize_output_layer`` is traced.
+            net: the reward network; the outermost normalization in its chain is traced, on the rewards of what it
+                wraps.
             transitions: ``Transitions``.
             batch_size: transitions per batch.
             **kwargs: as in :meth:`feed`.
@@ -128,21 +134,19 @@ class NormalizationTrace:
         Raises:
             TypeError: a network without ``normalize_output_layer``.
         """
-        layer = getattr(net, "normalize_output_layer", None)
-        if layer is None:
+        link = net
+        while link is not None and not hasattr(link, "normalize_output_layer"):
+            link = getattr(link, "base", None)
+        if link is None:
             raise TypeError(f"expected a NormalizedRewardNet with normalize_output_layer, got {type(net).__name__}.")
-        starts = range(0, len(transitions.acts), batch_size)
-        rewards = [
-            net.base.predict_processed(
-                *(
-                    np.asarray(array)[i : i + batch_size]
-                    for array in (transitions.obs, transitions.acts, transitions.next_obs, transitions.dones)
-                ),
-                update_stats=False,
-            )
-            for i in starts
-        ]
-        return cls.feed(layer, rewards, **{"features": ["reward"], **kwargs})
+        fields = (transitions.obs, transitions.acts, transitions.next_obs, transitions.dones)
+        take = lambda field, rows: maybe_unwrap_dictobs(field[rows])
+        rewards = []
+        for i in range(0, len(transitions.acts), batch_size):
+            batch = [take(field, slice(i, i + batch_size)) for field in fields]
+            rewards.append(link.base.predict_processed(*batch, update_stats=False))
+        kwargs = {"features": ["reward"], "old_statistics": True, **kwargs}
+        return cls.feed(link.normalize_output_layer, rewards, **kwargs)
 
     @classmethod
     def from_snapshots(
@@ -269,14 +273,23 @@ def _thawed(layer: nn.Module, freeze_after: int | None) -> int:
     return 0 if stats is None or stats[2] > 0 else 1
 
 
-def _run(name: str, layer: nn.Module, inputs: list[np.ndarray], thaw: int) -> tuple[list[Any], list[np.ndarray]]:
+def _run(
+    name: str, layer: nn.Module, inputs: list[np.ndarray], thaw: int, old_statistics: bool
+) -> tuple[list[Any], list[np.ndarray]]:
     reference = next((t for t in [*layer.parameters(), *layer.buffers()] if t.is_floating_point()), None)
     stats, outputs = [], []
     for i, batch in enumerate(inputs):
         layer.train(i < thaw)
         tensor = th.as_tensor(batch) if reference is None else th.as_tensor(batch).to(reference)
         with th.no_grad():
-            output = layer(tensor)
+            if old_statistics:
+                layer.eval()
+                output = layer(tensor)
+                if i < thaw:
+                    layer.train()
+                    layer(tensor)
+            else:
+                output = layer(tensor)
         if output.shape != tensor.shape:
             raise ValueError(
                 f"layer {name!r} turned shape {tuple(tensor.shape)} into {tuple(output.shape)}; "

@@ -3,8 +3,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 from torch import nn
 
+from imitation_lab.data.types import DictObs
+from imitation_lab.rewards.reward_nets import (
+    AddSTDRewardWrapper,
+    BasicRewardNet,
+    NormalizedRewardNet,
+    PredictProcessedWrapper,
+    RewardEnsemble,
+)
 from imitation_lab.util.networks import EMANorm, RunningNorm
 from imitation_lab.viz.normalization import (
     NormalizationPanel,
@@ -160,3 +169,40 @@ def test_reward_network_output_is_traced(rng):
     np.testing.assert_allclose(trace.series["RunningNorm", True].mean[-1], 2 * obs[:, 0].mean(), rtol=1e-4)
     with pytest.raises(TypeError, match="expected a NormalizedRewardNet"):
         NormalizationTrace.from_reward_net(Base(), data)
+
+
+def test_the_trace_of_a_reward_network_is_what_predict_processed_gives(rng):
+    obs = rng.normal(size=(90, 3)).astype(np.float32)
+    acts, dones = rng.integers(2, size=90), np.zeros(90, bool)
+    data = SimpleNamespace(obs=obs, acts=acts, next_obs=obs, dones=dones)
+    core = BasicRewardNet(spaces.Box(-1, 1, (3,)), spaces.Discrete(2))
+    for norm in (RunningNorm, EMANorm):
+        net = NormalizedRewardNet(core, norm)
+        trace = NormalizationTrace.from_reward_net(net, data, batch_size=30)
+        assert net.normalize_output_layer.count == 0
+        series = trace.series[norm.__name__, True]
+        for i in range(3):
+            rows = slice(30 * i, 30 * i + 30)
+            rewards = net.predict_processed(obs[rows], acts[rows], obs[rows], dones[rows])
+            assert series.output_mean[i, 0] == pytest.approx(rewards.mean(), rel=1e-4, abs=1e-6)
+            assert series.mean[i, 0] == pytest.approx(net.normalize_output_layer.running_mean.item(), rel=1e-5)
+        frozen = trace.series[norm.__name__, False]
+        assert frozen.output_mean[0, 0] == pytest.approx(series.output_mean[0, 0])
+        assert (frozen.count == 30).all()
+
+
+def test_the_normalization_is_found_anywhere_in_the_chain(rng):
+    spaces_ = spaces.Dict({"x": spaces.Box(-1, 1, (2,))}), spaces.Discrete(2)
+    inner = NormalizedRewardNet(BasicRewardNet(*spaces_), RunningNorm)
+    ensemble = RewardEnsemble(*spaces_, [inner, BasicRewardNet(*spaces_)])
+    outer = PlusOne(NormalizedRewardNet(AddSTDRewardWrapper(ensemble, 1.0), RunningNorm))
+    obs = DictObs({"x": rng.normal(size=(20, 2)).astype(np.float32)})
+    data = SimpleNamespace(obs=obs, acts=np.zeros(20, int), next_obs=obs, dones=np.zeros(20, bool))
+    trace = NormalizationTrace.from_reward_net(outer, data, batch_size=10)
+    assert trace.series["RunningNorm", True].count[-1] == 20
+    assert inner.normalize_output_layer.count == 0
+
+
+class PlusOne(PredictProcessedWrapper):
+    def predict_processed(self, state, action, next_state, done, **kwargs):
+        return self.base.predict_processed(state, action, next_state, done, **kwargs) + 1

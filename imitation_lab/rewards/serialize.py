@@ -6,6 +6,7 @@ its tensors; attributes changed after construction are not in it.
 """
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -149,10 +150,10 @@ def _load_torch(path: str, device: th.device | str) -> Any:
     try:
         net = th.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds; each means that the file is not to be trusted
-        cause = str(error).split("\n\t")[-1 if "Unsupported" in str(error) else 0].strip()
         raise ArtifactError(
             f"{path} was refused by torch.load(weights_only=True): it names code or classes that reward files do not "
-            f"need, or is damaged. Nothing of it was run. A RewardNet class of your own must be imported first. {cause}"
+            f"need, or is damaged. Nothing of it was run. A RewardNet class of your own must be imported first. "
+            f"{_cause(error)}"
         ) from error
     if isinstance(net, RewardNet):
         try:
@@ -162,6 +163,15 @@ def _load_torch(path: str, device: th.device | str) -> Any:
             return net  # not rebuildable from data: there is nothing to compare with
         check_layout(spec, {name: tuple(leaf.shape) for name, leaf in net.state_dict().items()})
     return net
+
+
+def _cause(error: Exception) -> str:
+    """What torch found; not its advice to open the file regardless."""
+    if named := re.search(r"\bGLOBAL (\S+)", str(error)):
+        return f"It names {named[1]}."
+    advice = ("Weights only load failed", "Check the documentation", "(1)", "(2)")
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line and not line.startswith(advice)), type(error).__name__)
 
 
 def load_reward(reward_type: str, reward_path: AnyPath, venv: VecEnv, **kwargs: Any) -> RewardFn:

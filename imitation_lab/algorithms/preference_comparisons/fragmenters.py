@@ -9,6 +9,7 @@ import numpy as np
 import torch as th
 
 from imitation_lab.algorithms.preference_comparisons._batch import discounts
+from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.algorithms.preference_comparisons.generators import check_rng
 from imitation_lab.algorithms.preference_comparisons.model import PreferenceModel, logistic
 from imitation_lab.data import types
@@ -16,15 +17,12 @@ from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.networks import evaluating
 
 
-class Fragmenter(abc.ABC):
+class Fragmenter(Logged, abc.ABC):
     """Cuts pairs of fragments out of trajectories.
 
     Args:
         custom_logger: where metrics go; None makes a new one.
     """
-
-    def __init__(self, custom_logger: lab_logger.HierarchicalLogger | None = None) -> None:
-        self.logger = custom_logger or lab_logger.configure()
 
     @abc.abstractmethod
     def __call__(

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.algorithms.preference_comparisons.generators import check_rng
 from imitation_lab.algorithms.preference_comparisons.model import check_discount, check_threshold
 from imitation_lab.data import types
 from imitation_lab.util import logger as lab_logger
 
 
-class PreferenceGatherer(abc.ABC):
+class PreferenceGatherer(Logged, abc.ABC):
     """Gives a preference for each pair of fragments.
 
     Args:
@@ -25,8 +26,8 @@ class PreferenceGatherer(abc.ABC):
     def __init__(
         self, rng: np.random.Generator | None = None, custom_logger: lab_logger.HierarchicalLogger | None = None
     ) -> None:
+        super().__init__(custom_logger)
         self.rng = rng
-        self.logger = custom_logger or lab_logger.configure()
 
     @abc.abstractmethod
     def __call__(self, fragment_pairs: Sequence[types.TrajectoryWithRewPair]) -> np.ndarray:

@@ -14,6 +14,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import checkpoint
+from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.data import rollout, types
 from imitation_lab.data.wrappers import BufferingWrapper
 from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
@@ -25,31 +26,19 @@ from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import util
 
 
-class TrajectoryGenerator(abc.ABC):
+class TrajectoryGenerator(Logged, abc.ABC):
     """Produces trajectories, with the environment's rewards, and may learn.
 
     Args:
         custom_logger: where metrics go; None makes a new one.
     """
 
-    def __init__(self, custom_logger: lab_logger.HierarchicalLogger | None = None) -> None:
-        self._logger = custom_logger or lab_logger.configure()
-
     @abc.abstractmethod
     def sample(self, steps: int) -> Sequence[types.TrajectoryWithRew]:
         """Trajectories of at least `steps` transitions in all."""
 
-    def train(self, steps: int, **kwargs: Any) -> None:  # noqa: B027 (not every generator learns)
+    def train(self, steps: int, **kwargs: Any) -> None:
         """Learns for `steps` environment steps, if this generator learns at all."""
-
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, value: lab_logger.HierarchicalLogger) -> None:
-        self._logger = value
 
 
 class TrajectoryDataset(TrajectoryGenerator):
@@ -150,17 +139,18 @@ class AgentTrainer(TrajectoryGenerator):
         self.algorithm.set_env(self.venv)
         if isinstance(algorithm, OffPolicyAlgorithm):
             self._relabel(algorithm)
-        self.algorithm.set_logger(self.logger)
+        if custom_logger is not None:
+            self.algorithm.set_logger(custom_logger)
 
     @property
     def logger(self) -> lab_logger.HierarchicalLogger:
         """Where metrics go, the algorithm's too."""
-        return self._logger
+        return super().logger
 
     @logger.setter
-    def logger(self, value: lab_logger.HierarchicalLogger) -> None:
-        self._logger = value
-        self.algorithm.set_logger(value)
+    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
+        self._logger = logger
+        self.algorithm.set_logger(logger)
 
     def train(self, steps: int, **kwargs: Any) -> None:
         """Lets the agent learn for `steps` more environment steps (on-policy: rounded up to whole rollouts).
@@ -169,6 +159,7 @@ class AgentTrainer(TrajectoryGenerator):
             steps: environment steps, over all environments.
             **kwargs: passed to the algorithm's `learn`; a `callback` is called beside the library's.
         """
+        self.algorithm.set_logger(self.logger)
         self._collect()
         self._collected.clear()  # what an older policy went through is not kept
         callbacks: list[BaseCallback] = [self.log_callback]

@@ -12,6 +12,7 @@ import torch as th
 from tqdm.auto import tqdm
 
 from imitation_lab.algorithms.preference_comparisons._batch import FragmentBatch
+from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.algorithms.preference_comparisons.dataset import PreferenceDataset
 from imitation_lab.algorithms.preference_comparisons.generators import check_rng
 from imitation_lab.algorithms.preference_comparisons.loss import (
@@ -27,7 +28,7 @@ from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import networks
 
 
-class RewardTrainer(abc.ABC):
+class RewardTrainer(Logged, abc.ABC):
     """Fits the reward network of a preference model.
 
     Args:
@@ -38,22 +39,13 @@ class RewardTrainer(abc.ABC):
     def __init__(
         self, preference_model: PreferenceModel, custom_logger: lab_logger.HierarchicalLogger | None = None
     ) -> None:
+        super().__init__(custom_logger)
         self._preference_model = preference_model
-        self._logger = custom_logger or lab_logger.configure()
 
     @property
     def preference_model(self) -> PreferenceModel:
         """What is trained."""
         return self._preference_model
-
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, value: lab_logger.HierarchicalLogger) -> None:
-        self._logger = value
 
     def train(self, dataset: PreferenceDataset, epoch_multiplier: float = 1.0) -> dict[str, float]:
         """Trains on a dataset, in training mode.
@@ -183,14 +175,14 @@ class BasicRewardTrainer(RewardTrainer):
     @property
     def logger(self) -> lab_logger.HierarchicalLogger:
         """Where metrics go, the regularizer's too."""
-        return self._logger
+        return super().logger
 
     @logger.setter
-    def logger(self, value: lab_logger.HierarchicalLogger) -> None:
-        self._logger = value
+    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
+        self._logger = logger
         for learner in self._learners:
             if learner.regularizer is not None:
-                learner.regularizer.logger = value
+                learner.regularizer.logger = logger
 
     def _train(self, dataset: PreferenceDataset, epoch_multiplier: float) -> dict[str, float]:
         epochs = round(self.epochs * epoch_multiplier)

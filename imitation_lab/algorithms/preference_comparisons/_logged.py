@@ -1,0 +1,25 @@
+"""What has a logger."""
+
+from imitation_lab.util import logger as lab_logger
+
+
+class Logged:
+    """Holds a logger; without one given, one is made when it is first used.
+
+    Args:
+        custom_logger: where metrics go.
+    """
+
+    def __init__(self, custom_logger: lab_logger.HierarchicalLogger | None = None) -> None:
+        self._logger = custom_logger
+
+    @property
+    def logger(self) -> lab_logger.HierarchicalLogger:
+        """Where metrics go."""
+        if self._logger is None:
+            self._logger = lab_logger.configure()
+        return self._logger
+
+    @logger.setter
+    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
+        self._logger = logger

@@ -15,17 +15,23 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-import torch as th
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms.adversarial.airl import AIRL
+from imitation_lab.algorithms.adversarial.bounded import BoundedRewardNet
 from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
 from imitation_lab.algorithms.adversarial.gail import GAIL
 from imitation_lab.algorithms.base import seeded_torch
-from imitation_lab.rewards.reward_nets import BasicRewardNet, BasicShapedRewardNet, NormalizedRewardNet, RewardNet
+from imitation_lab.rewards.reward_nets import (
+    BasicPotentialMLP,
+    BasicRewardNet,
+    NormalizedRewardNet,
+    RewardNet,
+    ShapedRewardNet,
+)
 from imitation_lab.util import util
 from imitation_lab.util.networks import RunningNorm
 
@@ -93,9 +99,15 @@ class Preset:
 
     def make_reward_net(self, venv: VecEnv, rng: np.random.Generator, **kwargs: Any) -> RewardNet:
         """The discriminator's network, initialised from `rng`; `kwargs` replace `reward_net_kwargs`."""
-        cls = BasicShapedRewardNet if self.algorithm == "airl" else BasicRewardNet
+        options = {**self.reward_net_kwargs, **kwargs}
         with seeded_torch(rng):
-            net = cls(venv.observation_space, venv.action_space, **{**self.reward_net_kwargs, **kwargs})
+            if self.algorithm == "gail":
+                net: RewardNet = BasicRewardNet(venv.observation_space, venv.action_space, **options)
+            else:
+                gamma = options.pop("discount_factor")
+                g = BoundedRewardNet(venv.observation_space, venv.action_space, **options)
+                h = BasicPotentialMLP(venv.observation_space, (32, 32), normalize_input_layer=RunningNorm)
+                net = ShapedRewardNet(g, h, gamma)
         return NormalizedRewardNet(net, RunningNorm)
 
     def build(
@@ -139,34 +151,77 @@ class Preset:
         )
 
 
-_CARTPOLE_PPO: dict[str, Any] = {
-    "n_steps": 500,  # whole episodes: most of a clumsy learner's steps are spent fallen, where nothing can be learned
-    "batch_size": 500,
-    "n_epochs": 20,
-    "learning_rate": LinearSchedule(3e-3, 1e-4, 1.0),
-    "gamma": 0.98,
-    "gae_lambda": 0.8,
-    "clip_range": 0.3,
+_CARTPOLE: dict[str, Any] = {
+    "env_name": _ENVIRONMENTS["CartPole"],
+    "expert": "CartPole",
+    "n_demonstrations": 5,
+    "n_envs": 8,
+    "gen_kwargs": {
+        "n_steps": 500,  # whole episodes: most of a clumsy learner's steps are spent fallen, and teach nothing
+        "batch_size": 500,
+        "n_epochs": 20,
+        "learning_rate": LinearSchedule(3e-3, 1e-4, 1.0),
+        "gamma": 0.98,
+        "gae_lambda": 0.8,
+        "clip_range": 0.3,
+    },
+    "trainer_kwargs": {
+        "demo_batch_size": 512,
+        "n_disc_updates_per_round": 60,
+        "gen_replay_buffer_capacity": 8000,
+        "disc_opt_kwargs": {"lr": 1e-3},
+    },
 }
-_CARTPOLE_TRAINER: dict[str, Any] = {
-    "demo_batch_size": 512,
-    "n_disc_updates_per_round": 60,
-    "gen_replay_buffer_capacity": 8000,
-    "disc_opt_kwargs": {"lr": 1e-3},
+_PENDULUM: dict[str, Any] = {
+    "env_name": _ENVIRONMENTS["Pendulum"],
+    "expert": "Pendulum",
+    "n_demonstrations": 20,
+    "n_envs": 8,
+    "gen_kwargs": {
+        "n_steps": 200,
+        "batch_size": 200,
+        "n_epochs": 10,
+        "learning_rate": LinearSchedule(1e-3, 1e-4, 1.0),
+        "gamma": 0.9,
+        "gae_lambda": 0.95,
+        "clip_range": 0.2,
+    },
+    "trainer_kwargs": {
+        "demo_batch_size": 512,
+        "n_disc_updates_per_round": 30,
+        "gen_replay_buffer_capacity": 8000,
+        "disc_opt_kwargs": {"lr": 1e-3},
+    },
 }
 _NET: dict[str, Any] = {"normalize_input_layer": RunningNorm}
 _PRESETS: dict[tuple[str, str], Preset] = {
     ("CartPole", "gail"): Preset(
         algorithm="gail",
-        env_name=_ENVIRONMENTS["CartPole"],
-        expert="CartPole",
-        n_demonstrations=5,
-        n_envs=8,
         total_timesteps=180_000,
-        gen_kwargs=_CARTPOLE_PPO,
         reward_net_kwargs=_NET,
-        trainer_kwargs=_CARTPOLE_TRAINER,
         result=None,
+        **_CARTPOLE,
+    ),
+    ("CartPole", "airl"): Preset(
+        algorithm="airl",
+        total_timesteps=200_000,
+        reward_net_kwargs={**_NET, "use_action": False, "bound": 2.0, "discount_factor": 0.98},
+        result=None,
+        **_CARTPOLE,
+    ),
+    ("Pendulum", "gail"): Preset(
+        algorithm="gail",
+        total_timesteps=160_000,
+        reward_net_kwargs=_NET,
+        result=None,
+        **_PENDULUM,
+    ),
+    ("Pendulum", "airl"): Preset(
+        algorithm="airl",
+        total_timesteps=160_000,
+        reward_net_kwargs={**_NET, "bound": 2.0, "discount_factor": 0.9},
+        result=None,
+        **_PENDULUM,
     ),
 }
 

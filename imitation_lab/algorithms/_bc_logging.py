@@ -140,17 +140,20 @@ class RolloutStatsComputer:
 class BCLogger:
     """Writes behavioral cloning's metrics, one dump per call of `log_batch`.
 
+    A dump's step is the number of the batch; a later training goes on counting where the one before ended.
+
     Args:
         logger: where to.
     """
 
     def __init__(self, logger: lab_logger.HierarchicalLogger) -> None:
         self._logger = logger
-        self._step = 0
+        self.reset_tensorboard_steps()
 
     def reset_tensorboard_steps(self) -> None:
         """Lets the logged steps start at 0 again."""
-        self._step = 0
+        self._before = 0  # batches of earlier trainings
+        self._batch = -1
 
     def log_epoch(self, epoch_number: int) -> None:
         """Records the number of the current epoch."""
@@ -173,12 +176,14 @@ class BCLogger:
         self.log_metrics(training_metrics)
         for name, value in rollout_stats.items():
             self._logger.record(f"rollout/{name}", value)
-        self.flush()
+        if batch_num <= self._batch:
+            self._before += self._batch + 1
+        self.flush(batch_num)
 
-    def flush(self) -> None:
-        """Dumps what has been recorded."""
-        self._logger.dump(self._step)
-        self._step += 1
+    def flush(self, batch_num: int) -> None:
+        """Dumps what has been recorded, as of batch `batch_num`."""
+        self._batch = batch_num
+        self._logger.dump(self._before + batch_num)
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Records metrics under `bc/`, for the next dump."""

@@ -116,7 +116,7 @@ class TrainingRun:
         if self._losses:
             self._validate()
         if self._unlogged:
-            self.trainer._bc_logger.flush()
+            self.trainer._bc_logger.flush(self._counts[0])
 
     def _position(self) -> dict[str, float]:
         return {"batch": self._counts[0], "epoch": self._epoch, "samples_so_far": self._counts[2]}

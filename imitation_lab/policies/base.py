@@ -173,9 +173,8 @@ class SAC1024Policy(SACPolicy):
 class NormalizeFeaturesExtractor(FlattenExtractor):
     """Flattens the observation and normalizes it, so that the statistics travel with the policy.
 
-    The statistics move in training mode only: `predict` and rollouts leave them as they are, each training
-        batch
-    counts once. Unlike SB3's `VecNormalize`, nothing has to be saved beside the policy.
+    The statistics move in training mode only: `predict` and rollouts leave them as they are, each training batch counts
+    once. Unlike SB3's `VecNormalize`, nothing has to be saved beside the policy.
 
     Args:
         observation_space: any space but `Dict` and `Tuple`; `n` features when flattened.

@@ -443,3 +443,14 @@ class TestMistakes:
         th.save({"a": 1}, tmp_path / "pickle.pt")
         with pytest.raises(ValueError, match="pickle"):
             bc.reconstruct_policy(tmp_path / "pickle.pt")
+
+
+def test_logged_steps_are_batches_and_go_on_over_trainings(log):
+    trainer = _make(log, _linear_demos(BOX_ACT, 128))
+    steps = []
+    trainer.logger.dump = steps.append
+    trainer.train(n_batches=9, log_interval=4, progress_bar=False)
+    trainer.train(n_batches=5, log_interval=4, progress_bar=False)
+    assert steps == [0, 4, 8, 9, 13]
+    trainer.train(n_batches=1, log_interval=4, progress_bar=False, reset_tensorboard=True)
+    assert steps[-1] == 0

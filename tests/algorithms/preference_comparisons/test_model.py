@@ -175,9 +175,7 @@ def test_observation_spaces(make_pairs, silent, name: str, lengths) -> None:
             assert model.probability(*rews).item() == pytest.approx(probs[i].item(), abs=1e-6)
     dataset = pc.PreferenceDataset()
     dataset.push(pairs, np.array([1, 0, 0.5]))
-    trainer = pc.BasicRewardTrainer(
-        model, pc.CrossEntropyRewardLoss(), np.random.default_rng(0), custom_logger=silent
-    )
+    trainer = pc.BasicRewardTrainer(model, pc.CrossEntropyRewardLoss(), np.random.default_rng(0), custom_logger=silent)
     assert np.isfinite(trainer.train(dataset)["train/loss"])
 
 

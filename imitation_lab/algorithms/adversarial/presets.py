@@ -105,7 +105,8 @@ class Preset:
                 net: RewardNet = BasicRewardNet(venv.observation_space, venv.action_space, **options)
             else:
                 gamma = options.pop("discount_factor")
-                g = BoundedRewardNet(venv.observation_space, venv.action_space, **options)
+                cls = BoundedRewardNet if "bound" in options else BasicRewardNet
+                g = cls(venv.observation_space, venv.action_space, **options)
                 h = BasicPotentialMLP(venv.observation_space, (32, 32), normalize_input_layer=RunningNorm)
                 net = ShapedRewardNet(g, h, gamma)
         return NormalizedRewardNet(net, RunningNorm)
@@ -218,10 +219,10 @@ _PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("Pendulum", "airl"): Preset(
         algorithm="airl",
-        total_timesteps=160_000,
-        reward_net_kwargs={**_NET, "bound": 2.0, "discount_factor": 0.9},
+        total_timesteps=200_000,
+        reward_net_kwargs={**_NET, "use_action": False, "discount_factor": 0.9},
         result=None,
-        **_PENDULUM,
+        **{**_PENDULUM, "trainer_kwargs": {**_PENDULUM["trainer_kwargs"], "gen_replay_buffer_capacity": 16_000}},
     ),
 }
 

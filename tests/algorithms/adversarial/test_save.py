@@ -167,3 +167,36 @@ def test_optimizers_without_state_and_modules_alone(tmp_path):
     assert th.equal(other.state[twin.weight]["momentum_buffer"], th.ones(1, 2))
     with pytest.raises(ArtifactError, match="optimizes other parameters"):
         checkpoint.unpack_optimizer(state, "opt", th.optim.SGD([twin.weight], lr=0.1))
+
+
+def test_schedules_go_on_where_they_were(build, quiet, tmp_path):
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.utils import LinearSchedule
+
+    def trainer():
+        venv = build.venv(seed=1)
+        algo = PPO(
+            "MlpPolicy", venv, LinearSchedule(1e-2, 1e-3, 0.9), n_steps=8, batch_size=8, n_epochs=2, device="cpu",
+            seed=1, clip_range=LinearSchedule(0.3, 0.1, 1.0), policy_kwargs={"net_arch": [8], "activation_fn": nn.ReLU},
+        )  # fmt: skip
+        return build(gen=algo, venv=venv, seed=1)
+
+    whole = trainer()
+    whole.train(16 * 6, lambda r: r != 1 or whole.save(tmp_path / "a"), progress_bar=False)
+    part = trainer()
+    part.train(16 * 6, lambda r: r != 1 or (part.save(tmp_path / "b"), False)[1], progress_bar=False)
+    resumed = GAIL.load(tmp_path / "b", build.venv(seed=2), custom_logger=quiet)
+    resumed.train(16 * 4, progress_bar=False)
+    assert resumed.policy.optimizer.param_groups[0]["lr"] == whole.policy.optimizer.param_groups[0]["lr"] == 1e-3
+    for a, b in zip(whole.policy.parameters(), resumed.policy.parameters(), strict=True):
+        assert th.equal(a, b)
+
+
+def test_a_function_as_schedule_must_be_given_again(build, quiet, tmp_path):
+    from stable_baselines3 import PPO
+
+    venv = build.venv(seed=1)
+    algo = PPO("MlpPolicy", venv, lambda progress: 1e-3 * progress, n_steps=8, batch_size=8, device="cpu")
+    build(gen=algo, venv=venv).save(tmp_path)
+    with pytest.raises(ArtifactError, match="cannot rebuild gen_algo: PPO's argument 'learning_rate' is the function"):
+        GAIL.load(tmp_path, build.venv(seed=2), custom_logger=quiet)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from imitation_lab.algorithms import base, checkpoint
 from imitation_lab.algorithms.preference_comparisons import _save
@@ -268,6 +269,7 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         *,
         checkpoint_path: types.AnyPath | None = None,
         checkpoint_interval: int = 1,
+        progress_bar: bool = True,
     ) -> dict[str, float]:
         """Repeats `step`: first comparisons of the agent as it is, then `num_iterations` times more.
 
@@ -280,6 +282,7 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
             callback: called after each round with its number, from 0.
             checkpoint_path: a file to save to after every `checkpoint_interval` rounds; see `save`.
             checkpoint_interval: in rounds.
+            progress_bar: whether to show the rounds of work that takes more than two seconds.
 
         Returns:
             `reward_loss` and `reward_accuracy` of the last reward training.
@@ -304,7 +307,7 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
                 f"{checkpoint_interval}."
             )
         self._plan = {"first": self.iteration, "timesteps": total_timesteps, "comparisons": total_comparisons}
-        return self._run(callback, checkpoint_path, checkpoint_interval)
+        return self._run(callback, checkpoint_path, checkpoint_interval, progress_bar)
 
     def resume(
         self,
@@ -312,8 +315,9 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         *,
         checkpoint_path: types.AnyPath | None = None,
         checkpoint_interval: int = 1,
+        progress_bar: bool = True,
     ) -> dict[str, float]:
-        """Finishes the `train` that was interrupted, after `restore` put its state back.
+        """Finishes a `train` that was interrupted, here or, after `restore`, in another process.
 
         With the same `checkpoint_interval` the result is that of the run without interruption, bit for bit.
 
@@ -321,13 +325,14 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
             callback: as in `train`.
             checkpoint_path: as in `train`.
             checkpoint_interval: as in `train`.
+            progress_bar: as in `train`.
 
         Raises:
             ValueError: if there is nothing to resume.
         """
         if self._plan is None:
             raise ValueError("There is no interrupted train() to resume: call restore(path) first, or train().")
-        return self._run(callback, checkpoint_path, checkpoint_interval)
+        return self._run(callback, checkpoint_path, checkpoint_interval, progress_bar)
 
     def save(self, path: types.AnyPath) -> None:
         """Saves everything that training changes to one file, as data: networks, optimizers, labels, random states.
@@ -356,14 +361,15 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         _save.unpack(self, checkpoint.State.read(path, _save.VERSION))
 
     def _run(
-        self, callback: Callable[[int], None] | None, path: types.AnyPath | None, interval: int
+        self, callback: Callable[[int], None] | None, path: types.AnyPath | None, interval: int, progress_bar: bool
     ) -> dict[str, float]:
         assert self._plan is not None
         plan = self._plan
         pairs = self._rounds(plan["comparisons"])
         each, rest = divmod(plan["timesteps"], len(pairs))
         loss = accuracy = math.nan
-        for i in range(self.iteration - plan["first"], len(pairs)):
+        rounds = range(self.iteration - plan["first"], len(pairs))
+        for i in tqdm(rounds, desc="preference comparisons", unit="round", disable=not progress_bar, delay=2):
             status = self.step(pairs[i], each + (rest if i == len(pairs) - 1 else 0))
             if not math.isnan(status.reward_loss):
                 loss, accuracy = status.reward_loss, status.reward_accuracy

@@ -257,7 +257,7 @@ class HumanGatherer(AsynchronousGatherer):
             ArtifactError: if the folder lacks one of these answers.
         """
         with self._lock:
-            delivered = set(state["delivered"])
+            delivered = set(state.get("delivered", ()))
             lost = sorted(delivered - self._answers.keys())
             if lost:
                 raise artifacts.ArtifactError(

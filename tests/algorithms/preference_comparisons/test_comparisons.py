@@ -414,3 +414,34 @@ def learned_correlation(flip: bool, silent) -> float:
 def test_learns_the_reward_and_not_its_opposite(silent) -> None:
     assert learned_correlation(False, silent) > 0.8
     assert learned_correlation(True, silent) < -0.8
+
+
+class Seen(Line):
+    """The line with other observations."""
+
+    def __init__(self, space: gym.Space) -> None:
+        super().__init__()
+        self.observation_space = space
+
+    def _obs(self):
+        self.observation_space.seed(int(self.np_random.integers(1000)))
+        return self.observation_space.sample()
+
+
+@pytest.mark.parametrize("kind", ["image", "dict", "discrete", "multi_discrete", "multi_binary"])
+def test_observation_spaces(silent, kind: str) -> None:
+    space = {
+        "image": gym.spaces.Box(0, 255, (36, 36, 3), np.uint8),
+        "dict": gym.spaces.Dict({"a": gym.spaces.Box(0, 1, (2,), np.float32), "b": gym.spaces.Discrete(3)}),
+        "discrete": gym.spaces.Discrete(4),
+        "multi_discrete": gym.spaces.MultiDiscrete([2, 3]),
+        "multi_binary": gym.spaces.MultiBinary(3),
+    }[kind]
+    venv = DummyVecEnv([lambda: Seen(space)] * 2)
+    policy = {"image": "CnnPolicy", "dict": "MultiInputPolicy"}.get(kind, "MlpPolicy")
+    agent = sb3.PPO(policy, venv, n_steps=16, batch_size=16, n_epochs=1, seed=0, device="cpu")
+    run = comparisons(silent, venv=venv, agent=agent)
+    for _ in range(2):
+        status = run.step(5, 32)
+    assert status.n_labels == 10
+    assert np.isfinite(status.reward_loss)

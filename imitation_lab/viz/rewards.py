@@ -287,6 +287,7 @@ def reward_heatmap(
     x_label: str = "state 0",
     y_label: str = "state 1",
     title: str = "learned reward",
+    true_title: str = "true reward",
     subtitle: str = "",
     points: np.ndarray | None = None,
     shared_scale: bool = False,
@@ -305,6 +306,7 @@ def reward_heatmap(
         x_label: dimension and unit.
         y_label: dimension and unit.
         title: heading of the first picture.
+        true_title: heading of the second.
         subtitle: what is held fixed.
         points: states ``(n, 2)`` to mark, such as demonstrations; at most 400 are drawn.
         shared_scale: one colour scale for both.
@@ -312,7 +314,7 @@ def reward_heatmap(
     """
     panels = [(title, np.asarray(values, dtype=float))]
     if true_values is not None:
-        panels.append(("true reward", np.asarray(true_values, dtype=float)))
+        panels.append((true_title, np.asarray(true_values, dtype=float)))
     for name, panel in panels:
         if panel.shape != (len(y), len(x)):
             raise ValueError(

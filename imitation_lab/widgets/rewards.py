@@ -30,6 +30,7 @@ class RewardHeatmap(Composite):
             ``f(reward_fn, true_reward) -> float``.
         shared_scale: one colour scale for both pictures; a learned reward's scale means nothing, so not by default.
         title: heading of the learned reward's picture.
+        true_title: heading of the true reward's picture.
         **kwargs: as in ``RewardSlice``: ``bounds``, ``from_data``, ``dim_names``, ``units``, ``action_names``,
             ``resolution``, ``transition_fn``.
 
@@ -58,12 +59,14 @@ class RewardHeatmap(Composite):
         comparison: Comparison | Mapping[str, Comparison] | None = None,
         shared_scale: bool = False,
         title: str = "learned reward",
+        true_title: str = "true reward",
         **kwargs: Any,
     ) -> None:
         self.slice = RewardSlice(
             reward_fn, observation_space, action_space, x_dim, y_dim, true_reward=true_reward, **kwargs
         )
-        self.shared_scale, self.title = shared_scale, title
+        self.shared_scale, self._titles = shared_scale, {"title": title, "true_title": true_title}
+        self.title = title
         self.values: np.ndarray
         self.true_values: np.ndarray | None = None
         self.correlation: float | None = None
@@ -175,7 +178,7 @@ class RewardHeatmap(Composite):
 
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
-        return self.slice.draw(self.values, self.true_values, shared_scale=self.shared_scale, title=self.title)
+        return self.slice.draw(self.values, self.true_values, shared_scale=self.shared_scale, **self._titles)
 
     def frames_over(self, dim: Key, n: int = 10) -> FrameStack:
         """Return a kernel-free stack that sweeps one other dimension, or "action" for each discrete action.
@@ -206,7 +209,7 @@ class RewardHeatmap(Composite):
         pngs = []
         for (_, apply), (values, true) in zip(settings, grids, strict=True):
             apply()
-            figure = s.draw(values, true, title=self.title, limits=limits, shared_scale=self.shared_scale)
+            figure = s.draw(values, true, limits=limits, shared_scale=self.shared_scale, **self._titles)
             pngs.append(figure_to_png(figure, FRAME_DPI))
         alt = f"The {self.title} over {s.names[s.x_dim]} and {s.names[s.y_dim]}, swept over {dim}."
         return FrameStack(pngs, labels=labels, description=str(dim) if isinstance(dim, str) else s.names[dim], alt=alt)
@@ -232,8 +235,8 @@ class RewardHeatmap(Composite):
         rows: dict[str, Any] = {f"{self.title}, lowest": low, f"{self.title}, highest": high}
         if self.true_values is not None:
             rows |= {
-                "true reward, lowest": np.nanmin(self.true_values),
-                "true reward, highest": np.nanmax(self.true_values),
+                f"{self._titles['true_title']}, lowest": np.nanmin(self.true_values),
+                f"{self._titles['true_title']}, highest": np.nanmax(self.true_values),
                 "Pearson r over this slice": self.correlation,
             }
         return rows | self.comparisons

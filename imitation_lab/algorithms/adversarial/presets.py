@@ -200,7 +200,14 @@ _PRESETS: dict[tuple[str, str], Preset] = {
         algorithm="gail",
         total_timesteps=180_000,
         reward_net_kwargs=_NET,
-        result=None,
+        result=Result(
+            seeds=(101, 102, 103),
+            returns=(500.0, 500.0, 500.0),
+            deterministic_returns=(500.0, 500.0, 500.0),
+            expert_return=500.0,
+            n_episodes=50,
+            cpu_seconds=58.7,
+        ),
         **_CARTPOLE,
     ),
     ("CartPole", "airl"): Preset(
@@ -214,7 +221,14 @@ _PRESETS: dict[tuple[str, str], Preset] = {
         algorithm="gail",
         total_timesteps=160_000,
         reward_net_kwargs=_NET,
-        result=None,
+        result=Result(
+            seeds=(101, 102, 103),
+            returns=(-164.2, -175.6, -180.0),
+            deterministic_returns=(-157.6, -175.6, -177.8),
+            expert_return=-189.4,
+            n_episodes=50,
+            cpu_seconds=50.9,
+        ),
         **_PENDULUM,
     ),
     ("Pendulum", "airl"): Preset(

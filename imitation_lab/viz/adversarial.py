@@ -1,0 +1,328 @@
+"""What adversarial training looks like: the discriminator's health, episodes on the way, and AIRL's reward in parts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch as th
+from matplotlib.artist import Artist
+
+from imitation_lab.rewards.reward_nets import RewardNet, ShapedRewardNet
+from imitation_lab.rewards.reward_nets.base import wrapper_chain
+from imitation_lab.util.networks import evaluating
+from imitation_lab.viz import style
+from imitation_lab.viz.episodes import Episode, EpisodePanel, record_episode
+from imitation_lab.viz.rewards import RewardSlice, as_reward_fn
+
+History = Sequence[Mapping[str, Any]]
+LOGITS = {"expert": "logits_expert", "learner": "logits_gen"}
+MIN_BINS, MAX_BINS = 8, 40
+
+
+class HealthPanel:
+    """Accuracy on each kind, the logits of one round, and the return, with a cursor at the round shown.
+
+    Args:
+        history: `trainer.history`, of a trainer with `record_logits` for histograms.
+        references: environment returns to draw lines at, ``{"expert": 500.0}``.
+
+    Raises:
+        ValueError: an empty history.
+    """
+
+    @style.styled
+    def __init__(self, history: History, references: Mapping[str, float] | None = None) -> None:
+        if not history:
+            raise ValueError("history is empty: train for at least one round, then pass trainer.history.")
+        self.history = list(history)
+        self.rounds = np.array([row["round"] for row in self.history], float)
+        self.figure, ((accuracy, logits, returns),) = style.new_figure(1, 3, size=(9.6, 3.3))
+        self.artists: list[Artist] = []
+        self._cursors: list[Any] = []
+        self._accuracy(accuracy)
+        self._logits(logits)
+        self._returns(returns, references or {})
+        self.show(len(self.history) - 1)
+
+    def column(self, key: str) -> np.ndarray:
+        """One number of every row, NaN where it is missing, ``(rows,)``."""
+        return np.array([row.get(key, np.nan) for row in self.history], float)
+
+    def _lines(self, axes: Any, title: str, lines: Mapping[str, str]) -> None:
+        marker = "o" if len(self.rounds) <= 12 else ""
+        for name, key in lines.items():
+            axes.plot(self.rounds, self.column(key), color=style.color_of(name, 0), label=name, marker=marker, ms=4)
+        axes.set(title=title, xlabel="round")
+        axes.set_xlim(self.rounds[0] - 0.5, self.rounds[-1] + 0.5)
+        cursor = axes.axvline(self.rounds[-1], color=style.BLACK, linewidth=1.2)
+        self._cursors.append(cursor)
+        self.artists.append(cursor)
+
+    def _accuracy(self, axes: Any) -> None:
+        axes.axhline(0.5, color=style.GREY, linestyle="--", linewidth=1.2, label="chance")
+        self._lines(axes, "accuracy on …", {"expert": "disc_acc_expert", "learner": "disc_acc_gen"})
+        axes.set_ylim(-0.04, 1.04)
+        style.legend(axes, loc="lower right")
+
+    def _logits(self, axes: Any) -> None:
+        self._bars: dict[str, Any] = {}
+        self._note = axes.text(0.02, 0.98, "", transform=axes.transAxes, va="top", fontsize=9.5)
+        self.artists.append(self._note)
+        axes.set(title="logits", xlabel="logit, high means “expert”", ylabel="share")
+        samples = [np.asarray(row[key]) for row in self.history for key in LOGITS.values() if key in row]
+        if not samples:
+            style.empty_note(axes, "no logits recorded:\nbuild the trainer with\nrecord_logits=256")
+            return
+        low, high = np.quantile(np.concatenate(samples), [0.002, 0.998])
+        margin = 0.04 * (high - low) + 1e-3
+        n_bins = int(np.clip(np.sqrt(max(map(len, samples))) * 2, MIN_BINS, MAX_BINS))
+        self._edges = np.linspace(low - margin, high + margin, n_bins + 1)
+        top = max(self._shares(sample).max() for sample in samples)
+        axes.axvline(0, color=style.GREY, linestyle="--", linewidth=1.2)
+        for name in LOGITS:
+            color = style.color_of(name, 0)
+            self._bars[name] = axes.stairs(
+                np.zeros(n_bins), self._edges, color=color, fill=True, alpha=0.5, label=name, linewidth=1.5
+            )
+        self.artists[:0] = self._bars.values()
+        axes.set(xlim=(self._edges[0], self._edges[-1]), ylim=(0, min(1.0, 1.25 * top)))
+        style.legend(axes, loc="upper right")
+
+    def _shares(self, sample: np.ndarray) -> np.ndarray:
+        inside = np.clip(sample, self._edges[0], self._edges[-1])  # outliers count in the outermost bins
+        return np.histogram(inside, self._edges)[0] / max(1, len(sample))
+
+    def _returns(self, axes: Any, references: Mapping[str, float]) -> None:
+        self._lines(axes, "return per episode", {"learner": "gen_return_mean"})
+        for i, (name, value) in enumerate(references.items()):
+            axes.axhline(value, color=style.color_of(name, i + 1), linestyle="--", linewidth=1.5, label=name)
+        style.legend(axes, loc="center right")
+
+    def show(self, index: int) -> None:
+        """Move to row ``index`` of the history."""
+        row = self.history[index]
+        for cursor in self._cursors:
+            cursor.set_xdata([self.rounds[index]] * 2)
+        self._note.set_text(f"round {row['round']}")
+        for name, bars in self._bars.items():
+            sample = np.asarray(row.get(LOGITS[name], ()), float)
+            bars.set_data(self._shares(sample), self._edges)
+        self.figure.alt = (
+            f"Discriminator at round {row['round']}: accuracy {row['disc_acc_expert']:.2f} on the expert and "
+            f"{row['disc_acc_gen']:.2f} on the learner; histograms of its logits; the learner's return."
+        )
+
+    def rows_shown(self, n: int) -> list[int]:
+        """Return at most ``n`` row numbers, evenly spaced, first and last among them."""
+        last = len(self.history) - 1
+        return sorted({int(i) for i in np.linspace(0, last, min(n, last + 1)).round()})
+
+    def pngs(self, indices: Sequence[int]) -> list[bytes]:
+        """Return one PNG per row number."""
+        return style.animated_pngs(self.figure, self.artists, self.show, indices)
+
+
+def discriminator_health(
+    history: History, index: int = -1, references: Mapping[str, float] | None = None
+) -> style.LabFigure:
+    """Draw the discriminator's health at row ``index`` of the history; arguments as in :class:`HealthPanel`."""
+    panel = HealthPanel(history, references)
+    panel.show(range(len(panel.history))[index])
+    return panel.figure
+
+
+def health_rows(history: History, indices: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows for a table: accuracy, entropy, logits and return at some row numbers of the history."""
+    found = []
+    for i in indices:
+        row = history[i]
+        found.append({
+            "round": row["round"],
+            "accuracy on expert": row["disc_acc_expert"],
+            "on learner": row["disc_acc_gen"],
+            "entropy [nats]": row["disc_entropy"],
+            "logit gap": row["logit_expert_mean"] - row["logit_gen_mean"],
+            "return": row.get("gen_return_mean", float("nan")),
+        })  # fmt: skip
+    return found
+
+
+def chain_on_round(trainer: Any, callback: Callable[[dict[str, Any]], object]) -> None:
+    """Has ``trainer`` call ``callback`` after each round, after what it calls already."""
+    before = trainer.on_round
+
+    def both(row: dict[str, Any]) -> None:
+        before(row)
+        callback(row)
+
+    trainer.on_round = callback if before is None else both
+
+
+class ReplayRecorder:
+    """Keeps one episode of the learner at chosen rounds, with the reward learned until then, and the expert's.
+
+    All episodes start in the same state. The learner takes its likeliest actions, so no random number of the
+    training is used up.
+
+    Args:
+        env: an environment with vector states; with ``render_mode="rgb_array"`` for pictures.
+        expert: the expert's policy.
+        rounds: after which rounds to record; 0 is before training.
+        seed: of the episodes.
+        max_frames: the most pictures of an episode.
+        **kwargs: as in ``record_episode``: ``obs_names``, ``action_names``, ``frame_width``, ``max_steps``.
+
+    Attributes:
+        expert: the expert's episode, with the environment's rewards.
+        pairs: ``{round: (learner, expert)}``, two episodes whose rewards are the learned ones.
+        returns: ``{round: environment return of the learner}``.
+    """
+
+    def __init__(
+        self, env: Any, expert: Any, rounds: Sequence[int], *, seed: int = 0, max_frames: int = 16, **kwargs: Any
+    ) -> None:
+        if not rounds:
+            raise ValueError("rounds is empty: name at least one, such as rounds=[0, 10].")
+        self.env, self.rounds, self.seed = env, sorted(set(rounds)), seed
+        self._kwargs = {"max_frames": max_frames, **kwargs}
+        self._trainer: Any = None
+        self.expert = record_episode(env, expert, seed, **self._kwargs)
+        self.pairs: dict[int, tuple[Episode, Episode]] = {}
+        self.returns: dict[int, float] = {}
+
+    def __repr__(self) -> str:
+        return f"ReplayRecorder(rounds {list(self.pairs)} of {self.rounds})"
+
+    def attach(self, trainer: Any) -> "ReplayRecorder":
+        """Records ``trainer`` from now on."""
+        self._trainer = trainer
+        chain_on_round(trainer, self)
+        if 0 in self.rounds:
+            self.record(0)
+        return self
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        """Takes a row of the history; records if its round was chosen."""
+        if row["round"] in self.rounds:
+            self.record(row["round"])
+
+    def record(self, number: int) -> None:
+        """Record now, as round ``number``."""
+        if self._trainer is None:
+            raise RuntimeError("there is no trainer to record: call attach(trainer) first.")
+        learner = record_episode(self.env, self._trainer.policy, self.seed, **self._kwargs)
+        reward = self._trainer.reward_train
+        self.pairs[number] = (with_reward(learner, reward), with_reward(self.expert, reward))
+        self.returns[number] = learner.total
+
+
+def with_reward(episode: Episode, reward: Any) -> Episode:
+    """Return the episode with rewards of a reward network or function, statistics left alone.
+
+    An episode does not hold the state after its last step: there, the next state is the state.
+    """
+    if episode.obs is None or episode.acts is None:
+        raise ValueError("the reward of an episode needs its obs and acts.")
+    following = np.concatenate([episode.obs[1:], episode.obs[-1:]])
+    done = np.zeros(len(episode), dtype=bool)
+    rewards = as_reward_fn(reward)(episode.obs, episode.acts, following, done)
+    return replace(episode, rews=np.asarray(rewards, float))
+
+
+class ReplayPanel(EpisodePanel):
+    """A learner's episode beside the expert's, in step, with the learned reward along the way.
+
+    Args:
+        learner: with learned rewards.
+        expert: likewise.
+        number: the round.
+        total: the learner's environment return, or None.
+    """
+
+    def __init__(self, learner: Episode, expert: Episode, number: int, total: float | None = None) -> None:
+        shown = "" if total is None else f", return {style.plain(total)}"
+        super().__init__({f"learner, round {number}{shown}": learner, "expert": expert})
+        left, right = self.figure.axes[4:6]  # the bottom row
+        left.set_ylabel("learned\nreward")
+        rewards = np.concatenate([e.rews for e in (learner, expert) if e.rews is not None])
+        margin = 0.08 * float(np.ptp(rewards)) + 0.02
+        for axes in (left, right):
+            axes.set_ylim(rewards.min() - margin, rewards.max() + margin)
+        self.figure.alt = f"Learner after round {number} beside the expert: picture, actions and learned reward."
+
+
+def replay_figure(recorder: ReplayRecorder, number: int, step: int = 0) -> style.LabFigure:
+    """Draw the episodes of one recorded round at one step; negative steps count from the end."""
+    if number not in recorder.pairs:
+        raise ValueError(f"round {number} was not recorded; recorded are {list(recorder.pairs)}.")
+    panel = ReplayPanel(*recorder.pairs[number], number, recorder.returns[number])
+    panel.show(range(panel.n_steps)[step])
+    return panel.figure
+
+
+Part = Callable[..., np.ndarray]
+
+
+def airl_parts(net: RewardNet) -> dict[str, Part]:
+    """AIRL's f = g + γ h(s′) − h(s) in parts, each a function ``(state, action, next_state, done) -> (batch,)``.
+
+    Args:
+        net: a network with a ``ShapedRewardNet`` in it; wrappers outside of that are left out.
+
+    Raises:
+        TypeError: if there is none.
+    """
+    shaped = next((part for part in wrapper_chain(net) if isinstance(part, ShapedRewardNet)), None)
+    if shaped is None:
+        raise TypeError(
+            f"{type(net).__name__} holds no ShapedRewardNet, so it has no g and h: build AIRL with a "
+            "BasicShapedRewardNet or a ShapedRewardNet."
+        )
+
+    def potential(state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
+        with th.no_grad(), evaluating(shaped):
+            return shaped.potential(shaped.preprocess(state, action, next_state, done)[0]).flatten().cpu().numpy()
+
+    return {"g": shaped.base.predict, "h": potential, "f": shaped.predict}
+
+
+PART_TITLES = {"g": "g(s, a): the reward", "h": "h(s): shaping", "f": "f = g + γ h(s′) − h(s)"}
+
+
+def airl_values(parts: Mapping[str, Part], grid: RewardSlice) -> dict[str, np.ndarray]:
+    """Values of each part on the grid of ``grid``, ``(resolution, resolution)`` as [y, x]."""
+    return {name: grid.values(part) for name, part in parts.items()}
+
+
+@style.styled
+def airl_maps(
+    values: Mapping[str, np.ndarray], grid: RewardSlice, limits: Mapping[str, tuple[float, float]] | None = None
+) -> style.LabFigure:
+    """Draw g, h and f side by side over two dimensions of the state, each with its own colour scale.
+
+    Args:
+        values: as ``airl_values`` gives them.
+        grid: the grid they belong to; its data are drawn as dots.
+        limits: lowest and highest value of each colour scale, by default those of the picture.
+    """
+    figure, axes_row = style.new_figure(1, len(values), size=(10.0, 3.7), sharey=True)
+    figure.colors = 160
+    xs, ys = grid.axes
+    names, units = grid.names, grid.units
+    for axes, (name, panel) in zip(axes_row[0], values.items(), strict=True):
+        low, high = (limits or {}).get(name, (float(panel.min()), float(panel.max())))
+        image = axes.pcolormesh(xs, ys, panel, shading="nearest", cmap=style.COLORMAP, vmin=low, vmax=high)
+        if grid.data is not None:
+            shown = grid.data[:: -(-len(grid.data) // 250)][:, [grid.x_dim, grid.y_dim]]
+            axes.plot(shown[:, 0], shown[:, 1], ".", color="white", ms=2.6, mec="black", mew=0.25, alpha=0.7)
+        axes.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]), title=PART_TITLES.get(name, name))
+        axes.set_xlabel(style.with_unit(names[grid.x_dim], units[grid.x_dim]))
+        axes.grid(visible=False)
+        bar = figure.colorbar(image, ax=axes, fraction=0.08, pad=0.02)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=9)
+    axes_row[0, 0].set_ylabel(style.with_unit(names[grid.y_dim], units[grid.y_dim]))
+    figure.suptitle(grid.describe(), fontsize=11, x=0.01, ha="left")
+    figure.alt = f"Maps of {', '.join(values)} over {names[grid.x_dim]} and {names[grid.y_dim]}; {grid.describe()}."
+    return figure

@@ -13,7 +13,8 @@ Without gradient accumulation that is ``regularizer.regularize_and_backward(loss
 ``val_split`` it held out.
 
 The penalty is over every trainable parameter of the optimizer, and comes on top of any decay that the optimizer does
-itself: ``AdamW`` decays by ``weight_decay=0.01`` unless told otherwise.
+itself. The trainers' optimizers do none: ``BC``'s is Adam, the preference trainers' is ``AdamW(weight_decay=0)``. But
+``BC(optimizer_cls=th.optim.AdamW)`` decays by that class's default, 0.01, and ``l2_weight`` is one more penalty.
 
 The coupled penalty λ·Σ|w|ᵖ passes through the optimizer, so Adam rescales it with the rest of the gradient; decoupled
 decay (Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization") does not.

@@ -28,7 +28,7 @@ class LambdaUpdater(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class IntervalParamScaler(LambdaUpdater):
-    """Holds validation loss / training loss inside an interval.
+    """Holds validation loss / training loss inside an interval (Christiano et al. 2017, section 2.2.3: [1.1, 1.5]).
 
     With ratio r = val_loss / train_loss, factor f and interval [low, high]::
 
@@ -38,6 +38,9 @@ class IntervalParamScaler(LambdaUpdater):
 
     A training loss of 0 counts as r = ∞ when the validation loss is above 0; two zeros leave λ as it is, and so does a
     step that would take λ to 0 or to infinity.
+
+    λ grows without end while no λ brings the ratio back, as where the validation part is harder by chance: choose a
+    small factor, such as 0.1, a wide interval and a large validation split.
 
     Attributes:
         scaling_factor: f, inside (0, 1).

@@ -13,6 +13,10 @@ _SPECS: dict[str, dict] = {
         "max_episode_steps": 200,
         "reward_threshold": -110.0,
     },
+    **{
+        f"imitation_lab/{name}-v0": {"entry_point": f"imitation_lab.envs.grid_worlds:{name}"}
+        for name in ("CliffWorld", "FrozenLake", "GridWorld", "RandomMDP")
+    },
 }
 
 

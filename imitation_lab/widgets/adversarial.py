@@ -263,9 +263,15 @@ class AdversarialReplay(Composite):
         self.play = ipw.Play(
             min=0, max=len(steps) - 1, interval=interval, repeat=True, description="Play", tooltip="Play both episodes."
         )
-        self._labels = ipw.Stack([ipw.Label(f"{number}") for number in self.rounds], selected_index=last)
-        self._step_labels = ipw.Stack([ipw.Label(f"{s + 1} of {n_steps}") for s in steps], selected_index=0)
-        self._inner = [ipw.Stack([image_of(png) for png in row], selected_index=0) for row in pngs]
+        plain = ipw.Layout(margin="0 0 0 8px")
+        picture = ipw.Layout(
+            max_width="100%", height="auto", align_self="flex-start"
+        )  # one for all: each is a kilobyte
+        self._labels = ipw.Stack([ipw.Label(f"{number}", layout=plain) for number in self.rounds], selected_index=last)
+        self._step_labels = ipw.Stack(
+            [ipw.Label(f"{s + 1} of {n_steps}", layout=plain) for s in steps], selected_index=0
+        )
+        self._inner = [ipw.Stack([image_of(png, picture) for png in row], selected_index=0) for row in pngs]
         self._stacks = [*self._inner, self._labels, self._step_labels]
         self.stack = ipw.Stack(self._inner, selected_index=last)
         joined = [(self.round_slider, self.stack), (self.round_slider, self._labels), (self.slider, self._step_labels)]
@@ -334,6 +340,8 @@ class AdversarialReplay(Composite):
 class AIRLMaps(Composite):
     """Maps of AIRL's g, h and f over two state dimensions, with a slider over a third that moves without a kernel.
 
+    Colours of g mean the same in all frames; h and f have a scale of their own in each.
+
     Args:
         net: AIRL's network, with a ``ShapedRewardNet`` in it.
         observation_space: a ``Box`` of shape ``(dims,)`` with at least three dimensions.
@@ -377,9 +385,8 @@ class AIRLMaps(Composite):
         for position in self.positions:
             grid.fixed[self.sweep] = position
             self.values.append(airl_values(parts, grid))
-        self._limits = {
-            name: (min(v[name].min() for v in self.values), max(v[name].max() for v in self.values)) for name in parts
-        }
+        # h has no level that means anything: one scale for all its frames would hide its shape in each
+        self._limits = {"g": (min(v["g"].min() for v in self.values), max(v["g"].max() for v in self.values))}
         unit = f" {grid.units[self.sweep]}" if grid.units[self.sweep] else ""
         self.frames = FrameStack(
             [figure_to_png(self._draw(i), FRAME_DPI) for i in range(n_frames)],

@@ -210,7 +210,7 @@ class BC(base.DemonstrationAlgorithm):
         self.rng = rng
         self._policy = self._make_policy(device) if policy is None else self._given_policy(policy, device)
         kwargs = dict(optimizer_kwargs or {})
-        if "weight_decay" in kwargs:
+        if kwargs.get("weight_decay"):  # 0 turns off that of AdamW, which decays on its own
             raise ValueError("optimizer_kwargs has weight_decay: use l2_weight, or a WeightDecayRegularizer, instead.")
         self.optimizer = optimizer_cls(self._policy.parameters(), **{**_fused(optimizer_cls, kwargs), **kwargs})
         self.loss_calculator = loss_calculator or BehaviorCloningLossCalculator(ent_weight, l2_weight)

@@ -454,3 +454,8 @@ def test_logged_steps_are_batches_and_go_on_over_trainings(log):
     assert steps == [0, 4, 8, 9, 13]
     trainer.train(n_batches=1, log_interval=4, progress_bar=False, reset_tensorboard=True)
     assert steps[-1] == 0
+
+
+def test_the_decay_of_adamw_can_be_turned_off(log):
+    trainer = _make(log, optimizer_cls=th.optim.AdamW, optimizer_kwargs={"weight_decay": 0})
+    assert trainer.optimizer.param_groups[0]["weight_decay"] == 0

@@ -521,7 +521,7 @@ def test_any_shape_preserving_layer_normalizes(layer, batch):
     data = batch(net)
     with th.no_grad():
         expected = net.normalize_output_layer(net.predict_th(*data)[:, None])[:, 0]
-    np.testing.assert_allclose(net.predict_processed(*data), expected.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(net.predict_processed(*data), expected.numpy(), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("layer", [nn.Linear, lambda n: nn.Linear(n, 2), lambda n: 3])

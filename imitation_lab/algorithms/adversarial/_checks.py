@@ -19,7 +19,7 @@ def check_sizes(**sizes: int | None) -> None:
     for name, size in sizes.items():
         if size is None and name != "demo_batch_size":
             continue
-        least = 0 if name == "n_disc_updates_per_round" else 1
+        least = 0 if name in ("n_disc_updates_per_round", "disc_warmup_rounds") else 1
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {size!r}.")
     batch, piece = sizes["demo_batch_size"], sizes["demo_minibatch_size"]

@@ -1,7 +1,7 @@
 """What adversarial training needs of the Stable-Baselines3 algorithm that is the generator."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -227,6 +228,26 @@ def policy_change(gen_algo: BaseAlgorithm, max_rows: int = 1024) -> dict[str, th
         "gen_kl": (difference.exp() - 1 - difference).mean(),
         "gen_entropy": -log_prob.mean() if entropy is None else entropy,
     }
+
+
+def callback_list(given: Any, *more: BaseCallback) -> CallbackList:
+    """What a user gives `learn` as `callback`: None, a callback, a function or a list of them; and `more`."""
+    listed = [] if given is None else list(given) if isinstance(given, Iterable) else [given]
+    return CallbackList([c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in [*listed, *more]])
+
+
+@contextlib.contextmanager
+def only_acting(gen_algo: BaseAlgorithm) -> Iterator[None]:
+    """Lets the generator's `learn` collect transitions, but update nothing."""
+
+    def train(*args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+
+    gen_algo.train = train  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del gen_algo.__dict__["train"]
 
 
 @contextlib.contextmanager

@@ -213,6 +213,11 @@ def join(first: Rows, second: Rows) -> Rows:
     return {name: th.cat([first[name], second[name]]) for name in first}
 
 
+def cut(part: Any, rows: slice) -> Any:
+    """The rows of a tensor, or of each in a dict."""
+    return {key: value[rows] for key, value in part.items()} if isinstance(part, dict) else part[rows]
+
+
 def count(rows: Rows) -> int:
     """How many rows there are."""
     return len(next(iter(rows.values())))

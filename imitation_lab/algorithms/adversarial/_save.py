@@ -209,6 +209,7 @@ def _arguments(trainer: AdversarialTrainer) -> dict[str, Any]:
         "n_disc_updates_per_round": trainer.n_disc_updates_per_round,
         "gen_train_timesteps": trainer.gen_train_timesteps,
         "gen_replay_buffer_capacity": trainer._pool.capacity,
+        "disc_warmup_rounds": trainer.disc_warmup_rounds,
         "debug_use_ground_truth": trainer.debug_use_ground_truth,
         "allow_variable_horizon": trainer.allow_variable_horizon,
         "record_logits": trainer._metrics.record_logits,

@@ -14,22 +14,21 @@ The discriminator's loss, with D = σ(logit) and label y = 1 for the expert (`lo
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
 import torch.nn.functional as F
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm.auto import tqdm
 
 from imitation_lab.algorithms import _spaces, base
-from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _reports, _save
+from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _optimizer, _reports, _save
 from imitation_lab.algorithms.adversarial._metrics import BatchStats, compute_train_stats
-from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, join
+from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, cut, join
 from imitation_lab.algorithms.adversarial.penalties import Penalty
 from imitation_lab.data import rollout, types, wrappers
 from imitation_lab.rewards.reward_nets import RewardNet
@@ -75,6 +74,8 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
             at all.
         allow_variable_horizon: whether episodes may differ in length.
         rng: draws batches; by default a freshly seeded generator.
+        disc_warmup_rounds: rounds at the beginning in which the generator acts, and only the discriminator learns. A
+            generator that learns fast from a reward that knows nothing yet may lose its entropy for good.
         penalties: terms added to the discriminator's loss, see `penalties`.
         record_logits: how many logits of each kind every row of `history` keeps, for histograms.
 
@@ -119,6 +120,7 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         debug_use_ground_truth: bool = False,
         allow_variable_horizon: bool = False,
         rng: np.random.Generator | None = None,
+        disc_warmup_rounds: int = 0,
         penalties: Sequence[Penalty] = (),
         record_logits: int = 0,
     ):
@@ -128,6 +130,7 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
             n_disc_updates_per_round=n_disc_updates_per_round,
             gen_train_timesteps=gen_train_timesteps,
             gen_replay_buffer_capacity=gen_replay_buffer_capacity,
+            disc_warmup_rounds=disc_warmup_rounds,
         )
         _generator.check_generator(gen_algo, venv)
         _checks.check_reward_net(reward_net, venv, gen_algo)
@@ -142,6 +145,7 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         self.gen_algo = gen_algo
         self.gen_train_timesteps = gen_train_timesteps or _generator.default_timesteps(gen_algo)
         self.debug_use_ground_truth = debug_use_ground_truth
+        self.disc_warmup_rounds = disc_warmup_rounds
         self.penalties = tuple(penalties)
         self.history: list[dict[str, Any]] = []
         self.on_round: Callable[[dict[str, Any]], object] | None = None
@@ -166,7 +170,7 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         self._piece_labels = th.cat([th.ones(half), th.zeros(half)]).to(device, reward_net.dtype)
         self._metrics = _metrics.RoundMetrics(self._labels, record_logits)
         self._disc_opt_kwargs = dict(disc_opt_kwargs or {})
-        self._disc_opt = _make_optimizer(disc_opt_cls, reward_net, self._disc_opt_kwargs)
+        self._disc_opt = _optimizer.make_optimizer(disc_opt_cls, reward_net, self._disc_opt_kwargs)
         self._global_step = 0
         self._disc_step = 0
         self._rounds = 0
@@ -265,12 +269,11 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
             ValueError: if finished episodes differ in length, unless `allow_variable_horizon`.
         """
         kwargs: dict[str, Any] = {"reset_num_timesteps": False, **(learn_kwargs or {})}
-        callbacks = [_as_callback(given) for given in _as_list(kwargs.pop("callback", None))]
-        callbacks.append(self._venv_wrapped.make_log_callback())
+        callback = _generator.callback_list(kwargs.pop("callback", None), self._venv_wrapped.make_log_callback())
         with self.logger.accumulate_means("gen"):
             self.gen_algo.learn(
                 total_timesteps=self.gen_train_timesteps if total_timesteps is None else total_timesteps,
-                callback=CallbackList(callbacks),
+                callback=callback,
                 **kwargs,
             )
         self._global_step += 1
@@ -335,8 +338,8 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
                     rows = pool.rows(index)
                 else:
                     rows = join(
-                        pool.rows(expert_index[part]) if expert is None else _cut(expert, part),
-                        pool.rows(learner_index[part]) if learner is None else _cut(learner, part),
+                        pool.rows(expert_index[part]) if expert is None else cut(expert, part),
+                        pool.rows(learner_index[part]) if learner is None else cut(learner, part),
                     )
                 logits, loss = self._piece_loss(rows, index)
                 (loss if scale == 1 else loss * scale).backward()
@@ -364,8 +367,8 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         loss = F.binary_cross_entropy_with_logits(logits, self._piece_labels)
         if self.penalties:
             half = len(logits) // 2
-            expert = tuple(_cut(part, slice(0, half)) for part in inputs)
-            learner = tuple(_cut(part, slice(half, None)) for part in inputs)
+            expert = tuple(cut(part, slice(0, half)) for part in inputs)
+            learner = tuple(cut(part, slice(half, None)) for part in inputs)
             for penalty in self.penalties:
                 loss = loss + penalty(self._reward_net, expert, learner)
         return logits, loss
@@ -414,7 +417,9 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         try:
             with _generator.schedules_over(self.gen_algo, *self._span):
                 for round_number in range(n_rounds):
-                    self.train_gen()
+                    acting = self._rounds < self.disc_warmup_rounds
+                    with _generator.only_acting(self.gen_algo) if acting else contextlib.nullcontext():
+                        self.train_gen()
                     for _ in range(self.n_disc_updates_per_round):
                         self._update()
                     self._rounds += 1
@@ -451,32 +456,3 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
     def _relabel(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
         # Statistics have met these transitions already, when they were made.
         return self.reward_train.predict_processed(state, action, next_state, done, update_stats=False)
-
-
-def _make_optimizer(cls: type[th.optim.Optimizer], net: RewardNet, kwargs: Mapping[str, Any]) -> th.optim.Optimizer:
-    options = dict(kwargs)
-    if cls in (th.optim.Adam, th.optim.AdamW) and not options.keys() & {
-        "fused",
-        "foreach",
-        "differentiable",
-        "capturable",
-    }:
-        options["fused"] = True  # the same steps with fewer kernels
-    parameters = list(net.parameters())
-    if not parameters:
-        raise ValueError(f"reward_net ({type(net).__name__}) has no parameters: there is nothing to train.")
-    return cls(parameters, **options)
-
-
-def _cut(part: Any, rows: slice) -> Any:
-    return {key: value[rows] for key, value in part.items()} if isinstance(part, dict) else part[rows]
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, Iterable) else [value]
-
-
-def _as_callback(given: Any) -> BaseCallback:
-    return given if isinstance(given, BaseCallback) else ConvertCallback(given)

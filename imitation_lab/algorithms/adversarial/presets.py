@@ -173,6 +173,10 @@ _CARTPOLE: dict[str, Any] = {
         "disc_opt_kwargs": {"lr": 1e-3},
     },
 }
+_CARTPOLE_AIRL: dict[str, Any] = {
+    "disc_warmup_rounds": 4,
+    "gen_replay_buffer_capacity": 16_000,  # remembers failures: a learner that never falls shows the reward none
+}
 _PENDULUM: dict[str, Any] = {
     "env_name": _ENVIRONMENTS["Pendulum"],
     "expert": "Pendulum",
@@ -215,7 +219,7 @@ _PRESETS: dict[tuple[str, str], Preset] = {
         total_timesteps=200_000,
         reward_net_kwargs={**_NET, "use_action": False, "bound": 2.0, "discount_factor": 0.98},
         result=None,
-        **_CARTPOLE,
+        **{**_CARTPOLE, "trainer_kwargs": {**_CARTPOLE["trainer_kwargs"], **_CARTPOLE_AIRL}},
     ),
     ("Pendulum", "gail"): Preset(
         algorithm="gail",

@@ -479,3 +479,19 @@ def test_log_probabilities_are_looked_up_until_the_policy_changes(build):
         change()
         looked_up()
         assert calls == [16]
+
+
+@pytest.mark.parametrize("gen", ["PPO", "DQN"])
+def test_in_warmup_rounds_only_the_discriminator_learns(build, gen):
+    trainer = build(gen=gen, disc_warmup_rounds=2)
+    policies, nets = [], []
+
+    def keep(_):
+        policies.append(numbers(*trainer.policy.parameters()))
+        nets.append(numbers(*trainer._reward_net.parameters()))
+
+    trainer.train(16 * 3, keep, progress_bar=False)
+    assert same(policies[0], policies[1])
+    assert not same(policies[1], policies[2])
+    assert not same(nets[0], nets[1])
+    assert "train" not in vars(trainer.gen_algo)

@@ -29,7 +29,7 @@ from imitation_lab.algorithms import _spaces, base
 from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _optimizer, _reports, _save
 from imitation_lab.algorithms.adversarial._metrics import BatchStats, compute_train_stats
 from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, cut, join
-from imitation_lab.algorithms.adversarial.penalties import Penalty
+from imitation_lab.algorithms.adversarial.penalties import Penalty, penalties_of
 from imitation_lab.data import rollout, types, wrappers
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
@@ -81,12 +81,9 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
 
     Attributes:
         venv: as given.
+        gen_algo: as given; and so are demo_batch_size, demo_minibatch_size and gen_train_timesteps, or their defaults.
         venv_buffering: `venv` in a `BufferingWrapper`.
         venv_train: what the generator learns in: `venv_buffering` with the learned rewards.
-        gen_algo: as given.
-        demo_batch_size: as given.
-        demo_minibatch_size: as given, or `demo_batch_size`.
-        gen_train_timesteps: as given, or the default.
         history: one row of metrics per round (several short rounds share one), see `_metrics`; a row is also what
             `on_round` gets.
         on_round: called with each new row of `history`.
@@ -366,11 +363,7 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         logits = self.logits_expert_is_high(*inputs, log_prob)
         loss = F.binary_cross_entropy_with_logits(logits, self._piece_labels)
         if self.penalties:
-            half = len(logits) // 2
-            expert = tuple(cut(part, slice(0, half)) for part in inputs)
-            learner = tuple(cut(part, slice(half, None)) for part in inputs)
-            for penalty in self.penalties:
-                loss = loss + penalty(self._reward_net, expert, learner)
+            loss = loss + penalties_of(self.penalties, self._reward_net, inputs)
         return logits, loss
 
     def _next_expert_index(self) -> th.Tensor:

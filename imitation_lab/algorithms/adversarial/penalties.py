@@ -6,13 +6,14 @@ Pass `penalties=[R1Penalty(1.0)]` to a trainer. Any callable with the signature 
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch as th
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
+from imitation_lab.algorithms.adversarial._pool import cut
 from imitation_lab.util import codec
 
 Inputs = tuple[Any, Any, Any, th.Tensor]
@@ -73,6 +74,13 @@ class WGANGPPenalty:
         # The root has no gradient at 0, where a network that ignores its inputs begins.
         norm = (squared_gradient(network, mixed) + 1e-12).sqrt()
         return self.weight * (norm - self.target).square().mean()
+
+
+def penalties_of(penalties: Sequence[Penalty], network: Network, inputs: Inputs) -> th.Tensor:
+    """The sum of penalties on a batch whose first half is the expert's."""
+    half = len(inputs[3]) // 2
+    expert, learner = (tuple(cut(x, rows) for x in inputs) for rows in (slice(0, half), slice(half, None)))
+    return sum((p(network, expert, learner) for p in penalties), start=inputs[3].new_zeros(()))
 
 
 def squared_gradient(network: Network, inputs: Inputs) -> th.Tensor:

@@ -51,8 +51,8 @@ ROOT_CLASS = "imitation-lab-labeler"
 class KeyCatcher(anywidget.AnyWidget):
     """Sends the keys in `KEYS` that are pressed while the focus is in the labeler around it, each with its pair.
 
-    Messages instead of a synchronized value: while the kernel is busy, values that follow each other fast are
-    merged, and an answer would be lost.
+    It also starts the loop. Keys come as messages, not as a synchronized value: while the kernel is busy, values that
+    follow each other fast are merged, and an answer would be lost.
     """
 
     _esm = """
@@ -81,10 +81,19 @@ class KeyCatcher(anywidget.AnyWidget):
         root.addEventListener("keydown", onKey);
       };
       listen(box);
+      // a Play that is made with playing=true shows it, and stands still: it must change to be heard
+      const start = async () => {
+        const play = await model.widget_manager?.get_model(model.get("play").replace("IPY_MODEL_", ""));
+        play?.set("playing", false);
+        setTimeout(() => play?.set("playing", true), 100);
+      };
       // the labeler around it exists once this view is on the page
       const timer = setInterval(() => {
         const around = el.closest(".ROOT_CLASS");
-        if (around) { clearInterval(timer); listen(around); }
+        if (!around) return;
+        clearInterval(timer);
+        listen(around);
+        start();
       }, 100);
       return () => { clearInterval(timer); root.removeEventListener("keydown", onKey); };
     }
@@ -96,6 +105,7 @@ class KeyCatcher(anywidget.AnyWidget):
     ).tag(sync=True)
     bindings = traitlets.List(traitlets.Unicode(), list(KEYS)).tag(sync=True)
     pair = traitlets.Unicode("").tag(sync=True)
+    play = traitlets.Instance(ipw.Play).tag(sync=True, **ipw.widget_serialization)
 
     def __repr__(self) -> str:
         return "KeyCatcher()"
@@ -175,7 +185,11 @@ class PreferenceLabeler(Composite):
         self.recorded = button("As recorded", "Give the answer that was recorded for this pair.")
         for name in ("left", "right", "tie", "skip", "undo", "recorded"):
             getattr(self, name).on_click(lambda _, word=name: self.act(word))
-        self.key_catcher = KeyCatcher()
+        self.play = ipw.Play(
+            min=0, max=self.n_frames - 1, value=0, interval=interval, repeat=True,
+            description="Play", tooltip="Loop both clips in step.",
+        )  # fmt: skip
+        self.key_catcher = KeyCatcher(play=self.play)
         self.key_catcher.on_msg(self._on_key)
         self.reveal = control(
             ipw.Checkbox, "show true returns", "The true returns of both clips; look after you made up your mind.",
@@ -189,10 +203,6 @@ class PreferenceLabeler(Composite):
         blank = figure_to_png(LabFigure(figsize=(9.0, 0.2)), FRAME_DPI)
         self._images = [image_of(blank) for _ in range(self.n_frames)]
         self.stack = ipw.Stack(self._images, selected_index=0)
-        self.play = ipw.Play(
-            min=0, max=self.n_frames - 1, value=0, interval=interval, repeat=True, playing=True,
-            description="Play", tooltip="Loop both clips in step.",
-        )  # fmt: skip
         self._links = [ipw.jslink((self.play, "value"), (self.stack, "selected_index"))]
 
     # What buttons, keys and programs do.

@@ -242,15 +242,14 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         demonstrations = _checks.as_sequence(demonstrations)
         lengths = _checks.episode_lengths(demonstrations)
         self._check_horizons(lengths)
-        size = self.demo_batch_size
-        found = base.demonstration_tensors(demonstrations, self._encoder.spec, size)
+        found = base.demonstration_tensors(demonstrations, self._encoder.spec, self.demo_batch_size)
         self._expert_ep_len = float(np.mean(lengths)) if lengths else float("nan")
         if isinstance(found, base.BatchStream):
             self._expert_batches = util.endless_iter(found)
             rows = self._encoder.encode(next(self._expert_batches))
         else:
             self._expert_batches = None
-            _checks.check_enough(len(found), size)
+            _checks.check_enough(len(found), self.demo_batch_size)
             rows = self._encoder.encode(found.fields)
         self._pool.set_expert(rows)
         self._expert_stds = _metrics.column_stds(rows)
@@ -383,7 +382,7 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         """Trains generator and discriminator in turn.
 
         Schedules of the generator, such as that of its learning rate, run over the whole of `total_timesteps`.
-        An interrupt from the keyboard ends training after the step it falls in; all that was learned is kept.
+        An interrupt from the keyboard ends training; all that was learned is kept.
 
         Args:
             total_timesteps: of the generator; what fills no round is left out.

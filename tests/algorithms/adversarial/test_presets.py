@@ -17,8 +17,7 @@ def test_presets_build_and_run(quiet, key):
     assert isinstance(trainer, GAIL if key[1] == "gail" else AIRL)
     assert preset.total_timesteps >= trainer.gen_train_timesteps
     assert presets(preset.env_name, key[1].upper()) is preset
-    if preset.result is not None:
-        assert len(preset.result.seeds) == len(preset.result.returns) == 3
+    assert len(preset.result.seeds) == len(preset.result.returns) == 3
     trainer.train(trainer.gen_train_timesteps, progress_bar=False)
     assert np.isfinite(trainer.history[-1]["disc_loss"])
 

@@ -1,6 +1,7 @@
 """The preference labeler in a real JupyterLab: clicks, keys, undo, answers while a cell trains."""
 
 import json
+import time
 
 import pytest
 
@@ -8,7 +9,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CELLS = [
     """\
-import sys, time
+import pathlib, time
 import numpy as np
 import imitation_lab
 from imitation_lab.algorithms.preference_comparisons import HumanGatherer
@@ -27,11 +28,11 @@ labeler = PreferenceLabeler(gatherer, n_frames=8)
 labeler""",
     """\
 print("training begins")
-end = time.monotonic() + 400
-while len(gatherer.answers) < 7 and time.monotonic() < end:
+end = time.monotonic() + 180
+while not pathlib.Path("stop").exists() and time.monotonic() < end:
     np.linalg.norm(np.random.default_rng(0).normal(size=(200, 200)))  # busy, as training is
 pairs, preferences = gatherer.poll()
-print("training saw", preferences.tolist())""",
+pathlib.Path("seen").write_text(str(preferences.tolist()))""",
 ]
 OUTPUT = ".jp-OutputArea-output"
 VISIBLE = "img.jupyter-widgets:visible"
@@ -86,4 +87,10 @@ def test_labeler(lab):
     page.keyboard.press("ArrowLeft")  # keys act wherever the focus is in the widget
     wait_answered(page, 3)
     assert page.get_by_text("left 7.", exact=False).count() == 0
+    (lab.folder / "stop").touch()
+    seen = lab.folder / "seen"
+    end = time.monotonic() + 20
+    while not (seen.exists() and seen.read_text()) and time.monotonic() < end:
+        page.wait_for_timeout(200)
+    assert seen.read_text() == "[1.0, 0.0, 1.0]"  # given while the cell ran, and kept
     page.close()

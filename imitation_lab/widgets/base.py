@@ -115,7 +115,9 @@ def control(cls: type[W], description: str, tooltip: str, **kwargs: Any) -> W:
         raise ValueError("every control needs a description and a tooltip: screen readers and learners rely on them.")
     if hasattr(cls, "continuous_update"):
         kwargs.setdefault("continuous_update", False)
-    if not issubclass(cls, ipw.Button):
+    if issubclass(cls, ipw.Button):
+        kwargs.setdefault("layout", {"width": "auto", "min_width": "9em"})  # no label is cut off
+    else:
         kwargs.setdefault("style", {"description_width": "initial"})
     return cls(description=description, tooltip=tooltip, **kwargs)
 

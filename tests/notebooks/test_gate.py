@@ -10,6 +10,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 TUTORIALS = sorted(path for path in FOLDER.glob("*.ipynb"))
 MAX_BYTES = 1_000_000
 HIDING_TAGS = {"raises-exception", "nbval-raises-exception", "nbval-skip", "skip-execution", "NBVAL_SKIP"}
+WIDGET = "application/vnd.jupyter.widget-view+json"
 SECTIONS = [
     "What you will learn",
     "Predict first",
@@ -71,12 +72,17 @@ def template_problems(notebook: dict) -> list[str]:
     if "assert" not in source:
         found.append("asserts nothing")
     mimes = {mime for cell in code for output in cell["outputs"] for mime in output.get("data", {})}
-    if "application/vnd.jupyter.widget-view+json" not in mimes:
+    if WIDGET not in mimes:
         found.append("shows no widget")
     if "image/png" not in mimes:
         found.append("shows no figure")
-    if "widgets" not in notebook["metadata"]:
-        found.append("stores no widget state")
+    stored = (
+        notebook["metadata"].get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    )
+    views = [output.get("data", {}).get(WIDGET, {}).get("model_id") for cell in code for output in cell["outputs"]]
+    lost = [model for model in views if model and model not in stored]
+    if lost or not stored:
+        found.append(f"stores no widget state for {len(lost)} of its views")
     if re.search(r"increase this|for (good|better) results|1[_,]?000[_,]?000 (time)?steps", text, flags=re.I):
         found.append("asks the reader to train longer for good results")
     return found

@@ -33,6 +33,7 @@ PEER_NEEDS = (
     "sacred",
     "optuna",
     "rich",
+    "safetensors",
     "tensorboard",
     "pygame-ce",
     "wasabi",

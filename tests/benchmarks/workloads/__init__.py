@@ -65,6 +65,16 @@ def part(package: str, name: str) -> ModuleType:
 
 def all_workloads() -> dict[str, Workload]:
     """Every workload by name, in the order of the table."""
-    modules = ("bc", "loader", "rollouts", "trajectories", "imports", "rewards", "mce_irl")
+    modules = (
+        "bc",
+        "loader",
+        "rollouts",
+        "trajectories",
+        "imports",
+        "rewards",
+        "adversarial",
+        "mce_irl",
+        "preferences",
+    )
     found = [w for m in modules for w in importlib.import_module(f"workloads.{m}").WORKLOADS]
     return {w.name: w for w in found}

@@ -55,7 +55,8 @@ class RewardNetFromDiscriminatorLogit(RewardNetWrapper):
 
     def predict(self, state: Any, action: Any, next_state: Any, done: Any) -> Any:
         """As `RewardNet.predict`."""
-        return to_numpy(self.predict_th(state, action, next_state, done))
+        logits = th.from_numpy(self.base.predict(state, action, next_state, done))  # small batches stay arrays there
+        return to_numpy(losses.LOGIT_TO_REWARD[self.reward_form](logits))
 
 
 class GAIL(common.AdversarialTrainer):

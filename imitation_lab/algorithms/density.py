@@ -1,0 +1,386 @@
+"""Imitation from a density: reward what the expert did often.
+
+Fit a kernel density estimate to the expert's transitions, and let an RL algorithm maximise its logarithm:
+
+    r(x) = log p(x)        p(x) = 1/(n hᵈ c) Σ_i K(‖x − x_i‖ / h)
+
+with x `(d,)` the state, state and action, or state and next state, as flat numbers (`density_type`), x_i the n
+demonstrated ones, h `kernel_bandwidth`, K the kernel (for the Gaussian K(u) = exp(−u²/2)) and c = ∫K. The estimate is
+that of E. Parzen, "On estimation of a probability density function and mode", 1962. As a reward it is a baseline that
+no single paper stands for; R. Wang, C. Ciliberto, P. Amadori and Y. Demiris, "Random expert distillation", ICML 2019,
+estimate the support of the expert's policy to the same end.
+
+What to know:
+
+1. With `standardise_inputs` each dimension is first shifted and scaled to mean 0 and variance 1 over the
+   demonstrations: h is then in standard deviations, and p the density of the standardised values. A dimension that
+   never varies is only shifted.
+2. Discrete states and actions are one-hot, dictionaries and images are flattened.
+3. Not stationary, there is one density for each time step, r_t(x) = log p_t(x), standardised over all steps together.
+   The learner's time step is counted in the environments. Its policy and value function do not see the time.
+4. Sums run over all demonstrated points, without the tree and the tolerances of scikit-learn's `KernelDensity`. Both
+   agree, but that here a point out of reach of a bounded kernel has exactly −∞, and that scikit-learn 1.9 leaves a
+   term out of the cosine kernel's integral in even dimensions.
+5. Every step is paid by where it is, whatever it leads to, so p does not know what the expert meant by it; and the
+   reward of a step may be of either sign, which rewards or punishes long episodes: see `allow_variable_horizon`.
+"""
+
+import enum
+import math
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import get_device
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from imitation_lab.algorithms import _density_save, _flat, _learner, _loaders, _spaces, base
+from imitation_lab.algorithms._kernel_density import BOUNDED, KERNELS, KernelDensity
+from imitation_lab.algorithms.adversarial import _checks, _generator
+from imitation_lab.data import rollout
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.util import logger as lab_logger
+
+__all__ = ["KERNELS", "DensityAlgorithm", "DensityType"]
+
+
+class DensityType(enum.Enum):
+    """What the density is over."""
+
+    STATE_DENSITY = enum.auto()
+    STATE_ACTION_DENSITY = enum.auto()
+    STATE_STATE_DENSITY = enum.auto()
+
+
+_FIELDS = {
+    DensityType.STATE_DENSITY: ("obs",),
+    DensityType.STATE_ACTION_DENSITY: ("obs", "acts"),
+    DensityType.STATE_STATE_DENSITY: ("obs", "next_obs"),
+}
+
+
+class _Clock(VecEnvWrapper):
+    """Counts the steps of each environment's episode.
+
+    Attributes:
+        steps: how many steps came before the latest one, `(num_envs,)`.
+    """
+
+    def __init__(self, venv: VecEnv, on_lengths: Any) -> None:
+        super().__init__(venv)
+        self._on_lengths = on_lengths
+        self.steps = np.zeros(venv.num_envs, dtype=np.int64)
+        self._next = self.steps.copy()
+
+    def reset(self) -> VecEnvObs:
+        self._next[:] = 0
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        obs, rewards, dones, infos = self.venv.step_wait()
+        self.steps[:] = self._next
+        self._next += 1
+        if dones.any():
+            self._on_lengths(self._next[dones].tolist())
+            self._next[dones] = 0
+        return obs, rewards, dones, infos
+
+
+class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
+    """Learns a reward by density estimation, and with `rl_algo` a policy from it.
+
+    Call `train` to fit the density and then `train_policy`; `set_demonstrations` asks for `train` again.
+
+    Args:
+        demonstrations: trajectories, transitions, or finitely many batches of them; None to set them later.
+        venv: the environments.
+        rng: seeds `test_policy` and resumed runs. The learner needs its own `seed`.
+        density_type: what the density is over.
+        kernel: one of `KERNELS`, with the meanings of scikit-learn's `KernelDensity`.
+        kernel_bandwidth: h, in standard deviations if inputs are standardised, else in the inputs' units.
+        rl_algo: the SB3 algorithm that learns the policy; its environments become `venv` with this reward.
+        is_stationary: one density for all time steps, or one for each.
+        standardise_inputs: whether each dimension is scaled to mean 0 and variance 1 over the demonstrations.
+        custom_logger: where metrics go, those of `rl_algo` too.
+        allow_variable_horizon: whether episodes may differ in length.
+        min_log_density: rewards below are raised to it. The default leaves them; kernels that are zero beyond the
+            bandwidth need one to train a policy, as −∞ is no reward.
+        device: of the density; by default that of `rl_algo`, without one "auto" as in SB3.
+
+    Raises:
+        TypeError: if `density_type`, `rng`, `venv` or `rl_algo` is of another kind.
+        ValueError: if a setting or a space is not supported, demonstrations do not fit, or `rl_algo` does not fit
+            `venv`.
+
+    Attributes:
+        input_mean: what is taken from the inputs, `(d,)`; None before `train`.
+        input_std: what they are divided by then, `(d,)`; None before `train`.
+        venv_wrapped: the environments with the learned reward.
+        wrapper_callback: logs the mean return under it, `rollout/ep_rew_wrapped_mean`.
+    """
+
+    def __init__(
+        self,
+        *,
+        demonstrations: base.AnyTransitions | None,
+        venv: VecEnv,
+        rng: np.random.Generator,
+        density_type: DensityType = DensityType.STATE_ACTION_DENSITY,
+        kernel: str = "gaussian",
+        kernel_bandwidth: float = 0.5,
+        rl_algo: BaseAlgorithm | None = None,
+        is_stationary: bool = True,
+        standardise_inputs: bool = True,
+        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        allow_variable_horizon: bool = False,
+        min_log_density: float | None = None,
+        device: th.device | str | None = None,
+    ) -> None:
+        _check_settings(density_type, kernel, kernel_bandwidth, rng)
+        if not isinstance(venv, VecEnv):
+            raise TypeError(f"venv must be a Stable-Baselines3 VecEnv, got {venv!r}: make one with util.make_vec_env.")
+        _generator.check_venv("venv", venv)
+        _spaces.check_supported(venv.observation_space, venv.action_space)
+        if rl_algo is not None:
+            if not isinstance(rl_algo, BaseAlgorithm):
+                raise TypeError(f"rl_algo must be a Stable-Baselines3 algorithm, such as PPO, got {rl_algo!r}.")
+            _learner.check_spaces(rl_algo, venv)
+        self.venv = venv
+        self.rng = rng
+        self.density_type = density_type
+        self.kernel = kernel
+        self.kernel_bandwidth = float(kernel_bandwidth)
+        self.is_stationary = is_stationary
+        self.standardise_inputs = standardise_inputs
+        self.min_log_density = min_log_density
+        own = "auto" if rl_algo is None else rl_algo.device
+        self.device = get_device(own if device is None else device)
+        self.rl_algo = rl_algo
+        self.input_mean: th.Tensor | None = None
+        self.input_std: th.Tensor | None = None
+        self._points: th.Tensor | None = None
+        self._times: th.Tensor | None = None
+        self._models: list[KernelDensity] = []
+        super().__init__(
+            demonstrations=demonstrations, custom_logger=custom_logger, allow_variable_horizon=allow_variable_horizon
+        )
+        self._clock = _Clock(venv, self._check_horizons)
+        self.venv_wrapped = RewardVecEnvWrapper(self._clock, self._reward_now)
+        self.wrapper_callback = self.venv_wrapped.make_log_callback()
+        if rl_algo is not None:
+            rl_algo.set_env(self.venv_wrapped)
+            rl_algo.set_logger(self.logger)
+
+    @property
+    def logger(self) -> lab_logger.HierarchicalLogger:
+        """Where metrics go, those of the learner too."""
+        return self._logger
+
+    @logger.setter
+    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
+        self._logger = logger
+        if self.rl_algo is not None:
+            self.rl_algo.set_logger(logger)
+
+    @property
+    def policy(self) -> BasePolicy:
+        """The policy that `rl_algo` learns.
+
+        Raises:
+            ValueError: if there is no `rl_algo`.
+        """
+        policy = self._rl().policy
+        assert policy is not None
+        return policy
+
+    def set_demonstrations(self, demonstrations: base.AnyTransitions) -> None:
+        """Sets the expert's demonstrations, which become numbers once; then call `train`.
+
+        Raises:
+            ValueError: if they do not fit the spaces, their episodes differ in length, or they do not tell time steps
+                where the density is not stationary.
+            TypeError: if they are of no known kind.
+        """
+        demonstrations = _checks.as_sequence(demonstrations)
+        self._check_horizons(_checks.episode_lengths(demonstrations))
+        if not self.is_stationary and not isinstance(demonstrations, list):
+            raise ValueError(
+                f"is_stationary=False needs to know the time step of each transition, which "
+                f"{type(demonstrations).__name__} does not tell: pass whole trajectories, or is_stationary=True."
+            )
+        spec = _loaders.TensorSpec(_FIELDS[self.density_type], self.device)
+        tensors = _flat.all_tensors(demonstrations, spec)
+        self._points = self._flat({name: self._checked(name, tensors[name]) for name in tensors.fields})
+        if not self.is_stationary:
+            self._times = th.cat([th.arange(len(trajectory)) for trajectory in demonstrations]).to(self.device)
+        self._models = []
+
+    def train(self) -> None:
+        """Fits standardisation and densities to the demonstrations.
+
+        Raises:
+            RuntimeError: if there are none.
+        """
+        if self._points is None:
+            raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
+        points = self._points
+        mean, std = th.zeros_like(points[0]), th.ones_like(points[0])
+        if self.standardise_inputs:
+            var, mean = th.var_mean(points, dim=0, correction=0)
+            # a constant dimension has only rounding errors for a spread
+            varies = var.sqrt() > 1e-12 * mean.abs() + 1e-300
+            std = th.where(varies, var.sqrt(), 1.0)
+        self.input_mean, self.input_std = mean, std
+        groups: tuple[th.Tensor, ...] = (points,)
+        if self._times is not None and not self.is_stationary:
+            order = self._times.argsort(stable=True)
+            groups = points[order].split(self._times.bincount().tolist())
+        self._models = [KernelDensity(group, self.kernel, self.kernel_bandwidth, std) for group in groups]
+
+    def __call__(
+        self,
+        state: Any,
+        action: Any,
+        next_state: Any,
+        done: Any = None,
+        steps: Any = None,
+    ) -> np.ndarray:
+        """The log density of transitions: a `RewardFn`, if stationary.
+
+        Args:
+            state: shape `(batch, *obs_shape)`, or a mapping of such arrays for `Dict` observations.
+            action: shape `(batch, *act_shape)`.
+            next_state: like `state`.
+            done: not used.
+            steps: the time step of each transition from 0, `(batch,)`; needed where the density is not stationary.
+
+        Returns:
+            Rewards in nats, float64 `(batch,)`.
+
+        Raises:
+            RuntimeError: before `train`.
+            ValueError: if `steps` is missing, or beyond all demonstrations.
+        """
+        del done
+        if not self._models:
+            raise RuntimeError("The density is not fitted yet: call train() first, also after set_demonstrations().")
+        x = self._flat({"obs": state, "acts": action, "next_obs": next_state})
+        out = self._models[0](x) if self.is_stationary else self._by_step(x, steps)
+        if self.min_log_density is not None:
+            out = out.clamp_(min=self.min_log_density)
+        return out.cpu().numpy()
+
+    def train_policy(self, n_timesteps: int = 1_000_000, *, progress_bar: bool = True, **kwargs: Any) -> None:
+        """Trains the policy on the density, going on from where it is.
+
+        Args:
+            n_timesteps: steps in all environments together.
+            progress_bar: whether to show progress, after two seconds.
+            **kwargs: for `rl_algo.learn`.
+
+        Raises:
+            RuntimeError: before `train`.
+            ValueError: without `rl_algo`, where the reward could be −∞, or where episodes differ in length.
+        """
+        learner = self._rl()
+        if not self._models:
+            raise RuntimeError("The density is not fitted yet: call train() first, also after set_demonstrations().")
+        if self.kernel in BOUNDED and self.min_log_density is None:
+            raise ValueError(
+                f"The {self.kernel!r} kernel is zero beyond its bandwidth, where the reward would be −∞: pass "
+                "min_log_density, such as −100, or use the 'gaussian' or 'exponential' kernel."
+            )
+        with _learner.Progress(n_timesteps, "density", progress_bar) as progress:
+            callback = _generator.callback_list(kwargs.pop("callback", None), self.wrapper_callback, progress)
+            learner.learn(n_timesteps, callback, **{"reset_num_timesteps": False, **kwargs})
+
+    def test_policy(self, *, n_trajectories: int = 10, true_reward: bool = True) -> dict[str, float]:
+        """Rolls out the policy; training begins new episodes after that.
+
+        Args:
+            n_trajectories: at least how many episodes.
+            true_reward: whether returns are the environment's, or those of the learned reward.
+
+        Returns:
+            Statistics as of `rollout.rollout_stats`.
+
+        Raises:
+            ValueError: without `rl_algo`, or where episodes differ in length.
+        """
+        learner = self._rl()
+        venv = self.venv if true_reward else self.venv_wrapped
+        until = rollout.make_min_episodes(n_trajectories)
+        trajectories = rollout.generate_trajectories(learner, venv, until, self.rng)
+        learner._last_obs = None  # the environments have moved on
+        self._check_fixed_horizon(trajectories)
+        return dict(rollout.rollout_stats(trajectories))
+
+    def _rl(self) -> BaseAlgorithm:
+        if self.rl_algo is None:
+            raise ValueError("There is no policy: pass rl_algo, such as PPO built with this venv, to the constructor.")
+        return self.rl_algo
+
+    def _reward_now(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
+        return self(state, action, next_state, done, None if self.is_stationary else self._clock.steps)
+
+    def _by_step(self, x: th.Tensor, steps: Any) -> th.Tensor:
+        if steps is None:
+            raise ValueError(
+                "With is_stationary=False the reward depends on the time step: pass steps=, one number from 0 per "
+                "transition."
+            )
+        steps = np.asarray(steps).reshape(-1)
+        if len(steps) != len(x):
+            raise ValueError(f"steps has {len(steps)} entries, expected one for each of the {len(x)} transitions.")
+        if len(steps) and not 0 <= steps.min() <= steps.max() < len(self._models):
+            raise ValueError(
+                f"steps reach from {steps.min()} to {steps.max()}, but the longest demonstration has "
+                f"{len(self._models)} steps: nothing is known of later ones. Use demonstrations as long as the "
+                "episodes, or is_stationary=True."
+            )
+        first, *others = np.unique(steps).tolist() or [0]
+        if not others:
+            return self._models[first](x)
+        out = x.new_empty(len(x))
+        for step in (first, *others):
+            rows = th.as_tensor(np.flatnonzero(steps == step), device=x.device)
+            out[rows] = self._models[step](x[rows])
+        return out
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """The demonstrations' values as they are, in double precision too, or as they are cast to fit the space."""
+        if name == "acts":
+            cast: Any = _spaces.cast_acts(name, value, self.venv.action_space)
+        else:
+            cast = _spaces.cast_obs(name, value, self.venv.observation_space)
+        return value if isinstance(value, th.Tensor) and value.dtype == th.float64 else cast
+
+    def _input_spaces(self) -> list[spaces.Space]:
+        return [
+            self.venv.action_space if n == "acts" else self.venv.observation_space for n in _FIELDS[self.density_type]
+        ]
+
+    def _flat(self, fields: dict[str, Any]) -> th.Tensor:
+        """Inputs of the density, float64 `(batch, d)`."""
+        inputs = zip(_FIELDS[self.density_type], self._input_spaces(), strict=True)
+        parts = [_flat.flatten(fields[name], space, self.device) for name, space in inputs]
+        return parts[0] if len(parts) == 1 else th.cat(parts, dim=1)
+
+
+def _check_settings(density_type: Any, kernel: str, bandwidth: float, rng: Any) -> None:
+    if not isinstance(density_type, DensityType):
+        raise TypeError(f"density_type must be one of {', '.join(map(str, DensityType))}, got {density_type!r}.")
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}.")
+    if (
+        isinstance(bandwidth, bool)
+        or not isinstance(bandwidth, int | float | np.number)
+        or not (0 < bandwidth < math.inf)
+    ):
+        raise ValueError(f"kernel_bandwidth must be a positive number, got {bandwidth!r}.")
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}: pass np.random.default_rng(seed).")

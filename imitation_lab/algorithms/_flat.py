@@ -1,6 +1,7 @@
 """All demonstrated transitions at once, and observations and actions as flat numbers."""
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch as th
@@ -21,8 +22,13 @@ from imitation_lab.util import util
 _AS_THEY_ARE = TensorSpec()
 
 
-def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec) -> TransitionTensors:
+def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec, optional: Sequence[str] = ()) -> TransitionTensors:
     """`demonstration_tensors`, where ready-made batches are joined: they may be of any sizes, but must come to an end.
+
+    Args:
+        demonstrations: transitions, trajectories, or batches (mappings) of transitions.
+        spec: fields that are needed, device and spaces.
+        optional: fields that are taken where they are there.
 
     Raises:
         TypeError: if `demonstrations` is of no known kind.
@@ -39,10 +45,14 @@ def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec) -> TransitionT
                 batches = [_fields(batch) for batch in demonstrations]
                 names = set.intersection(*(set(batch) for batch in batches))
                 joined = [_AS_THEY_ARE.tensors({k: batch[k] for k in names}) for batch in batches]
-                return TransitionTensors(spec.tensors(join_batches(joined)))
-    found = demonstration_tensors(demonstrations, spec, 1)
+                return TransitionTensors(_with(spec, names.intersection(optional)).tensors(join_batches(joined)))
+    found = demonstration_tensors(demonstrations, _with(spec, optional), 1)
     assert not isinstance(found, BatchStream)
     return found
+
+
+def _with(spec: TensorSpec, names: Iterable[str]) -> TensorSpec:
+    return spec if spec.fields is None else dataclasses.replace(spec, fields=(*spec.fields, *names))
 
 
 def _fields(batch: Any) -> Mapping[str, Any]:

@@ -1,0 +1,337 @@
+"""Soft Q imitation learning: the expert's transitions are worth 1, one's own 0.
+
+S. Reddy, A. D. Dragan and S. Levine, "SQIL: imitation learning via reinforcement learning with sparse rewards", ICLR
+2020. Any off-policy learner of a Q function becomes an imitator by three changes: its replay buffer holds the expert's
+transitions too, with reward 1; what it experiences itself gets reward 0; and each batch has half of either. The loss is
+the squared Bellman error of both halves (equation 2 and algorithm 1),
+
+    δ²(expert, 1) + δ²(learner, 0)        δ²(D, r) = mean over D of (Q(s, a) − (r + γ V(s′)))²
+
+with D and r in `SQILReplayBuffer`, γ the learner's `gamma`, V(s) = max_a Q(s, a) for DQN and E[Q − α log π] for SAC. Q
+is high along what the expert did, and on ways back to it: unlike behavioral cloning the learner minds where an action
+leads.
+
+Departures from the paper:
+
+1. The learner is the caller's: DQN takes a hard maximum and explores with ε, where the paper's V is the soft
+   log Σ_a exp Q(s, a); SAC has the soft value; TD3 works in practice, for which there is no theory.
+2. λ_samp, the weight of the learner's half, is 1.
+3. Where an episode was cut off by a time limit, its last state keeps its value, as in SB3.
+4. All rewards are 0 or more: where episodes can end early, living on is worth more than ending, whatever was
+   demonstrated. Prefer environments of a fixed horizon (`imitation_lab.envs`). For that the published setting has no
+   remedy, and none is enforced here; demonstrations of different lengths bring a warning.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any, Self
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import DQN, SAC, TD3
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
+
+from imitation_lab.algorithms import _learner, _spaces, base, checkpoint
+from imitation_lab.algorithms._sqil_buffer import SQILReplayBuffer
+from imitation_lab.algorithms.adversarial import _checks, _generator
+from imitation_lab.util import logger as lab_logger
+from imitation_lab.util.artifacts import ArtifactError
+from imitation_lab.util.networks import evaluating
+from imitation_lab.util.paths import AnyPath
+
+__all__ = ["SQIL", "SQILReplayBuffer"]
+
+VERSION = 1
+_OWN = {"policy", "env", "replay_buffer_class", "demonstrations"}
+
+
+class SQIL(base.DemonstrationAlgorithm):
+    """Trains an SB3 off-policy algorithm to imitate.
+
+    Args:
+        venv: the environments; their rewards are not used.
+        demonstrations: trajectories, transitions, or finitely many batches of them; None to set them later.
+        policy: the learner's policy, a name or a class, such as "MlpPolicy".
+        custom_logger: where metrics go, those of the learner too.
+        rl_algo_class: `DQN`, `SAC`, `TD3` or another off-policy algorithm of SB3.
+        rl_kwargs: its further arguments, `seed` among them.
+
+    Raises:
+        TypeError: if `venv` or `rl_algo_class` is of another kind.
+        ValueError: if the learner cannot handle the action space, an argument is SQIL's own to set, or demonstrations
+            do not fit.
+
+    Attributes:
+        rl_algo: the learner.
+    """
+
+    def __init__(
+        self,
+        *,
+        venv: VecEnv,
+        demonstrations: base.AnyTransitions | None,
+        policy: str | type[BasePolicy],
+        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        rl_algo_class: type[OffPolicyAlgorithm] = DQN,
+        rl_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        kwargs = dict(rl_kwargs or {})
+        _check(venv, rl_algo_class, kwargs)
+        # The demonstrations come later: as an argument, SB3 would keep them a second time.
+        buffer_kwargs = {**(kwargs.pop("replay_buffer_kwargs", None) or {}), "demonstrations": None}
+        algorithm = rl_algo_class(
+            policy, venv, replay_buffer_class=SQILReplayBuffer, replay_buffer_kwargs=buffer_kwargs, **kwargs
+        )
+        self._set_up(algorithm, venv, demonstrations, custom_logger)
+
+    def _set_up(
+        self,
+        algorithm: OffPolicyAlgorithm,
+        venv: VecEnv,
+        demonstrations: base.AnyTransitions | None,
+        custom_logger: lab_logger.HierarchicalLogger | None,
+    ) -> None:
+        self.venv = venv
+        self.rl_algo = algorithm
+        base.DemonstrationAlgorithm.__init__(self, demonstrations=demonstrations, custom_logger=custom_logger)
+        algorithm.set_logger(self.logger)
+
+    @property
+    def logger(self) -> lab_logger.HierarchicalLogger:
+        """Where metrics go, those of the learner too."""
+        return self._logger
+
+    @logger.setter
+    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
+        self._logger = logger
+        self.rl_algo.set_logger(logger)
+
+    @property
+    def policy(self) -> BasePolicy:
+        """The learner's policy."""
+        policy = self.rl_algo.policy
+        assert policy is not None
+        return policy
+
+    @property
+    def replay_buffer(self) -> SQILReplayBuffer:
+        """What the learner samples from."""
+        buffer = self.rl_algo.replay_buffer
+        assert isinstance(buffer, SQILReplayBuffer)
+        return buffer
+
+    def set_demonstrations(self, demonstrations: base.AnyTransitions) -> None:
+        """Sets the expert's demonstrations; what the learner has experienced and learned stays.
+
+        Raises:
+            ValueError: if they are none, lack a field (all of obs, acts, next_obs and dones are needed), or do not fit
+                the spaces.
+            TypeError: if they are of no known kind.
+        """
+        demonstrations = _checks.as_sequence(demonstrations)
+        lengths = set(_checks.episode_lengths(demonstrations))
+        if len(lengths) > 1:
+            self.logger.warn(
+                f"Demonstrated episodes have from {min(lengths)} to {max(lengths)} steps. SQIL's rewards are never "
+                "negative, so a learner that can end an episode is paid for not doing so, whatever the expert did."
+            )
+        self.replay_buffer.set_demonstrations(demonstrations)
+
+    def train(
+        self, *, total_timesteps: int, tb_log_name: str = "SQIL", progress_bar: bool = True, **kwargs: Any
+    ) -> None:
+        """Trains the learner.
+
+        Args:
+            total_timesteps: steps in all environments together.
+            tb_log_name: the run's name in TensorBoard.
+            progress_bar: whether to show progress, after two seconds.
+            **kwargs: for the learner's `learn`. To go on where an earlier call ended, pass `reset_num_timesteps=False`.
+
+        Raises:
+            RuntimeError: if there are no demonstrations.
+        """
+        if not self.replay_buffer.expert:
+            raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
+        with _learner.Progress(total_timesteps, "SQIL", progress_bar) as progress:
+            callback = _generator.callback_list(kwargs.pop("callback", None), progress)
+            self.rl_algo.learn(total_timesteps, callback, tb_log_name=tb_log_name, **kwargs)
+
+    def q_values(self, state: Any, action: np.ndarray, next_state: Any = None, done: Any = None) -> np.ndarray:
+        """Q(s, a) as a `RewardFn`: how far into the future acting like this earns the expert's reward.
+
+        Args:
+            state: shape `(batch, *obs_shape)`, or a mapping of such arrays for `Dict` observations.
+            action: shape `(batch, *act_shape)`, in the action space's units.
+            next_state: not used.
+            done: not used.
+
+        Returns:
+            Shape `(batch,)`, at most 1/(1 − γ) in theory; the least of several critics.
+
+        Raises:
+            TypeError: if the learner has neither a `q_net` nor a `critic`.
+        """
+        del next_state, done
+        policy: Any = self.policy
+        with th.no_grad(), evaluating(policy):
+            obs, _ = policy.obs_to_tensor(state)
+            if hasattr(policy, "q_net"):
+                acts = th.as_tensor(np.asarray(action), device=policy.device).long().reshape(-1, 1)
+                return policy.q_net(obs).gather(1, acts).squeeze(1).cpu().numpy()
+            if not hasattr(policy, "critic"):
+                raise TypeError(f"{type(policy).__name__} has neither a q_net nor a critic to ask for Q values.")
+            scaled = policy.scale_action(np.asarray(action, dtype=np.float32))
+            acts = th.as_tensor(scaled, device=policy.device).reshape(len(scaled), -1)
+            return th.cat(policy.critic(obs, acts), dim=1).amin(dim=1).cpu().numpy()
+
+    def save(self, path: AnyPath) -> pathlib.Path:
+        """Saves the learner, both halves of its replay buffer and all random states, between calls of `train`.
+
+        All environments are reset, with seeds drawn from NumPy's global generator, which SB3 seeds and draws from,
+        before training goes on with `reset_num_timesteps=False`. On CPU a resumed run is bit-equal to one that was
+        saved at the same time and went on.
+
+        Args:
+            path: a folder, made if missing; a checkpoint in it is replaced.
+
+        Returns:
+            The file in the folder.
+        """
+        state = checkpoint.State()
+        buffer = self.replay_buffer
+        state.meta["sqil"] = {
+            "learner": _learner.describe(self.rl_algo),
+            "optimize_memory_usage": buffer.optimize_memory_usage,
+            "handle_timeout_termination": buffer.handle_timeout_termination,
+            "buffer_size": self.rl_algo.buffer_size,
+            "has_expert": bool(buffer.expert),
+        }
+        if buffer.expert:
+            for name, array in _leaves(buffer.expert):
+                state.tensors[f"expert/{name}"] = array
+        checkpoint.pack_algorithm(state, "rl_algo", self.rl_algo)
+        checkpoint.pack_randomness(state, "random")
+        file = _learner.checkpoint_file(path)
+        state.write(file, VERSION)
+        _begin_anew(self)
+        return file
+
+    @classmethod
+    def load(
+        cls,
+        path: AnyPath,
+        venv: VecEnv,
+        *,
+        rl_algo: OffPolicyAlgorithm | None = None,
+        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        device: th.device | str = "auto",
+    ) -> Self:
+        """Goes on from a checkpoint; the global random states become those of the run that was saved.
+
+        Args:
+            path: the folder given to `save`.
+            venv: environments like those of the run.
+            rl_algo: an algorithm built like that of the run, with any replay buffer, where an argument of it is a
+                function, or its class is not SB3's.
+            custom_logger: where metrics go.
+            device: of the algorithm that is built.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            ArtifactError: it is damaged, or `rl_algo` is needed and not given, or does not fit.
+        """
+        state = checkpoint.State.read(_learner.checkpoint_file(path), VERSION)
+        meta = state.entry("sqil")
+        if rl_algo is None:
+            rl_algo = _built(meta, venv, device)
+        else:
+            rl_algo.set_env(venv)
+        options = {key: bool(meta.get(key)) for key in ("optimize_memory_usage", "handle_timeout_termination")}
+        buffer = SQILReplayBuffer(
+            rl_algo.buffer_size,
+            rl_algo.observation_space,
+            rl_algo.action_space,
+            None,
+            rl_algo.device,
+            rl_algo.n_envs,
+            **options,
+        )
+        rl_algo.optimize_memory_usage = options["optimize_memory_usage"]
+        rl_algo.replay_buffer_class, rl_algo.replay_buffer = SQILReplayBuffer, buffer
+        self = cls.__new__(cls)
+        self._set_up(rl_algo, venv, None, custom_logger)
+        checkpoint.unpack_algorithm(state, "rl_algo", rl_algo)
+        if meta.get("has_expert"):
+            _restore_expert(buffer, state)
+        checkpoint.unpack_randomness(state, "random")
+        _begin_anew(self)
+        return self
+
+
+def _check(venv: VecEnv, cls: Any, kwargs: dict[str, Any]) -> None:
+    """Raises TypeError or ValueError unless SQIL can build a `cls` for `venv`."""
+    if not isinstance(venv, VecEnv):
+        raise TypeError(f"venv must be a Stable-Baselines3 VecEnv, got {venv!r}: make one with util.make_vec_env.")
+    if not (isinstance(cls, type) and issubclass(cls, OffPolicyAlgorithm)):
+        raise TypeError(
+            f"rl_algo_class must be an off-policy algorithm of Stable-Baselines3, such as DQN, SAC or TD3, got "
+            f"{getattr(cls, '__name__', cls)}: SQIL learns from a replay buffer."
+        )
+    _spaces.check_supported(venv.observation_space, venv.action_space)
+    space = venv.action_space
+    if issubclass(cls, DQN) and not isinstance(space, spaces.Discrete):
+        raise ValueError(f"{cls.__name__} needs Discrete actions, but those of venv are {space}. Use SAC or TD3.")
+    if issubclass(cls, SAC | TD3) and not isinstance(space, spaces.Box):
+        raise ValueError(f"{cls.__name__} needs continuous (Box) actions, but those of venv are {space}. Use DQN.")
+    given = {*kwargs, *(kwargs.get("replay_buffer_kwargs") or {})}
+    if taken := given & _OWN:
+        raise ValueError(f"rl_kwargs has {min(taken)!r}, which SQIL sets itself: leave it out, or use SQIL's argument.")
+    if kwargs.get("n_steps", 1) != 1:
+        raise ValueError(f"rl_kwargs has n_steps={kwargs['n_steps']}: SQIL's rewards are those of single steps. Use 1.")
+    if kwargs.get("batch_size", 2) < 2:
+        raise ValueError(f"batch_size is {kwargs['batch_size']}, expected at least 2: one transition of each kind.")
+
+
+def _begin_anew(sqil: SQIL) -> None:
+    """Done after saving and after loading alike, from the random states as they were saved."""
+    checkpoint.new_boundary(sqil.rl_algo, sqil.venv, lambda: int(np.random.randint(2**31)))  # noqa: NPY002
+
+
+def _built(meta: dict[str, Any], venv: VecEnv, device: th.device | str) -> OffPolicyAlgorithm:
+    """The learner, with SB3's own replay buffer of the smallest size until it gets ours."""
+    learner, size = meta.get("learner"), meta.get("buffer_size")
+    if isinstance(learner, dict) and isinstance(learner.get("spec"), dict):
+        arguments = {**learner["spec"].get("arguments", {}), "optimize_memory_usage": False}
+        arguments["buffer_size"] = venv.num_envs
+        learner = {"spec": {**learner["spec"], "arguments": arguments}}
+    algorithm = _learner.build(learner, venv, device)
+    if not isinstance(algorithm, OffPolicyAlgorithm) or not isinstance(size, int) or size < 1:
+        raise ArtifactError("the checkpoint's learner is damaged")
+    algorithm.buffer_size = size
+    return algorithm
+
+
+def _leaves(expert: dict[str, Any]) -> list[tuple[str, np.ndarray]]:
+    found = []
+    for name, value in expert.items():
+        parts = value if isinstance(value, dict) else {"": value}
+        found += [(f"{name}/{key}" if key else name, part) for key, part in parts.items()]
+    return found
+
+
+def _restore_expert(buffer: SQILReplayBuffer, state: checkpoint.State) -> None:
+    blank = buffer.blank_expert()
+    rows = len(state.array("expert/dones"))
+    for name, like in _leaves(blank):
+        array = np.array(state.array(f"expert/{name}", np.empty((rows, *like.shape[1:]), like.dtype)))
+        parent, _, key = name.partition("/")
+        if key:
+            blank[parent][key] = array
+        else:
+            blank[name] = array
+    buffer.set_expert(blank)

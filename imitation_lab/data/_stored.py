@@ -80,6 +80,17 @@ class StoredTrajectories(Sequence[Any]):
     def __repr__(self) -> str:
         return f"<{len(self)} trajectories of {self._name!r}>"
 
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of all episodes, mapped: obs, acts, lengths, terminal, and rews where there are rewards.
+
+        Raises:
+            ValueError: of a slice.
+        """
+        if self._episodes != range(len(self._lengths)):
+            raise ValueError("This is a slice of a file's trajectories, expected all of them: save the slice first.")
+        found = {"obs": self._obs, "acts": self._acts, "lengths": self._lengths, "terminal": self._terminal}
+        return found if self._rews is None else {**found, "rews": self._rews}
+
     def flat_fields(self, with_rew: bool) -> dict[str, Any] | None:
         """The fields of all trajectories as transitions, one copy each; None where a run through them is needed.
 

@@ -149,7 +149,7 @@ def read(path: AnyPath, *, kind: str, version: int, mmap: bool = False, verify: 
             file.seek(layout.data_start)
             data = np.fromfile(file, dtype=np.uint8)
         if verify:
-            _verify(file, layout, data, path)
+            _verify(file, layout, None if mmap else data, path)
     arrays = {}
     for name, (begin, end) in layout.spans.items():
         code, shape = layout.header.tensors[name]
@@ -372,11 +372,16 @@ def _check_kind(header: Header, path: AnyPath, kind: str, version: int) -> None:
         )
 
 
-def _verify(file: BinaryIO, layout: _Layout, data: np.ndarray, path: AnyPath) -> None:
+def _verify(file: BinaryIO, layout: _Layout, data: np.ndarray | None, path: AnyPath) -> None:
+    """Compares checksums; without `data` it reads piece by piece, since a map's pages stay in memory."""
     file.seek(0)
     header = file.read(layout.data_start)
     found = hashlib.sha256(header.replace(layout.digest.encode(), _NO_DIGEST.encode(), 1))
-    found.update(data.data)
+    if data is not None:
+        found.update(data.data)
+    else:
+        while piece := file.read(1 << 20):
+            found.update(piece)
     if found.hexdigest() != layout.digest:
         raise ArtifactError(
             f"cannot read {_name(path)}: its checksum does not match: it was changed or damaged after it was saved"

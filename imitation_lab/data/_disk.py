@@ -1,0 +1,144 @@
+"""Batches of demonstrations that stay on disk."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from imitation_lab.data import serialize, types
+from imitation_lab.data._stored import StoredTrajectories
+
+_CHUNKS = 64
+_FIELDS = ("obs", "acts", "next_obs", "dones", "rews")
+
+
+class DiskBatches:
+    """Batches out of a native file larger than memory, for any algorithm that takes ready-made batches.
+
+        batches = DiskBatches("demonstrations.safetensors", batch_size=256, rng=rng)
+        bc.BC(..., demonstrations=batches, batch_size=256).train(n_epochs=1)
+
+    Each pass reads pieces of the file in random order, 64 at a time, and shuffles the transitions of these 64 among
+    each other: sequential reads, and a batch still mixes episodes from all over the file. What was read is given back
+    to the system, so that memory stays near `memory` bytes, however long the file.
+
+    Args:
+        path: a file of `serialize.save`.
+        batch_size: transitions in a batch; those that fill none at the end of a pass are left out.
+        rng: draws the order, anew for each pass.
+        fields: which of obs, acts, next_obs, dones and rews a batch holds.
+        memory: bytes of transitions that are held at once.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ArtifactError: if the file is damaged or of another kind.
+        ValueError: if there are fewer transitions than `batch_size`, `memory` holds less than a batch, or a field is
+            unknown.
+    """
+
+    def __init__(
+        self,
+        path: types.AnyPath,
+        batch_size: int,
+        rng: np.random.Generator,
+        *,
+        fields: Sequence[str] = ("obs", "acts"),
+        memory: int = 64 << 20,
+    ) -> None:
+        stored = serialize.load(path)
+        name = os.fsdecode(path)
+        if not isinstance(stored, StoredTrajectories):
+            raise ValueError(
+                f"{name!r} is no native file: write one by serialize.save(path, serialize.load({name!r}))."
+            )
+        self._arrays = stored.arrays()
+        unknown = [
+            field for field in fields if field not in _FIELDS or (field == "rews" and "rews" not in self._arrays)
+        ]
+        if unknown:
+            raise ValueError(
+                f"{name!r} gives no {unknown}, only {[f for f in _FIELDS if f != 'rews' or f in self._arrays]}."
+            )
+        self._ends = np.cumsum(self._arrays["lengths"])
+        self._n = int(self._ends[-1])
+        if not 1 <= batch_size <= self._n:
+            raise ValueError(f"batch_size is {batch_size}, expected 1 to {self._n}, the number of transitions.")
+        self.batch_size = batch_size
+        self._fields = tuple(fields)
+        self._maps = list({id(m): m for array in self._arrays.values() for m in _maps_of(array)}.values())
+        self._rng = rng
+        row = sum(_row_bytes(self._arrays["obs" if f == "next_obs" else f]) for f in fields if f != "dones") + 1
+        self._window = min(memory // row, self._n)
+        if self._window < batch_size:
+            raise ValueError(
+                f"memory={memory} holds {memory // row} transitions of {row} bytes, fewer than a batch of "
+                f"{batch_size}: give at least {batch_size * row}."
+            )
+        self._chunk = max(1, self._window // _CHUNKS)
+
+    def __len__(self) -> int:
+        """The number of batches in a pass."""
+        return self._n // self.batch_size
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        rng = np.random.default_rng(self._rng.integers(2**63))
+        begins = rng.permutation(np.arange(0, self._n, self._chunk))
+        per_window = max(1, self._window // self._chunk)
+        left: dict[str, Any] | None = None
+        for start in range(0, len(begins), per_window):
+            parts = [self._read(int(begin)) for begin in begins[start : start + per_window]]
+            parts += [] if left is None else [left]
+            rows = {f: types.concatenate_maybe_dictobs([part[f] for part in parts]) for f in self._fields}
+            del parts
+            n = len(rows[self._fields[0]])
+            order = rng.permutation(n)
+            full = n - n % self.batch_size
+            for first in range(0, full, self.batch_size):
+                yield self._gather(rows, order[first : first + self.batch_size])
+            left = self._gather(rows, order[full:])
+            self._give_back()
+
+    def _read(self, begin: int) -> dict[str, Any]:
+        end = min(begin + self._chunk, self._n)
+        steps = np.arange(begin, end)
+        obs_rows = steps + np.searchsorted(self._ends, steps, side="right")  # each earlier episode has one more row
+        rows: dict[str, Any] = {}
+        for field in self._fields:
+            if field == "dones":
+                episode = obs_rows - steps
+                last = self._ends[episode] - 1 == steps
+                rows[field] = last & self._arrays["terminal"][episode]
+            elif field in ("obs", "next_obs"):
+                rows[field] = self._arrays["obs"][obs_rows + (field == "next_obs")]
+            else:
+                rows[field] = np.array(self._arrays[field][begin:end])
+        return rows
+
+    def _gather(self, rows: dict[str, Any], index: np.ndarray) -> dict[str, Any]:
+        return {
+            f: types.maybe_unwrap_dictobs(value[index]) if f in self._fields else value for f, value in rows.items()
+        }
+
+    def _give_back(self) -> None:
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for mapped in self._maps:
+                mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _maps_of(array: Any) -> list[mmap.mmap]:
+    """The maps of files in which an array lies."""
+    if isinstance(array, types.DictObs):
+        return [mapped for part in array.values() for mapped in _maps_of(part)]
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return [array] if isinstance(array, mmap.mmap) else []
+
+
+def _row_bytes(array: Any) -> int:
+    if isinstance(array, types.DictObs):
+        return sum(map(_row_bytes, array.values()))
+    return array.dtype.itemsize * int(np.prod(array.shape[1:]))

@@ -1,0 +1,327 @@
+"""Episodes out of tables with named columns: pandas frames and CSV files."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imitation_lab.data import _episodes, types
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Columns = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+_NO_PANDAS = 'Tables need the package pandas: pip install "imitation-lab[tables]".'
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    *,
+    obs: Columns | None = None,
+    acts: str | Sequence[str] | None = None,
+    rews: str | None = None,
+    episode: str | None = None,
+    step: str | None = None,
+    terminal: str | None = None,
+    timeout: str | None = None,
+    next_obs: Columns | None = None,
+    drop_last: bool = False,
+    env: _episodes.AnyEnv | None = None,
+) -> list[Any]:
+    """Makes trajectories of a table with one row per step.
+
+    The observation after an episode's last action comes from the columns `next_obs`, or from a last row of the episode
+    in which the actions are missing, or `drop_last` does without it.
+
+        frame = pd.DataFrame({"run": …, "angle": …, "speed": …, "push": …})
+        trajectories = from_frame(frame, obs=["angle", "speed"], acts="push", episode="run", drop_last=True, env=env)
+
+    Args:
+        frame: the table; rows of an episode lie together and in order.
+        obs: columns of the observation: one name (a number per step), names (a vector), or a dict of either for
+            dictionary observations. None takes obs_0, obs_1, … as `to_frame` writes them.
+        acts: columns of the action, likewise; None takes act, or act_0, act_1, ….
+        rews: column of the reward; None takes "rew" if it is there.
+        episode: column that tells episodes apart; None takes "episode" if it is there.
+        step: column that counts the steps of an episode, checked for gaps; None takes "step" if it is there.
+        terminal: column of booleans, True where an episode ended; None takes "terminal" if it is there.
+        timeout: column of booleans, True where an episode was truncated.
+        next_obs: columns of the observation after the action, in the form of `obs`.
+        drop_last: leave out the last action of each episode, which leaves fragments.
+        env: fit to its spaces (a table does not keep the dtypes of images and discrete actions), and raise where
+            `validate` finds something, but for a variable horizon.
+
+    Returns:
+        `TrajectoryWithRew` objects with rewards, else `Trajectory` objects.
+
+    Raises:
+        ValueError: if a column is missing, not numeric or has gaps, rows of an episode are missing or apart, or as in
+            `from_arrays`.
+    """
+    table = _Table(frame)
+    rews, episode, step, terminal = (
+        name or (default if default in table.names else None)
+        for name, default in ((rews, "rew"), (episode, "episode"), (step, "step"), (terminal, "terminal"))
+    )
+    act_columns = table.numbered("act") if acts is None else acts
+    raw_acts = table.columns(act_columns, missing_ok=True)
+    observations = table.columns(table.numbered("obs") if obs is None else obs)
+    following = None if next_obs is None else table.columns(next_obs)
+    without = np.isnan(raw_acts) if raw_acts.dtype.kind == "f" else np.zeros(raw_acts.shape, bool)
+    without = without.reshape(len(raw_acts), -1)
+    last = np.asarray(without.all(axis=1))
+    if (without.any(axis=1) & ~last).any():
+        row = int(np.argmax(without.any(axis=1) & ~last))
+        raise ValueError(f"Row {row} has some of its actions and lacks others (columns {act_columns}): complete it.")
+    flags = {name: table.flags(name) for name in (terminal, timeout) if name is not None}
+    ids, begins = table.episodes(episode, last, np.logical_or.reduce(list(flags.values())) if flags else None)
+    stops = np.append(begins[1:], len(raw_acts))
+    if step is not None:
+        _check_steps(ids, begins, table.columns(step), step)
+    if not last.any() and following is None and not drop_last:
+        raise ValueError(
+            "The observation after each episode's last action is missing: name its columns in next_obs=, or append to "
+            "each episode a row without action, or pass drop_last=True to leave the last actions out."
+        )
+    misplaced = last.copy()
+    misplaced[stops - 1] = False
+    if misplaced.any():
+        row = int(np.argmax(misplaced))
+        where = int(np.searchsorted(begins, row, side="right")) - 1
+        raise ValueError(
+            f"Row {row} has no action, but {ids[where]} goes on after it: only the last row of an episode may lack it. "
+            "Complete it, or give the rows after it another episode."
+        )
+    keep = ~last
+    if last.any() and not last[stops - 1].all():
+        where = int(np.argmin(last[stops - 1]))
+        raise ValueError(
+            f"{ids[where]} has an action in its last row, where other episodes have only the last observation: it was "
+            "cut off. Append its last observation, or leave it out."
+        )
+    counts = np.diff(np.append(begins, len(raw_acts))) - (1 if last.any() else 0)
+    if (counts < 1).any():
+        raise ValueError(f"{ids[int(np.argmin(counts))]} has no action: leave it out.")
+    named = {"terminals": terminal, "timeouts": timeout}
+    # A last row without action carries no flag of its own; one set there is about the step before.
+    shifted: dict[str, Any] = {key: _shift(flags[name], last)[keep] for key, name in named.items() if name is not None}
+    return _episodes.from_arrays(
+        observations,
+        raw_acts[keep],
+        rews=None if rews is None else table.columns(rews, missing_ok=True, rows=keep).astype(np.float64),
+        next_obs=None if following is None else following[keep],
+        lengths=counts,
+        drop_last=drop_last,
+        env=env,
+        **shifted,
+    )
+
+
+def from_csv(path: types.AnyPath, **columns: Any) -> list[Any]:
+    """Makes trajectories of a CSV file with named columns; numbers are read to the last bit.
+
+        trajectories = from_csv("runs.csv", obs=["angle", "speed"], acts="push", episode="run", next_obs=["angle2", …])
+
+    Args:
+        path: the file.
+        **columns: the keyword arguments of `from_frame`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ImportError: if pandas is not installed.
+        ValueError: if it is no table, or as in `from_frame`.
+    """
+    name = os.fsdecode(path)
+    if not os.path.isfile(name):
+        raise FileNotFoundError(f"no such file: {name!r}")
+    pandas = _pandas()
+    try:
+        # Newer versions read every bit by themselves, and complain when told to.
+        exact = {} if _version(pandas) >= (3, 1) else {"float_precision": "round_trip"}
+        frame = pandas.read_csv(name, **exact)
+    except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name!r} is no CSV table: {error}.") from None
+    try:
+        return from_frame(frame, **columns)
+    except ValueError as error:
+        raise ValueError(f"{name!r}: {error}") from None
+
+
+def to_frame(trajectories: Sequence[types.Trajectory]) -> pd.DataFrame:
+    """Writes trajectories into a table that `from_frame` reads as it is; `frame.to_csv(path, index=False)` keeps it.
+
+    Columns are episode, step, obs_0, …, act_0, … (obs and act where a step has a single number without a shape), rew
+    where there are rewards, and terminal. The last row of each episode holds the observation after the last action.
+    Floats are widened to 64 bits, so that text keeps every bit. Infos are left out.
+
+    Raises:
+        ImportError: if pandas is not installed.
+        ValueError: if there are no trajectories, or observations or actions are no vectors.
+    """
+    pandas = _pandas()
+    if len(trajectories) == 0:
+        raise ValueError("Got no trajectories, expected at least one.")
+    lengths = np.array([len(t) for t in trajectories])
+    columns: dict[str, Any] = {
+        "episode": np.repeat(np.arange(len(lengths)), lengths + 1),
+        "step": np.concatenate([np.arange(n + 1) for n in lengths]),
+    }
+    columns.update(_split("obs", [t.obs for t in trajectories]))
+    columns.update(_split("act", [_padded(t.acts) for t in trajectories]))
+    if all(isinstance(t, types.TrajectoryWithRew) for t in trajectories):
+        columns.update(_split("rew", [_padded(t.rews) for t in trajectories]))  # type: ignore[attr-defined]
+    terminal = np.zeros(len(columns["step"]), bool)
+    terminal[np.cumsum(lengths + 1) - 1] = [t.terminal for t in trajectories]
+    return pandas.DataFrame({**columns, "terminal": terminal})
+
+
+class _Table:
+    """Columns of a frame as arrays, with errors that name them."""
+
+    def __init__(self, frame: Any) -> None:
+        if not (hasattr(frame, "columns") and hasattr(frame, "__getitem__")):
+            raise TypeError(f"frame is a {type(frame).__name__}, expected a pandas DataFrame with named columns.")
+        self.frame = frame
+        self.names = [str(name) for name in frame.columns]
+        if len(frame) == 0:
+            raise ValueError("The table has no rows, expected one per step.")
+
+    def numbered(self, prefix: str) -> str | list[str]:
+        if prefix in self.names:
+            return prefix
+        found = [name for name in self.names if re.fullmatch(rf"{prefix}_\d+", name)]
+        if not found:
+            what = {"obs": "obs", "act": "acts"}[prefix]
+            raise ValueError(
+                f"The table has the columns {self.names}, none of them {prefix}_0, {prefix}_1, …: say which hold the "
+                f"{'observations' if prefix == 'obs' else 'actions'} in {what}=."
+            )
+        return sorted(found, key=lambda name: int(name.rpartition("_")[2]))
+
+    def columns(self, names: Columns, *, missing_ok: bool = False, rows: np.ndarray | None = None) -> Any:
+        if isinstance(names, Mapping):
+            return types.DictObs({key: self.columns(own) for key, own in names.items()})
+        if isinstance(names, str):
+            return self._column(names, missing_ok, rows)
+        if not names:
+            raise ValueError("Got an empty list of columns, expected at least one name.")
+        return np.stack([self._column(name, missing_ok, rows) for name in names], axis=1)
+
+    def _raw(self, name: str) -> Any:
+        if name not in self.names:
+            near = difflib.get_close_matches(name, self.names, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"The table has no column {name!r}.{hint} It has {self.names}.")
+        return self.frame[name]
+
+    def _column(self, name: str, missing_ok: bool, rows: np.ndarray | None) -> np.ndarray:
+        series = self._raw(name)
+        dtype = getattr(series, "dtype", None)
+        if getattr(dtype, "kind", "O") not in "biuf":
+            bad = next((i for i, v in enumerate(series) if not isinstance(v, int | float | np.number)), 0)
+            raise ValueError(
+                f"Column {name!r} is of type {dtype}, expected numbers: row {bad} holds {series.iloc[bad]!r}. Convert "
+                "it by pandas.to_numeric, or encode its categories as whole numbers."
+            )
+        values = series.to_numpy(dtype=np.float64, na_value=np.nan) if series.isna().any() else series.to_numpy()
+        if not isinstance(values.dtype, np.dtype) or values.dtype == object:
+            values = values.astype(np.float64)
+        values = values if rows is None else values[rows]
+        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+        if missing.any() and (not missing_ok or rows is not None):
+            raise ValueError(
+                f"Column {name!r} has {int(missing.sum())} missing values, the first in row {int(np.argmax(missing))}: "
+                "fill them in, or leave those episodes out."
+            )
+        return values
+
+    def flags(self, name: str) -> np.ndarray:
+        series = self._raw(name)
+        values = series.to_numpy()
+        if values.dtype == object:  # booleans beside missing values
+            values = np.array([False if v is None or v != v else v for v in values])
+        if values.dtype.kind == "f":
+            values = np.nan_to_num(values)
+        if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+            raise ValueError(f"Column {name!r} is of type {series.dtype}, expected True and False, or 1 and 0.")
+        return values.astype(bool)
+
+    def episodes(self, name: str | None, last: np.ndarray, done: np.ndarray | None) -> tuple[list[str], np.ndarray]:
+        """A name for each episode, and the row in which it begins."""
+        if name is not None:
+            values = np.asarray(self._raw(name))
+            changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+            begins = np.concatenate([[0], changes])
+            ids = values[begins].tolist()
+            seen: set[Any] = set()
+            for value, begin in zip(ids, begins.tolist(), strict=True):
+                if value in seen:
+                    raise ValueError(
+                        f"Episode {value!r} goes on in row {begin} after rows of another: sort the table first, as by "
+                        f"frame.sort_values([{name!r}, …], kind='stable')."
+                    )
+                seen.add(value)
+            return [f"Episode {value!r}" for value in ids], begins
+        ends = last if last.any() else done
+        if ends is None:
+            raise ValueError(
+                f"Nothing tells episodes apart in the columns {self.names}: name a column in episode=, terminal= or "
+                "timeout=."
+            )
+        begins = np.concatenate([[0], np.flatnonzero(ends) + 1])
+        begins = begins[begins < len(ends)]
+        return [f"Episode {i}" for i in range(len(begins))], begins
+
+
+def _check_steps(ids: list[str], begins: np.ndarray, steps: np.ndarray, name: str) -> None:
+    jumps = np.diff(steps) != 1
+    jumps[begins[1:] - 1] = False
+    if jumps.any():
+        row = int(np.argmax(jumps))
+        where = int(np.searchsorted(begins, row, side="right")) - 1
+        raise ValueError(
+            f"{ids[where]} goes from {name} {steps[row]:g} to {steps[row + 1]:g} (rows {row} and {row + 1}): rows are "
+            "missing or out of order. Sort the table, or cut the episode there."
+        )
+
+
+def _shift(flags: np.ndarray, last: np.ndarray) -> np.ndarray:
+    shifted = flags.copy()
+    shifted[:-1] |= flags[1:] & last[1:]
+    return shifted
+
+
+def _padded(values: np.ndarray) -> np.ndarray:
+    """With a row of NaN appended, since the last observation has neither action nor reward."""
+    return np.concatenate([values.astype(np.float64), np.full((1, *values.shape[1:]), np.nan)])
+
+
+def _split(prefix: str, parts: Sequence[Any]) -> dict[str, np.ndarray]:
+    if any(isinstance(part, types.DictObs) or part.ndim > 2 for part in parts):
+        raise ValueError(
+            f"{prefix} has more than one dimension per step, which a table cannot hold: flatten it, or use "
+            "serialize.save."
+        )
+    values = np.concatenate(parts)
+    if values.dtype.kind == "f":
+        values = values.astype(np.float64)
+    if values.ndim == 1:
+        return {prefix: values}
+    return {f"{prefix}_{i}": values[:, i] for i in range(values.shape[1])}
+
+
+def _version(package: Any) -> tuple[int, ...]:
+    return tuple(int(n) for n in package.__version__.split(".")[:2])
+
+
+def _pandas() -> Any:
+    try:
+        return importlib.import_module("pandas")
+    except ImportError as error:
+        raise ImportError(_NO_PANDAS) from error

@@ -169,6 +169,7 @@ class BC(base.DemonstrationAlgorithm):
         batch_size: as given.
         minibatch_size: as given or `batch_size`.
         regularizer: what the factory made, or None.
+        interrupted: whether the last training was.
 
     Raises:
         TypeError: if `rng` is no Generator or `policy` has no `evaluate_actions`.
@@ -215,6 +216,7 @@ class BC(base.DemonstrationAlgorithm):
         self.optimizer = optimizer_cls(self._policy.parameters(), **{**_fused(optimizer_cls, kwargs), **kwargs})
         self.loss_calculator = loss_calculator or BehaviorCloningLossCalculator(ent_weight, l2_weight)
         self.regularizer: Regularizer | None = None
+        self.interrupted = False
         self._data: _loaders.TransitionTensors | _loaders.GroupedStream | None = None
         self._split: tuple[float, tuple[_loaders.TransitionTensors, _loaders.TransitionTensors]] | None = None
         super().__init__(demonstrations=demonstrations, custom_logger=custom_logger)
@@ -277,18 +279,22 @@ class BC(base.DemonstrationAlgorithm):
             TypeError: if they are no demonstrations.
             ValueError: if they are empty, fewer than a batch, not finite, of other shapes, or outside of the spaces.
         """
-        spec = base.TensorSpec(("obs", "acts"), self.policy.device, self.policy.observation_space, self.action_space)
-        data = base.demonstration_tensors(demonstrations, spec, self.minibatch_size)
+        data = self._tensors(demonstrations)
         if isinstance(data, base.TransitionTensors):
-            data.fields["acts"] = self._policy_acts(data["acts"])
             data.batches(self.batch_size)  # complains about fewer transitions than a batch
             self._data = data
         else:
             n = self.batch_size // self.minibatch_size
-            self._data = _loaders.GroupedStream(
-                data, n, lambda batch: {**batch, "acts": self._policy_acts(batch["acts"])}
-            )
+            prepare = lambda batch: {**batch, "acts": self._policy_acts(batch["acts"])}
+            self._data = _loaders.GroupedStream(data, n, prepare)
         self._split = None
+
+    def _tensors(self, demonstrations: base.AnyTransitions) -> base.TransitionTensors | base.BatchStream:
+        spec = base.TensorSpec(("obs", "acts"), self.policy.device, self.policy.observation_space, self.action_space)
+        data = base.demonstration_tensors(demonstrations, spec, self.minibatch_size)
+        if isinstance(data, base.TransitionTensors):
+            data.fields["acts"] = self._policy_acts(data["acts"])
+        return data
 
     def _policy_acts(self, acts: th.Tensor) -> th.Tensor:
         """Actions as the policy's distribution takes them: `(n, action_dim)` for `Box`, within [−1, 1] if squashed."""
@@ -374,6 +380,7 @@ class BC(base.DemonstrationAlgorithm):
         rollout_stats = RolloutStatsComputer(log_rollouts_venv, log_rollouts_n_episodes)
         rates = [group["lr"] for group in self.optimizer.param_groups]
         progress = Progress(n_batches, progress_bar)
+        self.interrupted = False
         try:
             with base.seeded_torch(self.rng), networks.training(self.policy):
                 for counts, batch in enumerate_batches(batches):
@@ -390,6 +397,7 @@ class BC(base.DemonstrationAlgorithm):
                         break
                 run.finish()
         except KeyboardInterrupt:
+            self.interrupted = True
             self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")
         finally:
             progress.close()

@@ -1,0 +1,401 @@
+"""DAgger (dataset aggregation): let the learner act, let the expert say what it should have done, and learn from that.
+
+S. Ross, G. J. Gordon, J. A. Bagnell, "A reduction of imitation learning and structured prediction to no-regret online
+learning", AISTATS 2011. A policy cloned from the expert's own episodes errs, reaches states the expert never showed,
+and errs the more. In round i DAgger collects states s with a mixture of expert π* and learner π̂ᵢ, labels all of them
+with the expert's action, and trains on everything so far:
+
+    πᵢ = βᵢ π* + (1 − βᵢ) π̂ᵢ        D ← D ∪ {(s, π*(s)) : s visited by πᵢ}        π̂ᵢ₊₁ ← behavioral cloning on D
+    βᵢ  `BetaSchedule`               s, π*(s)  `InteractiveTrajectoryCollector`       `extend_and_update`
+
+Departures from the paper:
+
+1. The learner goes on from its weights, and makes a few passes over D; the paper trains anew to the optimum.
+2. π̂ᵢ samples its actions, as a stochastic policy does; its most likely actions are for evaluation.
+3. The last policy is the result, not the best of all rounds on held-out data.
+4. The first round may have the expert alone, or demonstrations made before (`expert_trajs`), whatever β₀ is.
+"""
+
+import dataclasses
+import pathlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
+from tqdm.auto import tqdm
+
+from imitation_lab.algorithms import _dagger_save, _spaces, base
+from imitation_lab.algorithms._dagger_beta import BetaSchedule, ExponentialBetaSchedule, LinearBetaSchedule
+from imitation_lab.algorithms._dagger_collector import (
+    InteractiveTrajectoryCollector,
+    RobotActs,
+    demonstration_files,
+    save_demonstrations,
+)
+from imitation_lab.algorithms._growing import GrowingTensors, append_demonstrations
+from imitation_lab.algorithms.bc import BC
+from imitation_lab.data import rollout, serialize, types
+from imitation_lab.util import logger as lab_logger
+from imitation_lab.util import util
+
+__all__ = [
+    "BetaSchedule",
+    "DAggerTrainer",
+    "ExponentialBetaSchedule",
+    "InteractiveTrajectoryCollector",
+    "LinearBetaSchedule",
+    "NeedsDemosException",
+    "SimpleDAggerTrainer",
+    "reconstruct_trainer",
+]
+
+
+class NeedsDemosException(Exception):  # noqa: N818 (the name the field knows)
+    """A round is to be trained on, and nothing has been demonstrated in it."""
+
+
+class DAggerTrainer(base.BaseImitationAlgorithm):
+    """DAgger by hand: you collect each round's labels, from whomever, and train when you like.
+
+    A round is `collector = trainer.create_trajectory_collector()`, steps of the collector with the expert's actions
+    until episodes end, and `trainer.extend_and_update()`. Demonstrations go to `scratch_dir/demos`, a folder for each
+    round, and are appended to what `bc_trainer` learns from: they are read once.
+
+    Args:
+        venv: the environments.
+        scratch_dir: where demonstrations and checkpoints go, made if missing. One run each.
+        rng: draws who acts, what the learner does, and the environments' seeds.
+        beta_schedule: round, from 0, to the probability that the expert acts; None is `LinearBetaSchedule(15)`.
+        bc_trainer: the learner, without demonstrations of its own.
+        custom_logger: where metrics go, also `bc_trainer`'s; None is the logger of `bc_trainer`.
+
+    Attributes:
+        venv: as given.
+        scratch_dir: as given, a path.
+        rng: as given.
+        beta_schedule: as given.
+        bc_trainer: as given.
+        round_num: the current round, from 0.
+        n_labels: transitions in the demonstrations trained on so far.
+
+    Raises:
+        TypeError: `venv` is no VecEnv, `bc_trainer` no BC, or `rng` no Generator.
+        ValueError: the spaces of `bc_trainer` are not the environments', or `scratch_dir` holds an earlier run.
+    """
+
+    DEFAULT_N_EPOCHS = 4
+    """Passes over all demonstrations in `extend_and_update`, unless told otherwise."""
+
+    def __init__(
+        self,
+        *,
+        venv: VecEnv,
+        scratch_dir: types.AnyPath,
+        rng: np.random.Generator,
+        beta_schedule: Callable[[int], float] | None = None,
+        bc_trainer: BC,
+        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        _resumed: bool = False,
+    ) -> None:
+        if not isinstance(venv, VecEnv):
+            raise TypeError(f"venv is a {type(venv).__name__}, expected a VecEnv: see util.util.make_vec_env.")
+        if not isinstance(bc_trainer, BC):
+            raise TypeError(f"bc_trainer is a {type(bc_trainer).__name__}, expected an imitation_lab.algorithms.bc.BC.")
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}.")
+        for name in ("observation_space", "action_space"):
+            found, expected = getattr(bc_trainer, name), getattr(venv, name)
+            if found not in (expected, _spaces.channels_first(expected)):
+                raise ValueError(
+                    f"bc_trainer's {name} is {found}, but the environment's is {expected}: make it with "
+                    f"BC({name}=venv.{name}, ...)."
+                )
+        self.scratch_dir = util.parse_path(scratch_dir)
+        if not _resumed and any((self.scratch_dir / "demos").glob("round-*/demo-*")):
+            raise ValueError(
+                f"{str(self.scratch_dir)!r} holds demonstrations of an earlier run. Go on with that one by "
+                "reconstruct_trainer(scratch_dir, venv), or give another scratch_dir; what was demonstrated can be "
+                "loaded with data.serialize.load and passed to add_demonstrations."
+            )
+        self.venv = venv
+        self.rng = rng
+        self.beta_schedule = LinearBetaSchedule(15) if beta_schedule is None else beta_schedule
+        self.bc_trainer = bc_trainer
+        self.round_num = 0
+        self._store = GrowingTensors()
+        self._files: list[pathlib.Path] = []  # what is in the store, in order
+        super().__init__(custom_logger=custom_logger or bc_trainer.logger)
+        self.logger = self._logger
+        if bc_trainer._data is not None:
+            self.logger.warn(
+                "bc_trainer has demonstrations of its own, which the first round replaces. To keep them, pass them to "
+                "add_demonstrations (or as expert_trajs) instead."
+            )
+
+    @property
+    def logger(self) -> lab_logger.HierarchicalLogger:
+        """Where metrics go, also those of `bc_trainer`."""
+        return self._logger
+
+    @logger.setter
+    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
+        self._logger = logger
+        if self.bc_trainer.logger is not logger:
+            self.bc_trainer.logger = logger
+
+    @property
+    def policy(self) -> ActorCriticPolicy:
+        """The learner."""
+        return self.bc_trainer.policy
+
+    @property
+    def batch_size(self) -> int:
+        """Transitions per update."""
+        return self.bc_trainer.batch_size
+
+    @property
+    def n_labels(self) -> int:
+        """Transitions in the demonstrations trained on so far."""
+        return len(self._store)
+
+    def demos_dir(self, round_num: int | None = None) -> pathlib.Path:
+        """Where the demonstrations of a round are, by default the current one."""
+        number = self.round_num if round_num is None else round_num
+        return self.scratch_dir / "demos" / f"round-{number:03d}"
+
+    def add_demonstrations(self, trajectories: Sequence[types.Trajectory]) -> pathlib.Path:
+        """Saves demonstrations made elsewhere as part of the current round; they are on the disk when this returns.
+
+        Args:
+            trajectories: observations and what the expert does there; each may be a part of an episode.
+
+        Raises:
+            ValueError: there are none, or they do not fit the spaces.
+        """
+        plain = [dataclasses.replace(trajectory, infos=None) for trajectory in trajectories]
+        if plain:
+            self.bc_trainer._tensors(plain)  # complains before a file is written that could not be trained on
+        return save_demonstrations(self.demos_dir(), plain)
+
+    def create_trajectory_collector(self) -> InteractiveTrajectoryCollector:
+        """The environments of the current round, freshly seeded, to be reset and stepped with the expert's actions.
+
+        Raises:
+            ValueError: `beta_schedule` gives no probability.
+        """
+        beta = self.beta_schedule(self.round_num)
+        robot = RobotActs(self.policy, self.venv, self.rng)
+        collector = InteractiveTrajectoryCollector(self.venv, robot, beta, self.demos_dir(), self.rng)
+        self.venv.seed(util.make_seeds(self.rng))
+        return collector
+
+    def extend_and_update(self, bc_train_kwargs: Mapping[str, Any] | None = None) -> int:
+        """Appends the round's new demonstrations, trains on all there are, and begins the next round.
+
+        Args:
+            bc_train_kwargs: for `BC.train`. Unless given, `n_epochs` is `DEFAULT_N_EPOCHS` and episodes in `venv` are
+                logged (`log_rollouts_venv=None` turns that off).
+
+        Returns:
+            The number of the next round.
+
+        Raises:
+            NeedsDemosException: nothing has been demonstrated in this round.
+            ValueError: there are fewer transitions than a batch, or arguments contradict each other.
+        """
+        found = demonstration_files(self.demos_dir())
+        if not found:
+            raise NeedsDemosException(
+                f"Round {self.round_num} has no demonstrations in {str(self.demos_dir())!r}. Step "
+                "create_trajectory_collector() with the expert's actions until an episode ends (or call its "
+                "save_running()), or pass trajectories to add_demonstrations; then call extend_and_update again."
+            )
+        known = set(self._files)
+        for path in found:
+            if path not in known:
+                self._append(path)
+        kwargs: dict[str, Any] = {"log_rollouts_venv": self.venv, **(bc_train_kwargs or {})}
+        if kwargs.get("n_epochs") is None and kwargs.get("n_batches") is None:
+            kwargs["n_epochs"] = self.DEFAULT_N_EPOCHS
+        self.venv.seed(util.make_seeds(self.rng))  # for the episodes that are logged
+        self.bc_trainer.train(**kwargs)
+        self.round_num += 1
+        return self.round_num
+
+    def _append(self, path: pathlib.Path) -> None:
+        append_demonstrations(self.bc_trainer, self._store, serialize.load(path))
+        self._files.append(path)
+
+    def save_trainer(self) -> tuple[pathlib.Path, pathlib.Path]:
+        """Saves all that a run needs to go on, as data; `reconstruct_trainer` reads it.
+
+        Save between rounds: labels of episodes that are running are not part of it.
+
+        Returns:
+            The checkpoint of this round and the policy, `checkpoint-002.safetensors` and `policy-002.safetensors` of
+            round 2 in `scratch_dir`. The same files are there under the number `latest`.
+
+        Raises:
+            TypeError: the policy cannot be expressed as data.
+        """
+        return _dagger_save.save(self)
+
+
+class SimpleDAggerTrainer(DAggerTrainer):
+    """DAgger with an expert that can be asked at any time.
+
+    Args:
+        venv: see `DAggerTrainer`.
+        scratch_dir: see `DAggerTrainer`.
+        expert_policy: whoever knows what to do: an SB3 policy or algorithm, which acts deterministically, a callable as
+            in `data.rollout.policy_to_callable`, or a human in a terminal (`policies.interactive`). For a human in a
+            notebook see `widgets.interactive.InteractiveExpert`, with `DAggerTrainer`.
+        rng: see `DAggerTrainer`.
+        expert_trajs: demonstrations to begin with, part of round 0.
+        **dagger_trainer_kwargs: see `DAggerTrainer`.
+
+    Attributes:
+        expert_policy: as given.
+
+    Raises:
+        TypeError: `expert_policy` is nothing that acts.
+        ValueError: the expert's spaces are not the environments', or `expert_trajs` do not fit them.
+    """
+
+    def __init__(
+        self,
+        *,
+        venv: VecEnv,
+        scratch_dir: types.AnyPath,
+        expert_policy: Any,
+        rng: np.random.Generator,
+        expert_trajs: Sequence[types.Trajectory] | None = None,
+        **dagger_trainer_kwargs: Any,
+    ) -> None:
+        super().__init__(venv=venv, scratch_dir=scratch_dir, rng=rng, **dagger_trainer_kwargs)
+        if expert_policy is None:
+            raise TypeError("expert_policy is None, expected an SB3 policy or algorithm, or a callable.")
+        rollout.policy_to_callable(expert_policy, venv)  # complains about what does not act, or acts elsewhere
+        self.expert_policy = expert_policy
+        if expert_trajs is not None:
+            self.add_demonstrations(expert_trajs)
+
+    def train(
+        self,
+        total_timesteps: int,
+        *,
+        rollout_round_min_episodes: int = 3,
+        rollout_round_min_timesteps: int = 500,
+        bc_train_kwargs: Mapping[str, Any] | None = None,
+        on_round_end: Callable[[int], Any] | None = None,
+        progress_bar: bool = True,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Runs rounds until enough labels have been collected. Call again to go on.
+
+        An interrupt (Ctrl-C, a notebook's stop button) ends training after a line in the log. Labels of running
+        episodes are saved, and count in the round that `train` goes on with.
+
+        Args:
+            total_timesteps: labelled steps to collect in this call, at least; the last round is finished.
+            rollout_round_min_episodes: episodes per round, at least.
+            rollout_round_min_timesteps: labelled steps per round, at least; and no fewer than a batch.
+            bc_train_kwargs: for `BC.train`, see `extend_and_update`.
+            on_round_end: called with the number of the round that ended; training stops if it returns False.
+            progress_bar: whether to show the labelled steps; that of `BC.train` is off unless asked for.
+            stop: training ends after the round during which this event is set.
+
+        Raises:
+            ValueError: a number is below 1, or a label is not in the action space.
+        """
+        for name, value in (
+            ("total_timesteps", total_timesteps),
+            ("rollout_round_min_episodes", rollout_round_min_episodes),
+            ("rollout_round_min_timesteps", rollout_round_min_timesteps),
+        ):
+            if value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1.")
+        min_timesteps = max(rollout_round_min_timesteps, self.batch_size)
+        kwargs = {"progress_bar": False, **(bc_train_kwargs or {})}
+        done = 0
+        with tqdm(total=total_timesteps, unit="label", desc="DAgger", disable=not progress_bar) as bar:
+            while done < total_timesteps:
+                round_num = self.round_num
+                collector = self._collect(min_timesteps, rollout_round_min_episodes)
+                if collector is None:
+                    return
+                done += collector.n_timesteps
+                self.logger.record("dagger/total_timesteps", done)
+                self.logger.record("dagger/round_num", round_num)
+                self.logger.record("dagger/round_episode_count", collector.n_episodes)
+                self.logger.record("dagger/round_timestep_count", collector.n_timesteps)
+                self.extend_and_update(kwargs)
+                bar.update(collector.n_timesteps)
+                if self.bc_trainer.interrupted or (stop is not None and stop.is_set()):
+                    return
+                if on_round_end is not None and on_round_end(round_num) is False:
+                    return
+
+    def _collect(self, min_timesteps: int, min_episodes: int) -> InteractiveTrajectoryCollector | None:
+        """Collects until the minima are reached; None if interrupted."""
+        collector = self.create_trajectory_collector()
+        sample_until = rollout.make_sample_until(min_timesteps, min_episodes)
+        try:
+            with base.seeded_torch(self.rng):
+                rollout.generate_trajectories(
+                    self.expert_policy,
+                    collector,
+                    sample_until,
+                    self.rng,
+                    deterministic_policy=hasattr(self.expert_policy, "predict"),
+                )
+        except KeyboardInterrupt:
+            saved = collector.save_running()
+            self.logger.log(f"Interrupted while collecting: the {saved} labels of unfinished episodes are saved too.")
+            return None
+        return collector
+
+
+def reconstruct_trainer(
+    scratch_dir: types.AnyPath,
+    venv: VecEnv,
+    custom_logger: lab_logger.HierarchicalLogger | None = None,
+    device: th.device | str = "auto",
+    *,
+    bc_trainer: BC | None = None,
+    beta_schedule: Callable[[int], float] | None = None,
+    expert_policy: Any = None,
+) -> DAggerTrainer:
+    """Goes on from the latest checkpoint of `DAggerTrainer.save_trainer`; nothing is unpickled.
+
+    On CPU the run goes on bit-equal to one that never stopped. Demonstrations are read from `scratch_dir`, each once.
+    Those made after the checkpoint count in their rounds; where the expert can be asked again (`SimpleDAggerTrainer`)
+    they are renamed to `unused-...` instead.
+
+    Args:
+        scratch_dir: of the run that was saved.
+        venv: environments like those of the run.
+        custom_logger: where metrics go.
+        device: of the policy.
+        bc_trainer: built as in the run, where it cannot be rebuilt: with a regularizer, a loss of its own, or an
+            optimizer or policy of an unregistered class.
+        beta_schedule: as in the run, where it is a function.
+        expert_policy: the expert of a `SimpleDAggerTrainer`, where it is no SB3 policy, which is saved with the run.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint, or a demonstration is missing.
+        ArtifactError: a ValueError, if a file is damaged, or an argument is needed and not given.
+        ValueError: the spaces of the run are not the environments'.
+    """
+    return _dagger_save.load(
+        {cls.__name__: cls for cls in (DAggerTrainer, SimpleDAggerTrainer)},
+        util.parse_path(scratch_dir),
+        venv,
+        custom_logger=custom_logger,
+        device=device,
+        given={"bc_trainer": bc_trainer, "beta_schedule": beta_schedule, "expert_policy": expert_policy},
+    )

@@ -45,6 +45,7 @@ KEYS = {
     "Enter": "recorded",
 }
 """What each key does; keys are named as browsers name them."""
+KEYS_TEXT = "Keys (click here first): ← left · → right · ↑ tie · ↓ skip · ⌫ undo"
 ROOT_CLASS = "imitation-lab-labeler"
 
 
@@ -61,7 +62,9 @@ class KeyCatcher(anywidget.AnyWidget):
       box.tabIndex = 0;
       box.setAttribute("role", "group");
       box.setAttribute("aria-label", model.get("label"));
-      box.textContent = model.get("text");
+      const write = () => { box.textContent = model.get("text"); };
+      write();
+      model.on("change:text", write);
       box.style.cssText = "padding:2px 8px;border:1px solid #8a8a8a;border-radius:4px;font-size:13px;cursor:pointer";
       box.onclick = () => box.focus({ preventScroll: true });
       el.appendChild(box);
@@ -95,14 +98,16 @@ class KeyCatcher(anywidget.AnyWidget):
         listen(around);
         start();
       }, 100);
-      return () => { clearInterval(timer); root.removeEventListener("keydown", onKey); };
+      return () => {
+        clearInterval(timer);
+        model.off("change:text", write);
+        root.removeEventListener("keydown", onKey);
+      };
     }
     export default { render };
     """.replace("ROOT_CLASS", ROOT_CLASS)
     label = traitlets.Unicode("Keys of the preference labeler").tag(sync=True)
-    text = traitlets.Unicode(
-        "Keys (click here first): ← left · → right · ↑ tie · ↓ skip · ⌫ undo · Enter as recorded"
-    ).tag(sync=True)
+    text = traitlets.Unicode(KEYS_TEXT).tag(sync=True)
     bindings = traitlets.List(traitlets.Unicode(), list(KEYS)).tag(sync=True)
     pair = traitlets.Unicode("").tag(sync=True)
     play = traitlets.Instance(ipw.Play).tag(sync=True, **ipw.widget_serialization)
@@ -128,7 +133,7 @@ class PreferenceLabeler(Composite):
         clock: the clock, in seconds.
 
     Attributes:
-        left, right, tie, skip, undo: the buttons; `recorded` gives the recorded answer where there is one.
+        left, right, tie, skip, undo: the buttons; `recorded` gives the recorded answer, hidden without.
         reveal: the checkbox that shows the true returns, cleared with each new pair.
         returns: the true returns.
         key_catcher: the `KeyCatcher`.
@@ -265,7 +270,10 @@ class PreferenceLabeler(Composite):
             self.status.value = html.escape(self._text(len(answers), len(pending)))
             for button in (self.left, self.right, self.tie, self.skip):
                 button.disabled = key is None
-            self.recorded.disabled = key not in self.gatherer.recorded
+            recorded = self.gatherer.recorded
+            self.recorded.disabled = key not in recorded
+            self.recorded.layout.display = None if recorded else "none"
+            self.key_catcher.text = KEYS_TEXT + (" · Enter as recorded" if recorded else "")
             self.undo.disabled = not answers
             self.key_catcher.pair = key or ""
             for widget in (

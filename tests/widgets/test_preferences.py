@@ -114,15 +114,22 @@ def test_recorded_answers_replay_through_the_widget(gatherer, tmp_path):
     other = HumanGatherer(tmp_path / "other", ENV)
     other.replay(tmp_path / "answers.safetensors")
     labeler = PreferenceLabeler(other, n_frames=2)
+    assert labeler.recorded.layout.display is None
+    assert "Enter" in labeler.key_catcher.text
     labeler.recorded.click()
     labeler.left.click()  # not as recorded
     assert labeler.answer_recorded() == 1
     assert list(other.answers.values()) == [1.0, 1.0, 0.5]
+    assert labeler.recorded.layout.display == "none"  # none is left
+    labeler.undo.click()
+    assert labeler.recorded.layout.display is None
 
 
 def test_a_pair_without_a_recorded_answer_says_so(gatherer):
     labeler = PreferenceLabeler(gatherer, n_frames=2)
     assert labeler.recorded.disabled
+    assert labeler.recorded.layout.display == "none"
+    assert "Enter" not in labeler.key_catcher.text
     labeler.act("recorded")
     assert "Nothing has been recorded" in labeler.status.value
     assert labeler.answer_recorded() == 0

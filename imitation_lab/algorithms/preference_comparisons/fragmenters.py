@@ -97,27 +97,38 @@ class RandomFragmenter(Fragmenter):
         which = np.searchsorted(ends, drawn, side="right")
         begins = drawn - (ends - starts)[which]
         chosen = usable[which].tolist()
-        sources = {i: trajectories[i] for i in set(chosen)}
-        fragments = [cut(sources[i], begin, fragment_length) for i, begin in zip(chosen, begins.tolist(), strict=True)]
+        sources = {i: _Source(trajectories[i]) for i in set(chosen)}
+        fragments = [sources[i].cut(begin, fragment_length) for i, begin in zip(chosen, begins.tolist(), strict=True)]
         return list(zip(fragments[0::2], fragments[1::2], strict=True))
 
 
-def cut(trajectory: types.TrajectoryWithRew, begin: int, length: int) -> types.TrajectoryWithRew:
-    """The steps from `begin` on, as views."""
-    end = begin + length
-    part: types.TrajectoryWithRew = object.__new__(type(trajectory))  # of what was checked: no second check
-    fields = part.__dict__
-    fields.update(trajectory.__dict__)
-    steps = slice(begin, end)
-    fields["obs"] = fields["obs"][begin : end + 1]
-    fields["acts"] = fields["acts"][steps]
-    if "rews" in fields:
-        fields["rews"] = fields["rews"][steps]
-    if fields["infos"] is not None:
-        fields["infos"] = fields["infos"][steps]
-    if fields["terminal"]:
-        fields["terminal"] = end == len(trajectory.acts)
-    return part
+class _Source:
+    """A trajectory to cut from; its fields are looked up once, for cutting takes little more than that."""
+
+    __slots__ = ("acts", "end", "infos", "kind", "obs", "others", "rews")
+
+    def __init__(self, trajectory: types.TrajectoryWithRew) -> None:
+        fields = dict(trajectory.__dict__)
+        self.kind = type(trajectory)
+        self.end = len(trajectory.acts) if fields.pop("terminal") else -1
+        self.obs, self.acts, self.infos = fields.pop("obs"), fields.pop("acts"), fields.pop("infos")
+        self.rews = fields.pop("rews", None)
+        self.others = fields  # of a subclass
+
+    def cut(self, begin: int, length: int) -> types.TrajectoryWithRew:
+        """The steps from `begin` on, as views."""
+        end = begin + length
+        part: types.TrajectoryWithRew = object.__new__(self.kind)  # of what was checked: no second check
+        fields = part.__dict__
+        fields["obs"] = self.obs[begin : end + 1]
+        fields["acts"] = self.acts[begin:end]
+        fields["infos"] = None if self.infos is None else self.infos[begin:end]
+        fields["terminal"] = end == self.end
+        if self.rews is not None:
+            fields["rews"] = self.rews[begin:end]
+        if self.others:
+            fields.update(self.others)
+        return part
 
 
 UNCERTAINTIES = ("logit", "probability", "label")

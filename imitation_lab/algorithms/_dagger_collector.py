@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from imitation_lab.algorithms import _spaces
 from imitation_lab.data import serialize, types
 from imitation_lab.data._recorder import StepRecorder, check_observation, last_observation
-from imitation_lab.data.rollout import policy_to_callable
+from imitation_lab.data.rollout import AnyPolicy, policy_to_callable
 from imitation_lab.util import util
 
 _FILE = re.compile(r"demo-(\d+)\.safetensors")
@@ -44,15 +43,15 @@ class RobotActs:
     """A policy's actions; what they draw comes from a stream of its own, and leaves the global generators as they were.
 
     Args:
-        policy: what acts, an SB3 policy.
+        policy: what acts; if it is no SB3 policy, it may draw from generators of its own.
         venv: where.
         rng: seeds the stream.
     """
 
-    def __init__(self, policy: BasePolicy, venv: VecEnv, rng: np.random.Generator) -> None:
+    def __init__(self, policy: AnyPolicy, venv: VecEnv, rng: np.random.Generator) -> None:
         self._act = policy_to_callable(policy, venv)
         self._starts = np.zeros(venv.num_envs, dtype=bool)
-        device = policy.device
+        device = getattr(policy, "device", th.device("cpu"))
         self._global = th.cuda.default_generators[device.index or 0] if device.type == "cuda" else th.default_generator
         self._stream = th.Generator(device).manual_seed(util.make_seeds(rng)).get_state()
 

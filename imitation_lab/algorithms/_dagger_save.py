@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import checkpoint
@@ -219,7 +219,7 @@ def _describe_learner(learner: BC) -> dict[str, Any]:
 
 
 def _build_learner(
-    spec: Any, policy: BasePolicy, rng: np.random.Generator, custom_logger: lab_logger.HierarchicalLogger | None
+    spec: Any, policy: ActorCriticPolicy, rng: np.random.Generator, custom_logger: lab_logger.HierarchicalLogger | None
 ) -> BC:
     arguments = codec.decode(spec)
     try:

@@ -36,6 +36,7 @@ from imitation_lab.algorithms._dagger_collector import (
     demonstration_files,
     save_demonstrations,
 )
+from imitation_lab.algorithms._dagger_session import InteractiveSession, SessionStep
 from imitation_lab.algorithms._growing import GrowingTensors, append_demonstrations
 from imitation_lab.algorithms.bc import BC
 from imitation_lab.data import rollout, serialize, types
@@ -46,9 +47,11 @@ __all__ = [
     "BetaSchedule",
     "DAggerTrainer",
     "ExponentialBetaSchedule",
+    "InteractiveSession",
     "InteractiveTrajectoryCollector",
     "LinearBetaSchedule",
     "NeedsDemosException",
+    "SessionStep",
     "SimpleDAggerTrainer",
     "reconstruct_trainer",
 ]
@@ -192,6 +195,14 @@ class DAggerTrainer(base.BaseImitationAlgorithm):
         collector = InteractiveTrajectoryCollector(self.venv, robot, beta, self.demos_dir(), self.rng)
         self.venv.seed(util.make_seeds(self.rng))
         return collector
+
+    def create_session(self) -> InteractiveSession:
+        """What a human labels in, a click or a key at a time: see `widgets.interactive.InteractiveExpert`.
+
+        Raises:
+            ValueError: `venv` has more than one environment.
+        """
+        return InteractiveSession(self.venv, self.policy, self.rng)
 
     def extend_and_update(self, bc_train_kwargs: Mapping[str, Any] | None = None) -> int:
         """Appends the round's new demonstrations, trains on all there are, and begins the next round.

@@ -1,0 +1,78 @@
+"""What a human and a policy did in turn."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from imitation_lab.algorithms.dagger import InteractiveSession
+from imitation_lab.viz import style
+
+
+@style.styled
+def session_figure(
+    session: InteractiveSession,
+    *,
+    actions: dict[str, Any] | None = None,
+    frame: np.ndarray | None = None,
+    last: int = 60,
+) -> style.LabFigure:
+    """Draws the last steps of a session: what was done, by whom, and what the human would have done.
+
+    Args:
+        session: the session.
+        actions: name of each action; by default discrete ones are numbered, of others the first number counts.
+        frame: a picture of the environment, ``(height, width, 3)`` uint8, shown beside.
+        last: how many steps.
+    """
+    steps = [(number, step) for number, episode in enumerate(session.episodes) for step in episode][-last:]
+    figure, grid = style.new_figure(
+        1, 1 if frame is None else 2, size=(9.0, 2.6), width_ratios=None if frame is None else [1, 2]
+    )
+    axes = grid[0, -1]
+    if frame is not None:
+        grid[0, 0].imshow(frame, origin="upper")
+        grid[0, 0].set_axis_off()
+    if not steps:
+        style.empty_note(axes, "no step yet")
+    for label, color, by_human in (
+        ("done by the human", style.ORANGE, True),
+        ("done by the policy", style.BLUE, False),
+    ):
+        chosen = [
+            (i, _height(step.executed, actions)) for i, (_, step) in enumerate(steps) if step.by_human == by_human
+        ]
+        if chosen:
+            axes.plot(*zip(*chosen, strict=True), "o", color=color, markersize=6, label=label)
+    labels = [
+        (i, _height(step.label, actions))
+        for i, (_, step) in enumerate(steps)
+        if step.label is not None and not step.by_human
+    ]
+    if labels:
+        axes.plot(
+            *zip(*labels, strict=True), "s", color=style.ORANGE, markersize=10, fillstyle="none", markeredgewidth=1.6,
+            label="label by the human",
+        )  # fmt: skip
+    for i in range(1, len(steps)):
+        if steps[i][0] != steps[i - 1][0]:
+            axes.axvline(i - 0.5, color=style.GREY, linestyle=":", linewidth=1.2)
+    axes.set_xlabel("step (dotted: a new episode)")
+    axes.set_ylabel("action")
+    if actions is not None:
+        axes.set_yticks(range(len(actions)), list(actions))
+        axes.set_ylim(-0.6, len(actions) - 0.1)
+    if steps:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    counts = session.counts()
+    figure.alt = "Actions by step: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + "."
+    return figure
+
+
+def _height(action: np.ndarray | None, actions: dict[str, Any] | None) -> float:
+    """Where an action is drawn: the number of the nearest of `actions`, or its own first number."""
+    value = np.ravel(np.asarray(action, dtype=np.float64))
+    if actions is None:
+        return float(value[0])
+    choices: Sequence[Any] = [np.ravel(np.asarray(choice, dtype=np.float64)) for choice in actions.values()]
+    return int(np.argmin([np.abs(value - choice).sum() for choice in choices]))

@@ -1,0 +1,308 @@
+"""Be the expert: the frame, a button and a key for each action, and nothing that waits for you."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import traitlets
+from gymnasium import spaces
+
+from imitation_lab.algorithms._dagger_collector import save_demonstrations
+from imitation_lab.algorithms.dagger import DAggerTrainer, InteractiveSession
+from imitation_lab.data import types
+from imitation_lab.viz.episodes import _renderer
+from imitation_lab.viz.interactive import session_figure
+from imitation_lab.viz.style import LabFigure, image_to_png
+from imitation_lab.viz.tables import text_table
+from imitation_lab.widgets import preferences
+from imitation_lab.widgets.base import Composite, Row, alt_text, answer_while_running, control, image_of, ipw
+
+ARROWS = {
+    2: ("ArrowLeft", "ArrowRight"),
+    3: ("ArrowLeft", "ArrowDown", "ArrowRight"),
+    4: ("ArrowLeft", "ArrowDown", "ArrowRight", "ArrowUp"),
+}
+"""Keys of the first actions by default, as browsers name them; with more actions the digits and letters."""
+OTHER_KEYS = {"Backspace": "undo", "t": "turn", "w": "watch"}
+ROOT_CLASS = "imitation-lab-expert"
+_SYMBOLS = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "Backspace": "⌫"}
+_DIGITS_AND_LETTERS = "123456789abcdefghijklmnopqrs"
+
+
+class ActionKeys(preferences.KeyCatcher):
+    """Sends the keys in `bindings` that are pressed while the focus is in the widget around it, with the step meant."""
+
+    _esm = preferences.KeyCatcher._esm.replace(preferences.ROOT_CLASS, ROOT_CLASS).replace("start();", "")
+    play = traitlets.Any(None)  # there is no loop to start
+
+    def __repr__(self) -> str:
+        return "ActionKeys()"
+
+
+class InteractiveExpert(Composite):
+    """Shows the frame of an `InteractiveSession` and takes the human's actions, by button or key.
+
+    While you are in control, your action is done: a demonstration. Hand back, and the policy acts; your action is then
+    a label, what you would have done. *Watch* lets the policy go on without labels. *Save* writes all of it where it is
+    trained on. Buttons and keys also work while a cell runs; keys act while the focus is in the widget.
+
+    Args:
+        session: the session, or a `DAggerTrainer`, for which one is made.
+        actions: name to action, in the order of the buttons; by default `action 0` and so on of a `Discrete` space.
+        keys: one key for each action, as browsers name them.
+        save_to: where *Save* puts trajectories: a `DAggerTrainer` (as part of its current round), a folder, or a
+            function that takes a list of them. By default the trainer given as `session`.
+        watch_steps: steps of *Watch*.
+        width: of the frame, at most [pixels].
+
+    Attributes:
+        session: the session.
+        bindings: what each key does.
+        action_buttons: a button for each action, by name.
+        take_over, hand_back, watch, undo, restart, save: the other buttons.
+        picture: the frame.
+        status: where we are, who is in control, and what came of the last click.
+        key_catcher: the `ActionKeys`.
+
+    Raises:
+        ValueError: the environment makes no pictures, there is not one key per action, or a key is taken.
+    """
+
+    def __init__(
+        self,
+        session: InteractiveSession | DAggerTrainer,
+        *,
+        actions: Mapping[str, Any] | None = None,
+        keys: Sequence[str] | None = None,
+        save_to: DAggerTrainer | types.AnyPath | Callable[[list[types.TrajectoryWithRew]], Any] | None = None,
+        watch_steps: int = 5,
+        width: int = 360,
+    ) -> None:
+        if isinstance(session, DAggerTrainer):
+            save_to = session if save_to is None else save_to
+            session = session.create_session()
+        render = _renderer(session.venv, width)
+        if render is None:
+            raise ValueError(
+                f"The environment has render_mode {session.venv.render_mode!r}, expected 'rgb_array': make it with "
+                "render_mode='rgb_array', so that there is a frame to look at."
+            )
+        self.session, self.watch_steps, self._render, self._save_to = session, watch_steps, render, save_to
+        self.actions = _actions(session.venv.action_space) if actions is None else dict(actions)
+        self.bindings = _bindings(list(self.actions), keys)
+        self._lock = threading.RLock()
+        self._note = ""
+        self._make_controls()
+        super().__init__(
+            [
+                self.status,
+                self.alt,
+                self.picture,
+                Row([*self.action_buttons.values()]),
+                Row([self.take_over, self.hand_back, self.watch, self.undo, self.restart, self.save]),
+                Row([self.key_catcher]),
+            ]
+        )
+        self.add_class(ROOT_CLASS)
+        self.refresh()
+
+    def _make_controls(self) -> None:
+        shown = {what: key for key, what in self.bindings.items()}
+        self.action_buttons = {}
+        for name in self.actions:
+            button = control(
+                ipw.Button, f"{_SYMBOLS.get(shown[name], shown[name])} {name}", f"What to do here: {name}.",
+                button_style="primary",
+            )  # fmt: skip
+            button.on_click(lambda _, word=name: self.act(word))
+            self.action_buttons[name] = button
+        for name, label, tooltip in (
+            ("take_over", "Take over", "You are in control: your actions are done, and kept as demonstrations."),
+            ("hand_back", "Hand back", "The policy is in control: your actions are kept as labels."),
+            ("watch", f"Watch {self.watch_steps} steps", "The policy goes on, and nothing is labelled."),
+            ("undo", "Undo", "Go back to before your last action."),
+            ("restart", "New episode", "Leave this episode; what was labelled stays."),
+            ("save", "Save", "Keep what was labelled since the last time."),
+        ):
+            button = control(ipw.Button, label, tooltip)
+            button.on_click(lambda _, word=name: self.do(word))
+            setattr(self, name, button)
+        text = " · ".join(f"{_SYMBOLS.get(key, key)} {what}" for key, what in self.bindings.items())
+        self.key_catcher = ActionKeys(
+            label="Keys of the interactive expert",
+            text=f"Keys (click here first): {text}",
+            bindings=list(self.bindings),
+        )
+        self.key_catcher.on_msg(self._on_key)
+        self.status = ipw.HTML()
+        self.picture = image_of(b"")
+        self.alt = alt_text("The environment as it is now.")
+
+    # What buttons, keys and programs do.
+
+    def act(self, name: str) -> None:
+        """Does what the button of that action does.
+
+        Raises:
+            ValueError: there is no such action.
+        """
+        if name not in self.actions:
+            raise ValueError(f"There is no action {name!r}, expected one of {', '.join(self.actions)}.")
+        with self._lock:
+            self._note = ""
+            before = self.session.position[0]
+            self.session.act(self.actions[name])
+            if self.session.position[0] > before:
+                self._note = "The episode ended; this is a new one."
+            self.refresh()
+
+    def do(self, word: str) -> None:
+        """Does what another button does: take_over, hand_back, turn (whichever fits), watch, undo, restart or save.
+
+        Raises:
+            ValueError: there is no such button.
+        """
+        steps = {
+            "take_over": self.session.take_over,
+            "hand_back": self._hand_back,
+            "turn": self._hand_back if self.session.in_control else self.session.take_over,
+            "watch": self._watch,
+            "undo": self._undo,
+            "restart": self.session.restart,
+            "save": self._save,
+        }
+        if word not in steps:
+            raise ValueError(f"There is no button {word!r}, expected one of {', '.join(steps)}.")
+        with self._lock:
+            self._note = ""
+            steps[word]()
+            self.refresh()
+
+    def press(self, key: str) -> None:
+        """Does what a key does, see `bindings`; other keys do nothing."""
+        what = self.bindings.get(key)
+        if what in self.actions:
+            self.act(what)
+        elif what is not None:
+            self.do(what)
+
+    def _hand_back(self) -> None:
+        if self.session.has_policy:
+            self.session.hand_back()
+        else:
+            self._note = "There is no policy to hand back to."
+
+    def _watch(self) -> None:
+        if not self.session.has_policy:
+            self._note = "There is no policy to watch."
+            return
+        n = self.session.watch(self.watch_steps)
+        self._note = f"Watched {n} steps" + (", to the end of the episode." if n < self.watch_steps else ".")
+
+    def _undo(self) -> None:
+        if not self.session.undo():
+            self._note = "Nothing to undo: no action since the last save."
+        elif not self.session.repeatable:
+            self._note = "The last label is gone. This environment does not repeat itself, so a new episode begins."
+
+    def _save(self) -> None:
+        trajectories = self.session.trajectories()
+        if not trajectories:
+            self._note = "Nothing to save yet."
+            return
+        if self._save_to is None:
+            self._note = "There is nowhere to save to: make the widget with save_to=."
+            return
+        try:
+            if isinstance(self._save_to, DAggerTrainer):
+                where = self._save_to.add_demonstrations(trajectories).name
+                where = f"round {self._save_to.round_num}, {where}"
+            elif callable(self._save_to):
+                self._save_to(trajectories)
+                where = "the function given"
+            else:
+                where = save_demonstrations(self._save_to, trajectories).name
+        except (OSError, ValueError) as error:
+            self._note = f"Not saved: {error}"
+            return
+        self.session.mark_saved()
+        self._note = f"Saved {sum(map(len, trajectories))} labelled steps to {where}."
+
+    def _on_key(self, _: Any, content: Any, buffers: Any) -> None:
+        with self._lock:  # a key meant for a frame that has gone since must not label the next one
+            if isinstance(content, dict) and content.get("pair") == self._place():
+                self.press(str(content.get("key")))
+
+    # What is shown.
+
+    def refresh(self) -> None:
+        """Shows the session as it is; call it after steps made elsewhere."""
+        with self._lock:
+            self.picture.value = image_to_png(self._render())
+            self.status.value = html.escape(self._text())
+            self.take_over.disabled = self.session.in_control
+            self.hand_back.disabled = not (self.session.in_control and self.session.has_policy)
+            self.watch.disabled = not self.session.has_policy
+            self.undo.disabled = self.save.disabled = not self.session.counts()["unsaved"]
+            self.key_catcher.pair = self._place()
+            for widget in (
+                *self.action_buttons.values(),
+                *(self.take_over, self.hand_back, self.watch, self.undo, self.restart, self.save, self.key_catcher),
+            ):
+                answer_while_running(widget)
+
+    def update_policy(self) -> None:
+        """Lets the policy act as trained by now, from the next step on."""
+        self.session.refresh()
+        self.refresh()
+
+    def _place(self) -> str:
+        counts = self.session.counts()
+        return f"{self.session.position} {counts['demonstrated']} {counts['labelled']}"
+
+    def _text(self) -> str:
+        episode, step = self.session.position
+        who = "You are" if self.session.in_control else "The policy is"
+        counts = ", ".join(f"{n} {name}" for name, n in self.session.counts().items())
+        return f"Episode {episode}, step {step}. {who} in control. {counts}. {self._note}".strip()
+
+    def figure(self, last: int = 60) -> LabFigure:
+        """Return the frame and the last steps as a plain figure."""
+        return session_figure(self.session, actions=self.actions, frame=np.asarray(self._render()), last=last)
+
+    def table(self) -> str:
+        """Return how many steps of each kind there are, as plain text."""
+        return text_table(self.session.counts())
+
+    def _summary(self) -> str:
+        counts = self.session.counts()
+        return f"{counts['demonstrated']} demonstrated, {counts['labelled']} labelled, {counts['unsaved']} unsaved"
+
+
+def _actions(space: spaces.Space) -> dict[str, Any]:
+    if not isinstance(space, spaces.Discrete):
+        raise ValueError(
+            f"The action space is {space}: name the actions that buttons shall offer, such as "
+            "actions={'push left': [-1.0], 'rest': [0.0], 'push right': [1.0]}."
+        )
+    return {f"action {i}": int(space.start) + i for i in range(int(space.n))}
+
+
+def _bindings(names: list[str], keys: Sequence[str] | None) -> dict[str, str]:
+    """Key to what it does."""
+    if keys is None:
+        free = [key for key in _DIGITS_AND_LETTERS if key not in OTHER_KEYS]
+        keys = ARROWS.get(len(names), free[: len(names)])
+    if len(keys) != len(names):
+        raise ValueError(f"There are {len(keys)} keys for {len(names)} actions: give one key for each of {names}.")
+    found = dict(zip(keys, names, strict=True))
+    if len(found) < len(names) or found.keys() & OTHER_KEYS.keys():
+        raise ValueError(f"keys {list(keys)} must differ from each other and from {list(OTHER_KEYS)}.")
+    return {**found, **OTHER_KEYS}
+
+
+__all__ = ["ARROWS", "OTHER_KEYS", "ActionKeys", "InteractiveExpert"]

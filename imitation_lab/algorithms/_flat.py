@@ -1,7 +1,7 @@
 """All demonstrated transitions at once, and observations and actions as flat numbers."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch as th
@@ -74,23 +74,38 @@ def width(space: spaces.Space) -> int:
     return int(th.Size(space.shape or ()).numel())
 
 
-def flatten(value: Any, space: spaces.Space, device: th.device | str = "cpu") -> th.Tensor:
-    """Elements of a space as numbers: discrete ones one-hot, dictionaries part by part.
+def flatten(values: Sequence[Any], of: Sequence[spaces.Space], device: th.device | str = "cpu") -> th.Tensor:
+    """Elements of spaces as numbers, side by side: discrete ones one-hot, dictionaries part by part.
 
     Args:
-        value: arrays or tensors `(batch, *shape)`, or a mapping of them for `Dict`.
-        space: what they are elements of.
+        values: for each space arrays or tensors `(batch, *shape)`, or a mapping of them for `Dict`.
+        of: the spaces.
         device: where the result lives.
 
     Returns:
-        Float64 `(batch, width(space))`.
+        Float64 `(batch, d)`, where d is the sum of `width` over the spaces.
     """
+    parts = [part for value, space in zip(values, of, strict=True) for part in _parts(value, space, device)]
+    if len(parts) == 1:
+        return parts[0].double()
+    out = th.empty((len(parts[0]), sum(part.shape[1] for part in parts)), dtype=th.float64, device=device)
+    start = 0
+    for part in parts:
+        out[:, start : start + part.shape[1]] = part
+        start += part.shape[1]
+    return out
+
+
+def _parts(value: Any, space: spaces.Space, device: th.device | str) -> Iterator[th.Tensor]:
     if isinstance(space, spaces.Dict):
-        return th.cat([flatten(value[key], part, device) for key, part in space.items()], dim=1)
+        for key, part in space.items():
+            yield from _parts(value[key], part, device)
+        return
     tensor = th.as_tensor(value, device=device)
     if isinstance(space, spaces.Discrete):
-        return F.one_hot(tensor.long().reshape(-1), int(space.n)).double()
-    if isinstance(space, spaces.MultiDiscrete):
-        columns = tensor.long().reshape(len(tensor), -1).unbind(1)
-        return th.cat([F.one_hot(c, int(n)) for c, n in zip(columns, space.nvec.ravel(), strict=True)], dim=1).double()
-    return tensor.reshape(len(tensor), -1).double()
+        yield F.one_hot(tensor.long().reshape(-1), int(space.n))
+    elif isinstance(space, spaces.MultiDiscrete):
+        for column, n in zip(tensor.long().reshape(len(tensor), -1).unbind(1), space.nvec.ravel(), strict=True):
+            yield F.one_hot(column, int(n))
+    else:
+        yield tensor.reshape(len(tensor), -1)

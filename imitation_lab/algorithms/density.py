@@ -366,9 +366,7 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
 
     def _flat(self, fields: dict[str, Any]) -> th.Tensor:
         """Inputs of the density, float64 `(batch, d)`."""
-        inputs = zip(_FIELDS[self.density_type], self._input_spaces(), strict=True)
-        parts = [_flat.flatten(fields[name], space, self.device) for name, space in inputs]
-        return parts[0] if len(parts) == 1 else th.cat(parts, dim=1)
+        return _flat.flatten([fields[name] for name in _FIELDS[self.density_type]], self._input_spaces(), self.device)
 
 
 def _check_settings(density_type: Any, kernel: str, bandwidth: float, rng: Any) -> None:

@@ -75,6 +75,8 @@ def all_workloads() -> dict[str, Workload]:
         "adversarial",
         "mce_irl",
         "preferences",
+        "density",
+        "sqil",
     )
     found = [w for m in modules for w in importlib.import_module(f"workloads.{m}").WORKLOADS]
     return {w.name: w for w in found}

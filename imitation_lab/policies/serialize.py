@@ -19,9 +19,10 @@ from stable_baselines3.common.utils import ConstantSchedule, get_device
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.policies import base
+from imitation_lab.policies import hub as policy_hub
 from imitation_lab.policies.native import build_policy, load_policy_file, save_policy
 from imitation_lab.policies.sb3_zip import Sb3Zip, read_sb3_zip
-from imitation_lab.util import artifacts, registry
+from imitation_lab.util import artifacts, hub, registry
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath, atomic_path
 
@@ -50,12 +51,14 @@ def load_policy(policy_type: str, venv: VecEnv, **kwargs: Any) -> BasePolicy:
         venv: the environment; its spaces are those of the policy.
         **kwargs: for the loader. "ppo" and "sac" take `path`, and optionally `device`, `trust`,
             `policy_class` and `policy_kwargs`; the Hugging Face ones `env_name` and `organization`, or
-            `repo_id`, `filename`, `revision`, and the same options.
+            `repo_id`, `filename`, `revision`, and `token`, `cache_dir` and the same options but `path`. Without
+            `filename` a file of `hub.push_policy` is taken, or else the zip named like the repository.
 
     Raises:
         ValueError: the type is unknown, or the file does not fit the environment.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, repository or revision.
         ArtifactError: (a ValueError) the file is damaged or would run code.
+        ConnectionError: the hub cannot be reached and the file is not in the cache.
     """
     return policy_registry.get(policy_type)(venv, **kwargs)
 
@@ -272,6 +275,8 @@ def _load_from_hub(
     repo_id: str | None = None,
     filename: str | None = None,
     revision: str | None = None,
+    cache_dir: AnyPath | None = None,
+    token: str | bool | None = None,
     **kwargs: Any,
 ) -> BasePolicy:
     """Downloads a policy from the Hugging Face hub and opens it as a local file, without unpickling."""
@@ -280,21 +285,35 @@ def _load_from_hub(
     if repo_id is None:
         assert env_name is not None
         repo_id = f"{organization}/{cls.__name__.lower()}-{env_name.replace('/', '-')}"
-    filename = filename or repo_id.split("/")[-1] + ".zip"
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
-    except ImportError as error:
-        raise ImportError(
-            "downloading from the hub needs huggingface_hub: pip install 'imitation-lab[hub]'."
-        ) from error
-    try:
-        path = hf_hub_download(repo_id, filename, revision=revision)
-    except (RepositoryNotFoundError, EntryNotFoundError, LocalEntryNotFoundError) as error:
-        raise FileNotFoundError(
-            f"cannot download {filename!r} (revision {revision or 'main'}) of {repo_id!r}: {error}"
-        ) from error
+    if filename is None:
+        filename = _file_on_hub(repo_id, revision, cache_dir, token)
+    path = hub.download(repo_id, filename, revision=revision, cache_dir=cache_dir, token=token)
     return _load_trained(cls, venv, path, **kwargs)
+
+
+def _file_on_hub(repo_id: str, revision: str | None, cache_dir: AnyPath | None, token: str | bool | None) -> str:
+    """Our own file where there is one, else the zip named like the repository, as is the custom."""
+    candidates = (policy_hub.FILE, repo_id.rpartition("/")[2] + ".zip")
+    try:
+        found = hub.files(repo_id, revision=revision, token=token)
+    except ConnectionError:
+        found = [name for name in candidates if hub.cached(repo_id, name, revision=revision, cache_dir=cache_dir)]
+        if not found:
+            raise
+    name = next((name for name in candidates if name in found), None)
+    if name is None:
+        raise FileNotFoundError(
+            f"the model {repo_id!r} (revision {revision or 'main'!r}) holds {sorted(found)}, neither {candidates[0]!r} "
+            f"nor {candidates[1]!r}: say which one in filename=."
+        )
+    statistics = [n for n in found if n.endswith("normalize.pkl") and name != candidates[0]]
+    if statistics:
+        raise ArtifactError(
+            f"{repo_id!r} holds {statistics[0]}: the policy expects observations normalized with statistics that only "
+            f"a pickle restores. If you trust it, wrap the environment with VecNormalize.load of that file and "
+            f"pass filename={name!r}."
+        )
+    return name
 
 
 def _loader(fn: Any, cls: type[BaseAlgorithm]) -> registry.LoaderFn[BasePolicy]:

@@ -406,35 +406,3 @@ def test_callback_saves_every_so_many_steps(cartpole, tmp_path):
     assert sorted(p.name for p in (tmp_path / "policies").iterdir()) == ["000000000032", "000000000064"]
     last = serialize.load_policy("ppo", cartpole, path=tmp_path / "policies" / "000000000032", device="cpu")
     assert last.action_space == spaces.Discrete(2)
-
-
-# The hub, without a network
-
-
-def test_hub_names_and_errors(cartpole, zipped, monkeypatch):
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    asked = []
-
-    def download(repo_id, filename, revision):
-        asked.append((repo_id, filename, revision))
-        return str(zipped)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    load = lambda **kwargs: serialize.load_policy("ppo-huggingface", cartpole, device="cpu", **kwargs)
-    assert type(load(env_name="seals/CartPole-v0", organization="Org")) is ActorCriticPolicy
-    load(repo_id="me/mine", filename="x.zip", revision="v2")
-    assert asked == [
-        ("Org/ppo-seals-CartPole-v0", "ppo-seals-CartPole-v0.zip", None),
-        ("me/mine", "x.zip", "v2"),
-    ]
-    with pytest.raises(ValueError, match=r"give either env_name= \(with organization=\) or repo_id="):
-        load()
-
-    def offline(repo_id, filename, revision):
-        raise LocalEntryNotFoundError("no network")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
-    with pytest.raises(FileNotFoundError, match=r"cannot download 'x.zip' \(revision main\) of 'me/mine': no network"):
-        load(repo_id="me/mine", filename="x.zip")

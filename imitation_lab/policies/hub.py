@@ -1,0 +1,72 @@
+"""Policies on the Hugging Face hub, in the native format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stable_baselines3.common.policies import BasePolicy
+
+from imitation_lab.policies.native import save_policy
+from imitation_lab.util import hub
+
+FILE = "policy.safetensors"
+
+
+def push_policy(
+    policy: BasePolicy,
+    repo_id: str,
+    *,
+    env_name: str | None = None,
+    algorithm: str | None = None,
+    results: Mapping[str, float] | None = None,
+    license: str | None = None,
+    **options: Any,
+) -> str:
+    """Writes a policy and a card into a model repository, in one commit.
+
+        push_policy(trainer.policy, "me/ppo-CartPole-v1", env_name="CartPole-v1", algorithm="BC")
+        load_policy("ppo-huggingface", venv, env_name="CartPole-v1", organization="me")
+
+    Args:
+        policy: an SB3 policy, see `serialize.save_policy`.
+        repo_id: "organization/name"; made if it is not there. `load_policy("ppo-huggingface", venv, env_name=…,
+            organization=…)` looks for "organization/ppo-<env_name>".
+        env_name: id of the environment, for the card.
+        algorithm: what trained it, for the card.
+        results: measured numbers for the card, by name.
+        license: such as "mit".
+        **options: `private`, `revision`, `token`, `message` of `util.hub.push`, and `card`, a text of your own.
+
+    Returns:
+        The commit's hash, for `load_policy("ppo-huggingface", venv, repo_id=repo_id, revision=…)`.
+
+    Raises:
+        TypeError: if the policy cannot be saved as data; as `util.hub.push` besides.
+    """
+
+    def card(path: Any) -> str:
+        facts = {
+            **({} if env_name is None else {"environment": env_name}),
+            **({} if algorithm is None else {"trained by": algorithm}),
+            "class": type(policy).__name__,
+            "parameters": f"{sum(p.numel() for p in policy.parameters()):,}",
+            "observations": policy.observation_space,
+            "actions": policy.action_space,
+        }
+        usage = (
+            "from imitation_lab.policies import serialize\n\n"
+            f'policy = serialize.load_policy("ppo-huggingface", venv, repo_id={repo_id!r})'
+        )
+        return hub.card_text(
+            repo_id.rpartition("/")[2],
+            facts=facts,
+            usage=usage,
+            path=path,
+            tags=["reinforcement-learning", *([] if env_name is None else [hub.tag(env_name)])],
+            results=results,
+            license=license,
+        )
+
+    options.setdefault("card", card)
+    return hub.push(lambda path: save_policy(policy, path), FILE, repo_id, **options)

@@ -67,6 +67,7 @@ def all_workloads() -> dict[str, Workload]:
     """Every workload by name, in the order of the table."""
     modules = (
         "bc",
+        "dagger",
         "loader",
         "rollouts",
         "trajectories",

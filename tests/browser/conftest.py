@@ -68,8 +68,12 @@ class Lab:
         """Open a written notebook and wait for its kernel."""
         page = self.browser.new_page(viewport={"width": 1280, "height": 1100})
         page.goto(f"{self.url}/lab/tree/{name}.ipynb?reset", timeout=60_000)
-        page.wait_for_function(READY, timeout=90_000)
+        self.wait_ready(page)
         return page
+
+    def wait_ready(self, page: Page) -> None:
+        """Wait until the notebook on the page is connected to an idle kernel."""
+        page.wait_for_function(READY, timeout=90_000)
 
     def run_all(self, page: Page) -> None:
         """Run menu, Run All Cells."""

@@ -1,4 +1,4 @@
-"""The preference labeler in a real JupyterLab: clicks, keys, undo, answers while a cell trains."""
+"""The preference labeler in a real JupyterLab: clicks, keys, undo, answers while a cell trains, reload without loss."""
 
 import json
 import time
@@ -93,4 +93,23 @@ def test_labeler(lab):
     while not (seen.exists() and seen.read_text()) and time.monotonic() < end:
         page.wait_for_timeout(200)
     assert seen.read_text() == "[1.0, 0.0, 1.0]"  # given while the cell ran, and kept
+
+    # The page goes away, the kernel stays: the same labeler goes on.
+    lab.wait_ready(page)
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.reload(timeout=60_000)
+    lab.wait_ready(page)
+    wait_answered(page, 3)
+    page.locator(VISIBLE).wait_for(timeout=60_000)
+    page.get_by_role("button", name="Right →").click()
+    wait_answered(page, 4)
+    assert answers(lab) == [1.0, 0.0, 1.0, 0.0]
+
+    # Kernel and page go away: a new labeler has the answers from the disk.
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    lab.wait_ready(page)
+    lab.run_all(page)
+    wait_answered(page, 4)
+    page.get_by_text("Pair 0000-04", exact=False).first.wait_for(timeout=60_000)
+    lab.screenshot(page, "labeler-after-restart")
     page.close()

@@ -258,16 +258,16 @@ def bradley_terry_figure(
         alt=f"Preference probability over the difference of returns, temperature {temperature:g}.",
     )
     grid = np.linspace(-limit, limit, 401)
-    left.plot(grid, preference_probability(grid, 1.0), color=style.GREY, linewidth=1.2, label="temperature 1")
+    if temperature != 1:
+        left.plot(grid, preference_probability(grid, 1.0), color=style.GREY, linewidth=1.2, label="temperature 1")
     left.plot(grid, preference_probability(grid, temperature), color=style.BLUE, label=f"temperature {temperature:g}")
     for difference in differences:
         share = float(preference_probability(np.array(difference), temperature))
         left.plot(difference, share, "o", color=style.BLACK)
-        side = "left" if difference < 0 else "right"
+        sign = -1 if difference < 0 else 1  # beside the curve, away from the legend
         left.annotate(
             f"{share * n_answers:.0f} of {n_answers} say left", (difference, share), fontsize=9,
-            xytext=(8 if side == "left" else -8, -12 if side == "right" else 8), textcoords="offset points",
-            ha="left" if side == "left" else "right", va="center",
+            xytext=(sign * 8, sign * -14), textcoords="offset points", ha="right" if sign < 0 else "left", va="center",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )  # fmt: skip
     left.set(title="the teacher", xlabel="left return − right return", ylabel="P(prefers left)", ylim=(-0.04, 1.04))

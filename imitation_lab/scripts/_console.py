@@ -1,0 +1,143 @@
+"""Running an experiment from the shell, with short messages for a user's mistakes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from imitation_lab.scripts import _engine
+
+USER_ERRORS = (ValueError, TypeError, FileNotFoundError, FileExistsError, NotADirectoryError, ImportError)
+"""What a user's mistake raises: told in a short message, exit status 2."""
+
+_UNOBSERVED = {
+    "print_config": "list and explain every value",
+    "print_named_configs": "list the named configurations",
+    "save_config": "write the configuration to config.json",
+    "print_dependencies": "list sources and packages",
+}
+
+
+def main_console(experiment: Any) -> Callable[..., None]:
+    """Makes the function that runs an experiment from `sys.argv` and exits."""
+
+    def main(argv: Sequence[str] | None = None) -> None:
+        sys.exit(run(experiment, sys.argv[1:] if argv is None else argv))
+
+    return main
+
+
+def run(experiment: Any, argv: Sequence[str], program: str | None = None) -> int:
+    """Runs an experiment as the shell asks for it.
+
+    Args:
+        experiment: a `sacred.Experiment` of ours.
+        argv: `[COMMAND] [with NAME… KEY=VALUE…] [options]`.
+        program: how the user calls it, for the help.
+
+    Returns:
+        0 for success, 2 for a user's mistake, 1 for any other failure, 130 for an interrupt.
+    """
+    return guarded(lambda debug: _run(experiment, argv, program), "--debug" in argv)
+
+
+def guarded(function: Callable[[bool], int], debug: bool) -> int:
+    """Calls a function; its errors become short messages and an exit status, unless `debug`."""
+    try:
+        return function(debug)
+    except USER_ERRORS as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(last.filename)}:{last.lineno}"
+        print(f"failed: {type(error).__name__}: {error} ({where}; --debug shows all)", file=sys.stderr)
+        return 1
+
+
+def _run(experiment: Any, argv: Sequence[str], program: str | None) -> int:
+    program = program or f"python -m imitation_lab.scripts.{experiment.path}"
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=_description(experiment, program),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [COMMAND] [with NAME... KEY=VALUE...] [options]",
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("-u", "--unobserved", action="store_true", help="do not record the run in output/sacred")
+    parser.add_argument("-l", "--loglevel", metavar="LEVEL", help="of Sacred's messages, such as WARNING")
+    parser.add_argument("-c", "--comment", metavar="TEXT", help="a comment to record with the run")
+    given = parser.parse_intermixed_args(list(argv))
+    words = given.words
+    command = words.pop(0) if words and words[0] != "with" else None
+    if words and words[0] != "with":
+        raise ValueError(f"expected `with` before {words[0]!r}, as in: {program} {command or ''} with {words[0]}")
+    updates, names = _engine.parse_updates(words[1:])
+    options = {"--loglevel": given.loglevel, "--comment": given.comment}
+    observer = None
+    if not given.unobserved and command not in _UNOBSERVED:
+        from sacred.observers import FileStorageObserver
+
+        observer = FileStorageObserver(os.path.join("output", "sacred", experiment.path), copy_sources=False)
+        experiment.observers.append(observer)
+    try:
+        finished = experiment.run(command, updates, names, options={k: v for k, v in options.items() if v})
+    finally:
+        if observer is not None:
+            experiment.observers.remove(observer)
+    if command not in _UNOBSERVED:
+        _report(finished, observer)
+    return 0
+
+
+def _description(experiment: Any, program: str) -> str:
+    """The help: what it does, its commands, an example."""
+    commands = {name: (function.__doc__ or "").strip().partition("\n")[0] for name, function in
+                experiment.functions.items()} | _UNOBSERVED  # fmt: skip
+    first, *_ = experiment.functions
+    many = len(experiment.functions) > 1
+    configs = [name for name, _ in experiment.gather_named_configs()]
+    example = next((name for name in configs if name == "cartpole"), next(iter(configs), ""))
+    lines = [experiment.doc, "", "commands:"]
+    lines += [f"  {name:<22}{text}" for name, text in commands.items()]
+    if configs:
+        listed = textwrap.wrap(", ".join(configs), 90, initial_indent="  ", subsequent_indent="  ")
+        lines += ["", "named configurations:", *listed]
+    lines += [
+        "",
+        f"example: {program} {first + ' ' if many else ''}with {example} seed=0",
+        f"         {program} print_config with {example}",
+    ]
+    return "\n".join(lines)
+
+
+def _report(finished: Any, observer: Any) -> None:
+    """Prints the result as a table, and where the files are."""
+    result = finished.result
+    if isinstance(result, Mapping):
+        groups = {k: v for k, v in result.items() if isinstance(v, Mapping)} or {"": result}
+        print()
+        for name, values in groups.items():
+            shown = {k: v for k, v in values.items() if isinstance(v, int | float)}
+            if {"return_mean", "return_std"} <= shown.keys():
+                keys = ("n_traj", "return_mean", "return_std", "return_min", "return_max", "len_mean")
+                shown = {k: shown[k] for k in keys if k in shown}
+            if shown:
+                print(f"{name + ': ' if name else ''}" + ", ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+    if "log_dir" in finished.info:
+        print(f"files:  {os.path.relpath(finished.info['log_dir'])}")
+    if observer is not None and observer.dir:
+        print(f"record: {os.path.relpath(observer.dir)}")

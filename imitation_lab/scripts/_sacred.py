@@ -1,0 +1,166 @@
+"""Sacred's side of the engine; importing this needs the extra `cli`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from imitation_lab.scripts import _engine, _names, _schema, output
+
+with warnings.catch_warnings():
+    # Sacred 0.8 imports pkg_resources, which complains; that is why the extra holds setuptools back.
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+    import sacred
+    from sacred.config import ConfigDict
+    from sacred.config.config_summary import ConfigSummary
+
+
+class _Documented(ConfigDict):
+    """A configuration whose values are explained in `print_config`."""
+
+    def __init__(self, values: Mapping[str, Any], docs: Mapping[str, str] | None = None, doc: str = "") -> None:
+        super().__init__(_names.with_names(values))
+        self._docs = dict(docs or {})
+        self.__doc__ = doc  # what print_named_configs shows
+
+    def __call__(self, fixed: Any = None, preset: Any = None, fallback: Any = None) -> ConfigSummary:
+        summary = super().__call__(fixed, preset, fallback)
+        summary.docs.update(self._docs)
+        return summary
+
+
+def make_ingredient(name: str, instance: Any, named: Mapping[str, _engine.Named]) -> sacred.Ingredient:
+    """The ingredient of a dataclass, whose defaults are those of `instance`."""
+    group = _schema._group(type(instance), instance)
+    made = sacred.Ingredient(name, save_git_info=False)
+    made.doc = group.doc
+    made.configurations.append(_Documented(_schema.defaults(group.keys), _schema.flat_docs(group.keys)))
+    for key, config in named.items():
+        made._add_named_config(key, _Documented(config.values, doc=config.doc))
+    return made
+
+
+def make_experiment(
+    name: str,
+    commands: Sequence[Callable[..., Any]],
+    named: Mapping[str, _engine.Named],
+    ingredients: Sequence[sacred.Ingredient],
+) -> Experiment:
+    """See `_engine.experiment`."""
+    by_name = {made.path: made for made in ingredients}
+    schema = _engine.schema_of(commands)
+    groups = {key: entry for key, entry in schema.items() if isinstance(entry, _schema.Group)}
+    parts = []
+    for key, group in groups.items():
+        values = {inner: entry.default for inner, entry in group.keys.items()}
+        own = by_name.get(key)
+        if own is None or values != vars(group.cls()):
+            shared = own
+            own = make_ingredient(key, group.cls(**values), {})
+            if shared is not None:
+                own.named_configs.update(shared.named_configs)
+        parts.append(own)
+    made = Experiment(name, parts, schema)
+    made.doc = (commands[0].__doc__ or "").strip().partition("\n")[0]
+    plain = {key: entry for key, entry in schema.items() if key not in groups and key != "seed"}
+    docs = _schema.flat_docs({key: entry for key, entry in schema.items() if key not in groups})
+    made.configurations.append(_Documented(_schema.defaults(plain), docs))
+    for key, config in named.items():
+        made._add_named_config(key, _Documented(config.values, doc=config.doc))
+    for function in commands:
+        made.add(function)
+    made.default_command = commands[0].__name__  # type: ignore[assignment]
+    return made
+
+
+class Experiment(sacred.Experiment):
+    """A `sacred.Experiment` that checks names and keys before a run begins, and says what is wrong with them."""
+
+    def __init__(self, name: str, ingredients: Sequence[sacred.Ingredient], schema: _schema.Schema) -> None:
+        super().__init__(name, ingredients, interactive=True, save_git_info=False)
+        self.schema = schema
+        self.functions: dict[str, Callable[..., Any]] = {}
+
+    def add(self, function: Callable[..., Any]) -> None:
+        """Makes a typed function a command."""
+
+        def command(_config: Any, _run: Any) -> Any:
+            with output.recording(_run):
+                return _engine.one_thread(function)(**_schema.bind(function, _config))
+
+        command.__name__ = command.__qualname__ = function.__name__
+        command.__doc__ = function.__doc__
+        self.command(command)
+        self.functions[function.__name__] = function
+
+    def run(
+        self,
+        command_name: str | None = None,
+        config_updates: dict[str, Any] | None = None,
+        named_configs: Sequence[str] = (),
+        info: dict[str, Any] | None = None,
+        meta_info: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> Any:
+        """Runs a command; as `sacred.Experiment.run`.
+
+        Args:
+            command_name: the command, by default the experiment's first.
+            config_updates: nested, or with dotted keys. Classes may stand for their names.
+            named_configs: names, and JSON files with keys and values, such as the `config.json` of an earlier run.
+            info: see Sacred.
+            meta_info: see Sacred.
+            options: see Sacred.
+
+        Raises:
+            ValueError: if there is no such command, named configuration or key, or a value is of the wrong type. The
+                text names the nearest that there is.
+        """
+        files, names = self.check_names(command_name, named_configs)
+        updates: dict[str, Any] = {}
+        for file in files:
+            updates = _engine.merged(updates, _engine.read_config_file(file))
+        updates = _engine.merged(updates, _engine.nested(config_updates or {}))
+        updates = self.check_updates(updates)
+        settings = {"--force": True, "--capture": "sys", **(options or {})}
+        with _light_host_info():
+            return super().run(command_name, updates, names, info, meta_info, settings)
+
+    def check_names(self, command: str | None, named_configs: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Checks the command and sorts configuration files from names."""
+        commands = [name for name, _ in self.gather_commands()]
+        if command is not None and command not in commands:
+            raise ValueError(f"{self.path!s} has no command {command!r}. {_schema.nearest(command, commands)}")
+        known = [name for name, _ in self.gather_named_configs()]
+        given = [named_configs] if isinstance(named_configs, str) else list(named_configs)
+        names = [name for name in given if name in known]
+        files = [name for name in given if name not in known and os.path.isfile(name)]
+        for name in given:
+            if name not in names and name not in files:
+                where = "no such file" if name.endswith(".json") else f"{self.path!s} has no named configuration of it"
+                raise ValueError(f"{name!r}: {where}. {_schema.nearest(name, known)}")
+            if name in names and os.path.exists(name):  # Sacred would take the file
+                raise ValueError(f"{name!r} is a named configuration and a file here; work in another folder.")
+        return files, names
+
+    def check_updates(self, updates: Mapping[str, Any]) -> dict[str, Any]:
+        """Checks keys and types; classes become names."""
+        _engine.refuse_tags(updates)
+        seed = {} if updates.get("seed") is None else {"seed": _schema.convert(updates["seed"], int, "seed")}
+        rest = {key: value for key, value in updates.items() if key != "seed"}
+        return {**_names.with_names(_schema.checked(self.schema, rest)), **seed}
+
+
+@contextlib.contextmanager
+def _light_host_info() -> Iterator[None]:
+    """Leaves out the processor's details, which take Sacred a second and a process to find."""
+    settings = sacred.SETTINGS["HOST_INFO"]
+    before = settings["INCLUDE_CPU_INFO"]
+    settings["INCLUDE_CPU_INFO"] = False
+    try:
+        yield
+    finally:
+        settings["INCLUDE_CPU_INFO"] = before

@@ -1,0 +1,227 @@
+"""What an experiment can be told: keys, types, defaults and explanations, read off typed functions and dataclasses.
+
+A main function's keyword parameters are the keys of its experiment. A parameter whose type is a dataclass is a group of
+keys (an ingredient). The explanations are those of the docstrings, under `Args:` and `Attributes:`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One value: its type, its default and what it means."""
+
+    annotation: Any
+    default: Any
+    doc: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The keys of one ingredient, and the dataclass they are for."""
+
+    cls: type
+    doc: str
+    keys: dict[str, Key]
+
+
+Schema = dict[str, Key | Group]
+
+
+def read(function: Callable[..., Any]) -> Schema:
+    """The keys of a function, all of whose parameters have a type and a default."""
+    hints = typing.get_type_hints(function)
+    docs = _explained(function.__doc__ or "", "Args")
+    schema: Schema = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, default = hints[name], parameter.default
+        if dataclasses.is_dataclass(kind):
+            schema[name] = _group(typing.cast(type, kind), default)
+        else:
+            schema[name] = Key(kind, default, docs.get(name, ""))
+    return schema
+
+
+def _group(cls: type, instance: Any) -> Group:
+    hints = typing.get_type_hints(cls)
+    docs = _explained(cls.__doc__ or "", "Attributes")
+    fields = dataclasses.fields(cls)
+    keys = {f.name: Key(hints[f.name], getattr(instance, f.name), docs.get(f.name, "")) for f in fields}
+    return Group(cls, (cls.__doc__ or "").strip().partition("\n")[0], keys)
+
+
+def union(schemas: Iterable[Schema]) -> Schema:
+    """The keys of several functions; what they share must be the same in all."""
+    result: Schema = {}
+    for schema in schemas:
+        for name, entry in schema.items():
+            assert result.setdefault(name, entry) == entry, f"the commands disagree on {name!r}"
+    return result
+
+
+def defaults(schema: Mapping[str, Key | Group]) -> dict[str, Any]:
+    """All defaults, nested."""
+    return {name: defaults(e.keys) if isinstance(e, Group) else _plain(e.default) for name, e in schema.items()}
+
+
+def flat_docs(schema: Mapping[str, Key | Group]) -> dict[str, str]:
+    """All explanations, by dotted name."""
+    docs = {}
+    for name, entry in schema.items():
+        docs[name] = entry.doc
+        if isinstance(entry, Group):
+            docs |= {f"{name}.{key}": inner.doc for key, inner in entry.keys.items()}
+    return docs
+
+
+def checked(schema: Schema, updates: Mapping[str, Any]) -> dict[str, Any]:
+    """The updates with each value in its key's type.
+
+    Args:
+        schema: what there is.
+        updates: nested.
+
+    Raises:
+        ValueError: if a key does not exist, the text names the nearest; or a value is of another type.
+    """
+    result: dict[str, Any] = {}
+    for name, value in updates.items():
+        entry = _entry(schema, name, "")
+        if isinstance(entry, Group):
+            if not isinstance(value, Mapping):
+                keys = ", ".join(f"{name}.{key}" for key in entry.keys)
+                raise ValueError(f"{name} is a group of keys, got {name}={value!r}: set one of {keys}.")
+            found = {key: (_entry(entry.keys, key, f"{name}."), inner) for key, inner in value.items()}
+            result[name] = {k: convert(v, e.annotation, f"{name}.{k}") for k, (e, v) in found.items()}
+        else:
+            result[name] = convert(value, entry.annotation, name)
+    return result
+
+
+def bind(function: Callable[..., Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a function out of a configuration that may hold more."""
+    arguments: dict[str, Any] = {}
+    for name, entry in read(function).items():
+        if isinstance(entry, Group):
+            values = {k: convert(config[name][k], key.annotation, f"{name}.{k}") for k, key in entry.keys.items()}
+            arguments[name] = entry.cls(**values)
+        else:
+            arguments[name] = convert(config[name], entry.annotation, name)
+    return arguments
+
+
+def convert(value: Any, annotation: Any, where: str) -> Any:
+    """The value in the type of its key: integral floats such as 1e6 become integers, numbers become text.
+
+    Raises:
+        ValueError: if it is of another type.
+    """
+    value = _plain(value)
+    for kind in _alternatives(annotation):
+        fits, result = _fit(value, kind)
+        if fits:
+            return result
+    if any(kind is str for kind in _alternatives(annotation)) and isinstance(value, int | float):
+        return str(value)  # a name such as 42 reads as a number on a command line
+    choices = [choice for kind in _alternatives(annotation) for choice in _choices(kind)]
+    hint = f" {nearest(value, choices)}" if isinstance(value, str) else ""
+    raise ValueError(f"{where}={value!r} is of the wrong kind: expected {describe(annotation)}.{hint}")
+
+
+def nearest(name: object, known: Iterable[object], label: str = "") -> str:
+    """A hint at the known names nearest to a wrong one: "Did you mean …?", or all there are."""
+    names = [str(item) for item in known]
+    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.5)
+    if not near:  # the last part alone may be right
+        tail = str(name).rpartition(".")[2]
+        near = [item for item in names if item.rpartition(".")[2] == tail][:2]
+    if near:
+        return f"Did you mean {' or '.join(map(repr, near))}?"
+    return f"There are{label}: {', '.join(names)}." if names else ""
+
+
+def describe(annotation: Any) -> str:
+    """A type in words."""
+    words = {int: "an integer", float: "a number", bool: "True or False", str: "text", type(None): "None"}
+    named = []
+    for kind in _alternatives(annotation):
+        origin = typing.get_origin(kind) or kind
+        if origin is Literal:
+            named.append("one of " + ", ".join(map(repr, typing.get_args(kind))))
+        elif isinstance(origin, type) and issubclass(origin, Mapping):
+            named.append("a dictionary")
+        elif isinstance(origin, type) and issubclass(origin, Sequence) and origin is not str:
+            named.append("a list")
+        elif origin is type:
+            named.append("a class or its name")
+        else:
+            named.append(words.get(kind, getattr(kind, "__name__", str(kind))))
+    return " or ".join(dict.fromkeys(named))
+
+
+def _entry(keys: Mapping[str, Any], name: str, prefix: str) -> Any:
+    if name not in keys:
+        known = [*keys]
+        if not prefix:
+            known += [f"{g}.{key}" for g, entry in keys.items() if isinstance(entry, Group) for key in entry.keys]
+        hint = nearest(name, known)
+        hint = re.sub(r"'([^']+)'", rf"'{prefix}\1'", hint) if prefix else hint
+        raise ValueError(f"There is no configuration key {prefix + name!r}. {hint} The command print_config lists all.")
+    return keys[name]
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return tuple(part for kind in typing.get_args(annotation) for part in _alternatives(kind))
+    return (annotation,)
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+
+
+def _fit(value: Any, kind: Any) -> tuple[bool, Any]:
+    origin = typing.get_origin(kind) or kind
+    if kind is Any:
+        return True, value
+    if origin is Literal:
+        return value in typing.get_args(kind), value
+    if kind is type(None):
+        return value is None, value
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return True, int(value)
+    if kind in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
+        return False, value
+    if kind is float:
+        return True, float(value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping), value
+    if isinstance(origin, type) and issubclass(origin, Sequence) and origin is not str:
+        return isinstance(value, Sequence) and not isinstance(value, str), value
+    return isinstance(origin, type) and isinstance(value, origin), value
+
+
+def _plain(value: Any) -> Any:
+    """Plain, writable dictionaries and lists; all else as it is."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _explained(docstring: str, section: str) -> dict[str, str]:
+    """The entries of one section of a Google docstring, each as one line."""
+    _, _, rest = inspect.cleandoc(docstring).partition(f"\n{section}:\n")
+    body = re.split(r"\n(?=\S)", rest)[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n {6,}.*)*)", body, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}

@@ -1,0 +1,13 @@
+"""Named configurations of `eval_policy`."""
+
+from imitation_lab.scripts._engine import Named
+from imitation_lab.scripts.config.environments import HUB, SEALS, by_environment, fast
+
+NAMED = {
+    **by_environment({name: {"expert": HUB["expert"]} for name in SEALS}),
+    **fast(("environment",), {"eval_n_timesteps": 40}),
+    "render": Named("show it on the screen", {"render": True, "environment": {"num_vec": 1}}),
+    "explore_eps_greedy": Named(
+        "a random action now and then", {"explore_kwargs": {"switch_prob": 1.0, "random_prob": 0.1}}
+    ),
+}

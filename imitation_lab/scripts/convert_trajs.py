@@ -1,0 +1,77 @@
+"""Converts trajectory files, of whatever age, to the native format.
+
+    python -m imitation_lab.scripts.convert_trajs old.npz more.npz
+    python -m imitation_lab.scripts.convert_trajs huggingface_folder --output demonstrations.safetensors
+
+Files are read without unpickling, and are left as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from imitation_lab.scripts import _console
+
+SUFFIX = ".safetensors"
+
+
+def convert_trajs(path: str, output: str | None = None) -> pathlib.Path:
+    """Converts one file of trajectories.
+
+    Args:
+        path: a file or folder that `data.serialize.load` reads.
+        output: the new file; None is the old name with the suffix .safetensors.
+
+    Returns:
+        The new file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        FileExistsError: if the new file exists already.
+        ValueError: if the file holds no trajectories, is damaged, or would run code.
+    """
+    from imitation_lab.data import serialize
+
+    source = pathlib.Path(path)
+    target = source.with_suffix(SUFFIX) if output is None else pathlib.Path(output)
+    trajectories = serialize.load(source)
+    if target.exists():
+        raise FileExistsError(f"{target} exists already: give another --output, or remove it.")
+    serialize.save(target, trajectories)
+    return target
+
+
+def run(argv: Sequence[str], program: str | None = None) -> int:
+    """The command line; gives the exit status."""
+    description, _, example = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog=program or "python -m imitation_lab.scripts.convert_trajs",
+        description=description,
+        epilog=f"examples:\n{example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder of trajectories")
+    parser.add_argument("--output", metavar="FILE", help="the new file, for a single PATH")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    given = parser.parse_args(argv)
+
+    def convert(debug: bool) -> int:
+        if given.output is not None and len(given.paths) > 1:
+            raise ValueError(f"--output names one file, but {len(given.paths)} paths are given.")
+        for path in given.paths:
+            print(f"{path} -> {convert_trajs(path, given.output)}")
+        return 0
+
+    return _console.guarded(convert, given.debug)
+
+
+def main_console() -> None:
+    """Runs the command line and exits."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main_console()

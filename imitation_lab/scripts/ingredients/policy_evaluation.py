@@ -1,0 +1,50 @@
+"""How a policy is judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from imitation_lab.scripts import _engine
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from imitation_lab.scripts.ingredients.environment import Environment
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PolicyEvaluation:
+    """How a policy is judged.
+
+    Attributes:
+        n_episodes_eval: episodes that the trained policy plays, acting as it does in training.
+    """
+
+    n_episodes_eval: int = 50
+
+    def evaluate(self, policy: Any, environment: Environment, rng: np.random.Generator) -> dict[str, float]:
+        """Statistics of episodes in fresh environments; see `data.rollout.rollout_stats`."""
+        from imitation_lab.data import rollout
+
+        if self.n_episodes_eval < 1:
+            raise ValueError(f"policy_evaluation.n_episodes_eval must be at least 1, got {self.n_episodes_eval}.")
+        with environment.venv(rng) as venv:
+            until = rollout.make_min_episodes(self.n_episodes_eval)
+            return statistics(rollout.generate_trajectories(policy, venv, until, rng))
+
+
+def statistics(trajectories: Any) -> dict[str, float]:
+    """`rollout_stats` in Python's own numbers; empty for trajectories without rewards."""
+    from imitation_lab.data import rollout
+
+    if not all(hasattr(trajectory, "rews") for trajectory in trajectories):
+        return {}
+    return {k: v.item() if hasattr(v, "item") else v for k, v in rollout.rollout_stats(trajectories).items()}
+
+
+policy_evaluation_ingredient = _engine.ingredient(
+    "policy_evaluation",
+    PolicyEvaluation,
+    {"fast": _engine.Named("two episodes, for tests", {"n_episodes_eval": 2})},
+)

@@ -1,0 +1,111 @@
+"""The reward network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from imitation_lab.scripts import _engine, _names
+
+if TYPE_CHECKING:
+    import numpy as np
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from imitation_lab.rewards.reward_nets import RewardNet
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reward:
+    """The reward network.
+
+    Attributes:
+        net_cls: its class; None is BasicRewardNet, or BasicShapedRewardNet for AIRL.
+        net_kwargs: arguments of the class; normalize_input_layer is RunningNorm unless set.
+        normalize_output_layer: RunningNorm, EMANorm, or None for rewards as they are.
+        add_std_alpha: adds so many standard deviations of an ensemble to its mean; None adds nothing.
+        ensemble_size: number of networks; None is one.
+        ensemble_member_config: `net_cls`, `net_kwargs` and `normalize_output_layer` of the members, over those above.
+    """
+
+    net_cls: str | type | None = None
+    net_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"normalize_input_layer": "RunningNorm"})
+    normalize_output_layer: str | type | None = "RunningNorm"
+    add_std_alpha: float | None = None
+    ensemble_size: int | None = None
+    ensemble_member_config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def make(self, venv: VecEnv, rng: np.random.Generator, default: str = "BasicRewardNet") -> RewardNet:
+        """The network, with its wrappers, drawn from `rng`.
+
+        Args:
+            venv: gives the spaces.
+            rng: draws the weights.
+            default: class, where none is configured.
+
+        Raises:
+            ValueError: if the keys contradict each other, or an argument or class does not exist.
+        """
+        from imitation_lab.algorithms.base import seeded_torch
+        from imitation_lab.rewards import reward_nets
+
+        with seeded_torch(rng):
+            if self.ensemble_size is None:
+                if self.add_std_alpha is not None:
+                    raise ValueError("reward.add_std_alpha needs an ensemble: set reward.ensemble_size, such as 3.")
+                return self._normalized(self._net(venv, default))
+            if self.ensemble_size < 2:
+                raise ValueError(f"reward.ensemble_size must be at least 2, or None; got {self.ensemble_size}.")
+            member = dataclasses.replace(self, **self._member_changes())
+            spaces = (venv.observation_space, venv.action_space)
+            members = [member._normalized(member._net(venv, default)) for _ in range(self.ensemble_size)]
+            ensemble = reward_nets.RewardEnsemble(*spaces, members)
+            if self.add_std_alpha is None:
+                return ensemble
+            return reward_nets.AddSTDRewardWrapper(ensemble, default_alpha=self.add_std_alpha)
+
+    def _net(self, venv: VecEnv, default: str) -> RewardNet:
+        cls = _names.find("reward network", self.net_cls or default)
+        kwargs = _names.with_classes(self.net_kwargs)
+        return _names.call("reward.net_kwargs", cls, venv.observation_space, venv.action_space, **kwargs)
+
+    def _normalized(self, net: RewardNet) -> RewardNet:
+        from imitation_lab.rewards.reward_nets import NormalizedRewardNet
+
+        if self.normalize_output_layer is None:
+            return net
+        layer = _names.with_classes(self.normalize_output_layer)
+        if isinstance(layer, str):
+            layer = _names.find("norm", layer)
+        return NormalizedRewardNet(net, layer)
+
+    def _member_changes(self) -> dict[str, Any]:
+        known = ("net_cls", "net_kwargs", "normalize_output_layer")
+        for key in self.ensemble_member_config:
+            if key not in known:
+                raise ValueError(f"reward.ensemble_member_config has no key {key!r}; it has {', '.join(known)}.")
+        return dict(self.ensemble_member_config)
+
+
+def _inputs(layer: str | None) -> dict[str, Any]:
+    return {"net_kwargs": {"normalize_input_layer": layer}}
+
+
+reward_ingredient = _engine.ingredient(
+    "reward",
+    Reward,
+    {
+        "normalize_input_disable": _engine.Named("inputs as they are", _inputs(None)),
+        "normalize_input_running": _engine.Named("inputs normalized by running statistics", _inputs("RunningNorm")),
+        "normalize_output_disable": _engine.Named("rewards as they are", {"normalize_output_layer": None}),
+        "normalize_output_running": _engine.Named(
+            "rewards normalized by running statistics", {"normalize_output_layer": "RunningNorm"}
+        ),
+        "normalize_output_ema": _engine.Named(
+            "rewards normalized by moving averages", {"normalize_output_layer": "EMANorm"}
+        ),
+        "reward_ensemble": _engine.Named(
+            "five networks and their disagreement", {"ensemble_size": 5, "add_std_alpha": 0.0}
+        ),
+    },
+)

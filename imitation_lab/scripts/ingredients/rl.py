@@ -1,0 +1,82 @@
+"""The reinforcement learning algorithm."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from imitation_lab.scripts import _engine, _names
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from imitation_lab.scripts.ingredients.policy import Policy
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RL:
+    """The reinforcement learning algorithm.
+
+    Attributes:
+        rl_cls: PPO, A2C, SAC, TD3, DDPG or DQN.
+        batch_size: environment steps between updates, over all copies (PPO, A2C: n_steps × num_vec); for the others,
+            transitions in an update.
+        rl_kwargs: more arguments of the algorithm; {"linear": x} is a schedule from x to 0.
+    """
+
+    rl_cls: str | type = "PPO"
+    batch_size: int = 2048
+    rl_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def make(self, venv: VecEnv, policy: Policy, seed: int) -> BaseAlgorithm:
+        """The untrained algorithm.
+
+        Raises:
+            ValueError: if `batch_size` is no multiple of the number of environments, or an argument does not exist.
+        """
+        return _names.call("rl.rl_kwargs", self.cls(), policy.cls(), venv, **self._arguments(venv, policy, seed))
+
+    def load(self, path: str, venv: VecEnv, policy: Policy, seed: int) -> BaseAlgorithm:
+        """An algorithm that begins with what a model's zip has learned, under the settings given here.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it does not fit.
+        """
+        from imitation_lab.policies.serialize import load_stable_baselines_model
+
+        arguments = self._arguments(venv, policy, seed)
+        return load_stable_baselines_model(self.cls(), path, venv, policy_class=policy.cls(), **arguments)
+
+    def cls(self) -> type[BaseAlgorithm]:
+        """The algorithm's class."""
+        return _names.find("algorithm", self.rl_cls)
+
+    def _arguments(self, venv: VecEnv, policy: Policy, seed: int) -> dict[str, Any]:
+        from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+        found = {"policy_kwargs": policy.kwargs(), "seed": seed, **_names.with_classes(self.rl_kwargs)}
+        if not issubclass(self.cls(), OnPolicyAlgorithm):
+            return {"batch_size": self.batch_size, **found}
+        steps, rest = divmod(self.batch_size, venv.num_envs)
+        if "n_steps" not in found:
+            if rest or not steps:
+                raise ValueError(
+                    f"rl.batch_size={self.batch_size} is no multiple of environment.num_vec={venv.num_envs}."
+                )
+            found["n_steps"] = steps
+        return found
+
+
+rl_ingredient = _engine.ingredient(
+    "rl",
+    RL,
+    {
+        "fast": _engine.Named(
+            "small batches, for tests", {"batch_size": 32, "rl_kwargs": {"batch_size": 16, "n_epochs": 1}}
+        ),
+        "sac": _engine.Named("soft actor-critic, for continuous actions", {"rl_cls": "SAC", "batch_size": 256}),
+    },
+)

@@ -1,0 +1,156 @@
+"""Trains a policy and a reward by adversarial imitation: GAIL or AIRL.
+
+    python -m imitation_lab.scripts.train_adversarial gail with fixed_cartpole
+    python -m imitation_lab.scripts.train_adversarial airl with pendulum checkpoint_interval=5
+    python -m imitation_lab.scripts.train_adversarial airl with pendulum agent_path=output/…/checkpoints/00005
+
+The last goes on where an earlier run stopped, and ends as that run would have ended.
+"""
+
+# ruff: noqa: B008 (defaults are never changed)
+from __future__ import annotations
+
+import pathlib
+import pprint
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from imitation_lab.scripts import _console, _engine, _names
+from imitation_lab.scripts.config import train_adversarial as config
+from imitation_lab.scripts.ingredients.demonstrations import Demonstrations, demonstrations_ingredient
+from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
+from imitation_lab.scripts.ingredients.expert import Expert, expert_ingredient
+from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
+from imitation_lab.scripts.ingredients.policy import Policy, policy_ingredient
+from imitation_lab.scripts.ingredients.policy_evaluation import (
+    PolicyEvaluation,
+    policy_evaluation_ingredient,
+    statistics,
+)
+from imitation_lab.scripts.ingredients.reward import Reward, reward_ingredient
+from imitation_lab.scripts.ingredients.rl import RL, rl_ingredient
+from imitation_lab.scripts.output import CHECKPOINT_FILE, Output, streams
+
+if TYPE_CHECKING:
+    from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
+
+
+def train_adversarial(
+    *,
+    algorithm: Literal["gail", "airl"],
+    show_config: bool = False,
+    total_timesteps: int = 1_000_000,
+    algorithm_kwargs: Mapping[str, Any] = {"demo_batch_size": 1024, "n_disc_updates_per_round": 4},
+    algorithm_specific: Mapping[str, Any] = {},
+    checkpoint_interval: int = 0,
+    agent_path: str | None = None,
+    environment: Environment = Environment(),
+    demonstrations: Demonstrations = Demonstrations(),
+    expert: Expert = Expert(),
+    rl: RL = RL(),
+    policy: Policy = Policy(),
+    reward: Reward = Reward(),
+    policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
+    logging: Logging = Logging(),
+    seed: int | None = None,
+) -> dict[str, dict[str, float]]:
+    """Adversarial imitation.
+
+    Args:
+        algorithm: "gail" or "airl".
+        show_config: whether to print the configuration first.
+        total_timesteps: environment steps of the generator; those of the run at agent_path count.
+        algorithm_kwargs: arguments of the trainer.
+        algorithm_specific: more of them, by algorithm: {"gail": {...}, "airl": {...}}.
+        checkpoint_interval: rounds between checkpoints in checkpoints/<round>; 0 makes none. All environments are reset
+            there.
+        agent_path: a checkpoint's folder of an earlier run, to go on from; or a model's zip, for the generator to begin
+            with its weights.
+        environment: see there.
+        demonstrations: see there.
+        expert: see there; used where demonstrations are generated.
+        rl: see there; the generator.
+        policy: see there; the generator's.
+        reward: see there; the discriminator's network.
+        policy_evaluation: see there.
+        logging: see there.
+        seed: of everything random; None draws one.
+
+    Returns:
+        Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
+    """
+    if show_config:
+        pprint.pprint({key: value for key, value in locals().items() if key != "show_config"})
+    from imitation_lab.algorithms.adversarial.airl import AIRL
+    from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
+    from imitation_lab.algorithms.adversarial.gail import GAIL
+    from imitation_lab.util import util
+
+    cls: type[AdversarialTrainer] = GAIL if algorithm == "gail" else AIRL
+    kwargs = {**_names.with_classes(algorithm_kwargs), **_names.with_classes(algorithm_specific.get(algorithm, {}))}
+    _names.check("algorithm_kwargs", kwargs, cls, AdversarialTrainer)
+    rng, evaluation_rng = streams(seed)
+    trajectories = demonstrations.load(environment, expert, rng)
+    out = logging.start("train_adversarial", environment.gym_id)
+    with environment.venv(rng, out.folder) as venv:
+        if agent_path is not None and (pathlib.Path(agent_path) / CHECKPOINT_FILE).is_file():
+            trainer = cls.load(agent_path, venv, custom_logger=out.logger, log_dir=out / "log")
+        else:
+            agent_seed = util.make_seeds(rng)
+            make = rl.make if agent_path is None else lambda *given: rl.load(agent_path, *given)
+            generator = make(venv, policy, agent_seed)
+            generator.num_timesteps = 0
+            default = "BasicRewardNet" if algorithm == "gail" else "BasicShapedRewardNet"
+            trainer = cls(
+                demonstrations=trajectories,
+                venv=venv,
+                gen_algo=generator,
+                reward_net=reward.make(venv, rng, default).to(generator.device),
+                log_dir=out / "log",
+                custom_logger=out.logger,
+                **{"rng": rng, **kwargs},
+            )
+        left = total_timesteps - trainer.gen_algo.num_timesteps
+        if left >= trainer.gen_train_timesteps or trainer.gen_algo.num_timesteps == 0:
+            trainer.train(left, callback=_saver(trainer, out, checkpoint_interval), progress_bar=False)
+        out.save_policy(trainer.policy)
+        out.save_reward(trainer.reward_train, "train")
+        out.save_reward(trainer.reward_test, "test")
+        found = policy_evaluation.evaluate(trainer.policy, environment, evaluation_rng)
+    return {"imit_stats": found, "expert_stats": statistics(trajectories)}
+
+
+def _saver(trainer: AdversarialTrainer, out: Output, interval: int) -> Any:
+    """Saves the trainer after every `interval` rounds, counted from the very beginning."""
+
+    def save(round_number: int) -> None:
+        done = trainer.gen_algo.num_timesteps // trainer.gen_train_timesteps
+        if done % interval == 0:
+            trainer.save(out / "checkpoints" / f"{done:05d}")
+            out.save_policy(trainer.policy, f"{done:05d}")
+
+    return save if interval > 0 else None
+
+
+gail = _engine.variant(train_adversarial, "gail", "Generative adversarial imitation learning.", algorithm="gail")
+airl = _engine.variant(train_adversarial, "airl", "Adversarial inverse reinforcement learning.", algorithm="airl")
+
+train_adversarial_ex = _engine.experiment(
+    "train_adversarial",
+    [gail, airl],
+    named=config.NAMED,
+    ingredients=[
+        logging_ingredient,
+        environment_ingredient,
+        demonstrations_ingredient,
+        expert_ingredient,
+        rl_ingredient,
+        policy_ingredient,
+        reward_ingredient,
+        policy_evaluation_ingredient,
+    ],
+)
+main_console = _console.main_console(train_adversarial_ex)
+
+if __name__ == "__main__":
+    main_console()

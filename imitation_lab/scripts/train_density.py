@@ -1,0 +1,115 @@
+"""Learns a reward as the density of the expert's transitions, and a policy on it.
+
+python -m imitation_lab.scripts.train_density with pendulum
+python -m imitation_lab.scripts.train_density with fixed_cartpole density_type=STATE_DENSITY kernel_bandwidth=0.2
+"""
+
+# ruff: noqa: B008 (defaults are never changed)
+from __future__ import annotations
+
+from typing import Literal
+
+from imitation_lab.scripts import _console, _engine
+from imitation_lab.scripts.config import train_density as config
+from imitation_lab.scripts.ingredients.demonstrations import Demonstrations, demonstrations_ingredient
+from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
+from imitation_lab.scripts.ingredients.expert import Expert, expert_ingredient
+from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
+from imitation_lab.scripts.ingredients.policy import Policy, policy_ingredient
+from imitation_lab.scripts.ingredients.policy_evaluation import (
+    PolicyEvaluation,
+    policy_evaluation_ingredient,
+    statistics,
+)
+from imitation_lab.scripts.ingredients.rl import RL, rl_ingredient
+from imitation_lab.scripts.output import streams
+
+
+def train_density(
+    *,
+    total_timesteps: int = 1_000_000,
+    density_type: Literal["STATE_DENSITY", "STATE_ACTION_DENSITY", "STATE_STATE_DENSITY"] = "STATE_ACTION_DENSITY",
+    kernel: str = "gaussian",
+    kernel_bandwidth: float = 0.5,
+    is_stationary: bool = True,
+    standardise_inputs: bool = True,
+    min_log_density: float | None = None,
+    allow_variable_horizon: bool = False,
+    environment: Environment = Environment(),
+    demonstrations: Demonstrations = Demonstrations(),
+    expert: Expert = Expert(),
+    rl: RL = RL(),
+    policy: Policy = Policy(),
+    policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
+    logging: Logging = Logging(),
+    seed: int | None = None,
+) -> dict[str, dict[str, float]]:
+    """Density-based imitation.
+
+    Args:
+        total_timesteps: environment steps of the policy.
+        density_type: what the density is over.
+        kernel: gaussian, exponential, tophat, epanechnikov, linear or cosine.
+        kernel_bandwidth: in standard deviations, if inputs are standardised.
+        is_stationary: whether there is one density for all time steps, or one for each.
+        standardise_inputs: whether each dimension is scaled to mean 0 and variance 1 over the demonstrations.
+        min_log_density: rewards below are raised to it; kernels that end need one.
+        allow_variable_horizon: whether episodes may differ in length.
+        environment: see there.
+        demonstrations: see there.
+        expert: see there; used where demonstrations are generated.
+        rl: see there.
+        policy: see there.
+        policy_evaluation: see there.
+        logging: see there.
+        seed: of everything random; None draws one.
+
+    Returns:
+        Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
+    """
+    from imitation_lab.algorithms.density import DensityAlgorithm, DensityType
+    from imitation_lab.util import util
+
+    rng, evaluation_rng = streams(seed)
+    trajectories = demonstrations.load(environment, expert, rng)
+    out = logging.start("train_density", environment.gym_id)
+    with environment.venv(rng, out.folder) as venv:
+        trainer = DensityAlgorithm(
+            demonstrations=trajectories,
+            venv=venv,
+            rng=rng,
+            density_type=DensityType[density_type],
+            kernel=kernel,
+            kernel_bandwidth=kernel_bandwidth,
+            rl_algo=rl.make(venv, policy, util.make_seeds(rng)),
+            is_stationary=is_stationary,
+            standardise_inputs=standardise_inputs,
+            min_log_density=min_log_density,
+            custom_logger=out.logger,
+            allow_variable_horizon=allow_variable_horizon,
+        )
+        trainer.train()
+        trainer.train_policy(total_timesteps, progress_bar=False)
+        out.save_policy(trainer.policy)
+        found = policy_evaluation.evaluate(trainer.policy, environment, evaluation_rng)
+    return {"imit_stats": found, "expert_stats": statistics(trajectories)}
+
+
+train_density_ex = _engine.experiment(
+    "train_density",
+    [train_density],
+    named=config.NAMED,
+    ingredients=[
+        logging_ingredient,
+        environment_ingredient,
+        demonstrations_ingredient,
+        expert_ingredient,
+        rl_ingredient,
+        policy_ingredient,
+        policy_evaluation_ingredient,
+    ],
+)
+main_console = _console.main_console(train_density_ex)
+
+if __name__ == "__main__":
+    main_console()

@@ -1,0 +1,116 @@
+"""Learns a reward for a tabular environment by maximum causal entropy inverse reinforcement learning.
+
+python -m imitation_lab.scripts.train_mce_irl with cliff_world
+python -m imitation_lab.scripts.train_mce_irl with frozen_lake n_expert_demos=20 seed=1
+"""
+
+# ruff: noqa: B008 (defaults are never changed)
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+
+from imitation_lab.scripts import _console, _engine, _names
+from imitation_lab.scripts.config import train_mce_irl as config
+from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
+from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
+from imitation_lab.scripts.ingredients.policy_evaluation import statistics
+from imitation_lab.scripts.ingredients.reward import Reward, reward_ingredient
+from imitation_lab.scripts.output import streams
+
+_LINEAR: dict[str, Any] = {"use_action": False, "hid_sizes": []}
+
+
+def train_mce_irl(
+    *,
+    n_expert_demos: int | None = 100,
+    discount: float = 1.0,
+    max_iter: int = 1000,
+    linf_eps: float = 1e-3,
+    grad_l2_eps: float = 1e-4,
+    optimizer_cls: str | type = "Adam",
+    optimizer_kwargs: Mapping[str, Any] = {"lr": 1e-2},
+    log_interval: int | None = 100,
+    n_episodes_eval: int = 200,
+    environment: Environment = Environment(gym_id="imitation_lab/GridWorld-v0"),
+    reward: Reward = Reward(net_kwargs=_LINEAR, normalize_output_layer=None),
+    logging: Logging = Logging(),
+    seed: int | None = None,
+) -> dict[str, dict[str, float]]:
+    """Maximum causal entropy inverse reinforcement learning.
+
+    The expert is the soft optimum of the environment's own reward.
+
+    Args:
+        n_expert_demos: episodes of the expert; None gives its exact occupancy in place of demonstrations.
+        discount: of future rewards.
+        max_iter: most updates.
+        linf_eps: stops where no state's occupancy differs more than this.
+        grad_l2_eps: stops where the gradient's norm is at most this.
+        optimizer_cls: of the reward network's weights.
+        optimizer_kwargs: its arguments.
+        log_interval: updates between logs; None logs nothing.
+        n_episodes_eval: episodes to compare policy and expert by.
+        environment: see there; a tabular one.
+        reward: see there; of state, or of state and action.
+        logging: see there.
+        seed: of everything random; None draws one.
+
+    Returns:
+        Statistics of the learned policy's episodes under `imit_stats`, of the expert's under `expert_stats`.
+    """
+    from imitation_lab.algorithms.mce_irl import MCEIRL, TabularPolicy, mce_occupancy_measures, mce_partition_fh
+    from imitation_lab.data import rollout
+    from imitation_lab.envs.tabular import StateObservation, tabular_model
+    from imitation_lab.util import util
+
+    rng, evaluation_rng = streams(seed)
+    environment.register()
+    env = gym.make(util._find_spec(environment.gym_id), **environment.env_make_kwargs)
+    model = tabular_model(env)
+    _, _, pi = mce_partition_fh(env, discount=discount)
+    expert = TabularPolicy(gym.spaces.Discrete(model.state_dim), gym.spaces.Discrete(model.action_dim), pi, rng)
+
+    def episodes(policy: Any, n: int, source: Any) -> Any:
+        with environment.venv(source, wrappers=[lambda inner, _: StateObservation(inner)]) as venv:
+            return list(rollout.generate_trajectories(policy, venv, rollout.make_min_episodes(n), source))[:n]
+
+    demonstrations: Any = mce_occupancy_measures(env, pi=pi, discount=discount)[1]
+    if n_expert_demos is not None:
+        demonstrations = episodes(expert, n_expert_demos, rng)
+    out = logging.start("train_mce_irl", environment.gym_id)
+    with environment.venv(rng) as venv:
+        net = reward.make(venv, rng)
+    trainer = MCEIRL(
+        demonstrations,
+        env,
+        net,
+        rng,
+        optimizer_cls=_names.find("optimizer", optimizer_cls),
+        optimizer_kwargs=_names.with_classes(optimizer_kwargs),
+        discount=discount,
+        linf_eps=linf_eps,
+        grad_l2_eps=grad_l2_eps,
+        log_interval=log_interval,
+        custom_logger=out.logger,
+    )
+    trainer.train(max_iter, progress_bar=False)
+    out.save_reward(net, "final")
+    return {
+        "imit_stats": statistics(episodes(trainer.policy, n_episodes_eval, evaluation_rng)),
+        "expert_stats": statistics(episodes(expert, n_episodes_eval, evaluation_rng)),
+    }
+
+
+train_mce_irl_ex = _engine.experiment(
+    "train_mce_irl",
+    [train_mce_irl],
+    named=config.NAMED,
+    ingredients=[logging_ingredient, environment_ingredient, reward_ingredient],
+)
+main_console = _console.main_console(train_mce_irl_ex)
+
+if __name__ == "__main__":
+    main_console()

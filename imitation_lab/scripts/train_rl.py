@@ -1,0 +1,212 @@
+"""Trains a policy by reinforcement learning, on the environment's reward or a learned one.
+
+    python -m imitation_lab.scripts.train_rl with cartpole
+    python -m imitation_lab.scripts.train_rl with pendulum rl.rl_kwargs.learning_rate=1e-3 seed=1
+    python -m imitation_lab.scripts.train_rl with cartpole agent_path=output/…/policies/000000020000
+
+The last goes on where an earlier run stopped, and ends as that run would have ended.
+"""
+
+# ruff: noqa: B008 (defaults are never changed)
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imitation_lab.scripts import _console, _engine
+from imitation_lab.scripts.config import train_rl as config
+from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
+from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
+from imitation_lab.scripts.ingredients.policy import Policy, policy_ingredient
+from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation, policy_evaluation_ingredient
+from imitation_lab.scripts.ingredients.rl import RL, rl_ingredient
+from imitation_lab.scripts.output import CHECKPOINT_FILE
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
+
+_VERSION = 1
+
+
+def train_rl(
+    *,
+    total_timesteps: int = 1_000_000,
+    normalize_reward: bool = True,
+    normalize_kwargs: Mapping[str, Any] = {},
+    reward_type: str | None = None,
+    reward_path: str | None = None,
+    load_reward_kwargs: Mapping[str, Any] = {},
+    rollout_save_final: bool = True,
+    rollout_save_n_timesteps: int | None = None,
+    rollout_save_n_episodes: int | None = None,
+    policy_save_interval: int = 10_000,
+    policy_save_final: bool = True,
+    agent_path: str | None = None,
+    environment: Environment = Environment(),
+    rl: RL = RL(),
+    policy: Policy = Policy(),
+    policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
+    logging: Logging = Logging(),
+    seed: int | None = None,
+) -> dict[str, float]:
+    """Trains a policy by reinforcement learning.
+
+    Args:
+        total_timesteps: environment steps, over all copies; those of the run at agent_path count.
+        normalize_reward: whether the policy learns from rewards divided by the spread of returns.
+        normalize_kwargs: for SB3's VecNormalize, such as clip_reward.
+        reward_type: a learned reward in place of the environment's: a key of `reward_registry`, such as
+            RewardNet_unshaped.
+        reward_path: its file.
+        load_reward_kwargs: for its loader.
+        rollout_save_final: whether to save episodes of the final policy, as demonstrations.
+        rollout_save_n_timesteps: at least so many steps of them.
+        rollout_save_n_episodes: at least so many episodes; if neither is given, 2000 steps.
+        policy_save_interval: steps between checkpoints in policies/<step>; 0 makes none. All environments are reset
+            there.
+        policy_save_final: whether to save the final policy in policies/final.
+        agent_path: a checkpoint's folder of an earlier run, to go on from; or a model's zip, to begin with its weights.
+        environment: see there.
+        rl: see there.
+        policy: see there.
+        policy_evaluation: see there.
+        logging: see there.
+        seed: of everything random; None draws one.
+
+    Returns:
+        Statistics of the final policy's episodes, under the environment's own rewards.
+    """
+    from imitation_lab.algorithms.adversarial._generator import schedules_over
+    from imitation_lab.policies.serialize import save_stable_model
+    from imitation_lab.util import util
+
+    if total_timesteps < 1 or policy_save_interval < 0:
+        raise ValueError(
+            f"total_timesteps must be at least 1 and policy_save_interval at least 0, got {total_timesteps} and "
+            f"{policy_save_interval}."
+        )
+    if reward_type is None and reward_path is not None:
+        raise ValueError(f"reward_path={reward_path!r} needs reward_type, such as RewardNet_unshaped.")
+    rng = np.random.default_rng(seed)
+    out = logging.start("train_rl", environment.gym_id)
+    with environment.venv(rng, out.folder) as venv:
+        train_venv, callback, normalizer = _rewarded(
+            venv, reward_type, reward_path, load_reward_kwargs, normalize_kwargs if normalize_reward else None
+        )
+        agent_seed = util.make_seeds(rng)
+        resumed = agent_path is not None and (pathlib.Path(agent_path) / CHECKPOINT_FILE).is_file()
+        if agent_path is not None and not resumed:
+            algorithm = rl.load(agent_path, train_venv, policy, agent_seed)
+        else:
+            algorithm = rl.make(train_venv, policy, agent_seed)
+        algorithm.set_logger(out.logger)
+        if resumed:
+            _restore(pathlib.Path(str(agent_path)), algorithm, normalizer, rng, train_venv)
+        else:
+            algorithm.num_timesteps = 0
+        while algorithm.num_timesteps < total_timesteps:
+            left = total_timesteps - algorithm.num_timesteps
+            with schedules_over(algorithm, 0, total_timesteps):  # not over each piece between two checkpoints
+                steps = min(left, policy_save_interval or left)
+                algorithm.learn(steps, reset_num_timesteps=False, callback=callback)
+            if policy_save_interval:
+                folder = out / "policies" / f"{algorithm.num_timesteps:012d}"
+                save_stable_model(folder, algorithm)
+                _save(folder, algorithm, normalizer, rng, train_venv)
+        if policy_save_final:
+            save_stable_model(out / "policies" / "final", algorithm)
+        if rollout_save_final:
+            path = out / "rollouts" / "final.safetensors"
+            _save_rollouts(path, algorithm, environment, rng, rollout_save_n_timesteps, rollout_save_n_episodes)
+        return policy_evaluation.evaluate(algorithm, environment, rng)
+
+
+def _rewarded(
+    venv: VecEnv, reward_type: str | None, path: str | None, kwargs: Mapping[str, Any], normalize: Mapping | None
+) -> tuple[VecEnv, Any, Any]:
+    """The environments under the reward to train on, the callback that logs it, and the normalizer."""
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+    from imitation_lab.rewards.serialize import load_reward
+    from imitation_lab.scripts import _names
+
+    callback = None
+    if reward_type is not None:
+        if path is None and reward_type != "zero":
+            raise ValueError(f"reward_type={reward_type!r} needs reward_path=FILE.")
+        venv = RewardVecEnvWrapper(venv, load_reward(reward_type, path or "", venv, **kwargs))
+        callback = venv.make_log_callback()
+    if normalize is None:
+        return venv, callback, None
+    # Observations are normalized inside the policy, if at all: statistics outside of it would be lost with the run.
+    normalizer = _names.call("normalize_kwargs", VecNormalize, venv, **{"norm_obs": False, **normalize})
+    return normalizer, callback, normalizer
+
+
+def _save(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
+    """Saves all that training changes; the environments begin anew, as they do in a run that goes on from here."""
+    from imitation_lab.algorithms import checkpoint
+
+    state = checkpoint.State()
+    checkpoint.pack_algorithm(state, "agent", algorithm)
+    if normalizer is not None:
+        for name in ("mean", "var", "count"):
+            state.tensors[f"returns/{name}"] = np.asarray(getattr(normalizer.ret_rms, name), dtype=np.float64)
+    checkpoint.pack_randomness(state, "random", script=rng)
+    state.write(folder / CHECKPOINT_FILE, _VERSION)
+    _begin_anew(algorithm, rng, venv)
+
+
+def _restore(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
+    from imitation_lab.algorithms import checkpoint
+
+    state = checkpoint.State.read(folder / CHECKPOINT_FILE, _VERSION)
+    checkpoint.unpack_algorithm(state, "agent", algorithm)
+    if normalizer is not None:
+        for name in ("mean", "var", "count"):
+            setattr(normalizer.ret_rms, name, np.array(state.array(f"returns/{name}"))[()])
+    checkpoint.unpack_randomness(state, "random", script=rng)
+    _begin_anew(algorithm, rng, venv)
+
+
+def _begin_anew(algorithm: BaseAlgorithm, rng: np.random.Generator, venv: VecEnv) -> None:
+    from imitation_lab.algorithms import checkpoint
+    from imitation_lab.util import util
+
+    checkpoint.new_boundary(algorithm, venv, lambda: util.make_seeds(rng))
+
+
+def _save_rollouts(
+    path: pathlib.Path, policy: Any, environment: Environment, rng: Any, timesteps: int | None, episodes: int | None
+) -> None:
+    from imitation_lab.data import rollout, serialize
+
+    if timesteps is None and episodes is None:
+        timesteps = 2000
+    with environment.venv(rng) as venv:
+        serialize.save(
+            path, rollout.rollout(policy, venv, rollout.make_sample_until(timesteps, episodes), rng, verbose=False)
+        )
+
+
+train_rl_ex = _engine.experiment(
+    "train_rl",
+    [train_rl],
+    named=config.NAMED,
+    ingredients=[
+        logging_ingredient,
+        environment_ingredient,
+        rl_ingredient,
+        policy_ingredient,
+        policy_evaluation_ingredient,
+    ],
+)
+main_console = _console.main_console(train_rl_ex)
+
+if __name__ == "__main__":
+    main_console()

@@ -18,9 +18,10 @@ What to know:
 2. Discrete states and actions are one-hot, dictionaries and images are flattened.
 3. Not stationary, there is one density for each time step, r_t(x) = log p_t(x), standardised over all steps together.
    The learner's time step is counted in the environments. Its policy and value function do not see the time.
-4. Sums run over all demonstrated points, without the tree and the tolerances of scikit-learn's `KernelDensity`. Both
-   agree, but that here a point out of reach of a bounded kernel has exactly −∞, and that scikit-learn 1.9 leaves a
-   term out of the cosine kernel's integral in even dimensions.
+4. Sums run over all demonstrated points. scikit-learn's `KernelDensity` agrees where its tree is one leaf
+   (`leaf_size` of at least n); with more its values can be off by several nats far from the data. A point out of
+   reach of a bounded kernel has exactly −∞ here; and scikit-learn 1.9 leaves a term out of the cosine kernel's
+   integral in even dimensions.
 5. Every step is paid by where it is, whatever it leads to, so p does not know what the expert meant by it; and the
    reward of a step may be of either sign, which rewards or punishes long episodes: see `allow_variable_horizon`.
 """
@@ -135,7 +136,7 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
         rl_algo: BaseAlgorithm | None = None,
         is_stationary: bool = True,
         standardise_inputs: bool = True,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         allow_variable_horizon: bool = False,
         min_log_density: float | None = None,
         device: th.device | str | None = None,

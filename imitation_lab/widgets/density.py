@@ -1,0 +1,97 @@
+"""A view of what a kernel density's bandwidth does."""
+
+from typing import Any
+
+import numpy as np
+
+from imitation_lab.algorithms.density import KERNELS
+from imitation_lab.viz.density import BandwidthModel, bandwidth_panel
+from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png
+from imitation_lab.viz.tables import html_table, text_table
+from imitation_lab.widgets.base import Composite, FrameStack, Row, control, ipw
+
+__all__ = ["BandwidthExplorer", "BandwidthModel"]
+
+
+class BandwidthExplorer(Composite):
+    """The estimated density from too sharp to too smooth, and how well each explains data it has not seen.
+
+    The bandwidth slider moves without a kernel (of the notebook); another kernel (of the density) is drawn anew.
+
+    Args:
+        demonstrations: a ``BandwidthModel``, or what it is made of.
+        n_frames: bandwidths that the slider can show, evenly spaced, the best one among them.
+        **kwargs: as in ``BandwidthModel``: ``names``, ``units``, ``x_dim``, ``y_dim``, ``kernel``, ``bandwidths``.
+
+    Attributes:
+        model: the model.
+        kernel: the dropdown.
+        frames: the ``FrameStack`` over bandwidths.
+        numbers: the table of the bandwidth shown.
+        indices: the model's number of each frame's bandwidth.
+    """
+
+    def __init__(self, demonstrations: Any, *, n_frames: int = 7, **kwargs: Any) -> None:
+        if isinstance(demonstrations, BandwidthModel):
+            if kwargs:
+                raise ValueError("a BandwidthModel holds its names and settings already: pass it alone.")
+            self.model = demonstrations
+        else:
+            self.model = BandwidthModel(demonstrations, **kwargs)
+        last = len(self.model.bandwidths) - 1
+        evenly = np.linspace(0, last, min(n_frames, last + 1)).round()
+        self.indices = sorted({*(int(i) for i in evenly), self.model.best})
+        self.kernel = control(
+            ipw.Dropdown, "kernel", "The shape of the bump that each demonstrated state adds.",
+            options=list(KERNELS), value=self.model.kernel,
+        )  # fmt: skip
+        self.frames = FrameStack(
+            self._pngs(), labels=[f"h = {self.model.bandwidths[i]:.2g} sd" for i in self.indices],
+            description="bandwidth", alt=self._alt(), index=self.indices.index(self.model.best), interval=900,
+        )  # fmt: skip
+        self.numbers = ipw.HTML()
+        self.kernel.observe(self._redraw, "value")
+        self.frames.slider.observe(self._show_numbers, "value")
+        super().__init__([Row([self.kernel]), self.frames, self.numbers])
+        self._show_numbers()
+
+    @property
+    def slider(self) -> Any:
+        """The bandwidth slider; its value counts frames."""
+        return self.frames.slider
+
+    @property
+    def index(self) -> int:
+        """The model's number of the bandwidth shown."""
+        return self.indices[self.slider.value]
+
+    @property
+    def bandwidth(self) -> float:
+        """The bandwidth shown, in standard deviations."""
+        return float(self.model.bandwidths[self.index])
+
+    def figure(self) -> LabFigure:
+        """Return what is shown as a plain figure."""
+        return bandwidth_panel(self.model, self.index)
+
+    def table(self) -> str:
+        """Return the numbers shown as plain text."""
+        return text_table(self.model.numbers(self.index), digits=3)
+
+    def _pngs(self) -> list[bytes]:
+        return [figure_to_png(bandwidth_panel(self.model, i), FRAME_DPI) for i in self.indices]
+
+    def _alt(self) -> str:
+        return f"Density of demonstrated states with the {self.model.kernel} kernel, from sharp to smooth."
+
+    def _redraw(self, change: Any) -> None:
+        self.model.kernel = change["new"]
+        self.frames.replace(self._pngs(), self._alt())
+        self._show_numbers()
+
+    def _show_numbers(self, _: Any = None) -> None:
+        caption = f"{self.model.kernel} kernel; sd: standard deviations of the states"
+        self.numbers.value = html_table(self.model.numbers(self.index), digits=3, caption=caption)
+
+    def _summary(self) -> str:
+        return f"{self.model.kernel} kernel; {len(self.indices)} bandwidths"

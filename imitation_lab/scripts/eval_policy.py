@@ -8,6 +8,7 @@ python -m imitation_lab.scripts.eval_policy with cartpole expert.policy_type=ppo
 # ruff: noqa: B008 (defaults are never changed)
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -70,13 +71,16 @@ def eval_policy(
         raise ValueError("videos and render exclude each other: an environment draws either frames or a window.")
     until = rollout.make_sample_until(eval_n_timesteps, eval_n_episodes)
     rng, _ = streams(seed)
-    out = logging.start("eval_policy", environment.gym_id)
     changes: dict[str, Any] = {}
     if videos or render:
         mode = "rgb_array" if videos else "human"
         changes["env_make_kwargs"] = {**environment.env_make_kwargs, "render_mode": mode}
-    wrappers = _video(out, video_kwargs) if videos else [lambda env, _: _Paced(env, render_fps)] if render else []
-    with environment.venv(rng, out.folder, wrappers=wrappers, **changes) as venv:
+    wrappers: list[Any] = [lambda env, _: _Paced(env, render_fps)] if render else []
+    with contextlib.ExitStack() as open_:
+        out = open_.enter_context(logging.start("eval_policy", environment.gym_id))
+        if videos:
+            wrappers = _video(out, video_kwargs)
+        venv = open_.enter_context(environment.venv(rng, out.folder, wrappers=wrappers, **changes))
         policy: Any = expert.load(venv, environment.gym_id)
         acting = venv
         if reward_type is not None:

@@ -38,7 +38,7 @@ def recording(run: Any) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """The folder of one run, and its logger.
+    """The folder of one run, and its logger, which the end of a `with` closes.
 
     Attributes:
         folder: of the run.
@@ -47,6 +47,12 @@ class Output:
 
     folder: pathlib.Path
     logger: HierarchicalLogger
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.logger.close()
 
     def __truediv__(self, name: str) -> pathlib.Path:
         return self.folder / name

@@ -91,8 +91,7 @@ def train_adversarial(
     _names.check("algorithm_kwargs", kwargs, cls, AdversarialTrainer)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
-    out = logging.start("train_adversarial", environment.gym_id)
-    with environment.venv(rng, out.folder) as venv:
+    with logging.start("train_adversarial", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:
         if agent_path is not None and (pathlib.Path(agent_path) / CHECKPOINT_FILE).is_file():
             trainer = cls.load(agent_path, venv, custom_logger=out.logger, log_dir=out / "log")
         else:

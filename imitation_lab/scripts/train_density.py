@@ -72,8 +72,7 @@ def train_density(
 
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
-    out = logging.start("train_density", environment.gym_id)
-    with environment.venv(rng, out.folder) as venv:
+    with logging.start("train_density", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:
         trainer = DensityAlgorithm(
             demonstrations=trajectories,
             venv=venv,

@@ -104,8 +104,7 @@ def bc(
     """
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
-    with environment.venv(rng) as venv:
-        out = logging.start("train_imitation", environment.gym_id)
+    with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:
         trainer = bc.make(venv, policy, rng, demonstrations=trajectories, custom_logger=out.logger)
         trainer.train(**_checked("bc.train_kwargs", trainer.train, bc.arguments()))
     out.save_policy(trainer.policy)
@@ -144,9 +143,8 @@ def dagger(
 
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng) if dagger.use_offline_rollouts else None
-    with environment.venv(rng) as venv:
+    with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:
         expert_policy = expert.load(venv, environment.gym_id)
-        out = logging.start("train_imitation", environment.gym_id)
         learner = bc.make(venv, policy, rng, custom_logger=out.logger)
         trainer = SimpleDAggerTrainer(
             venv=venv,
@@ -204,10 +202,9 @@ def sqil(
 
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
-    with environment.venv(rng) as venv:
+    with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:
         cls = sqil.algorithm(venv.action_space)
         rl_kwargs = {"seed": util.make_seeds(rng), **_names.with_classes(sqil.rl_kwargs)}
-        out = logging.start("train_imitation", environment.gym_id)
         trainer = SQIL(
             venv=venv,
             demonstrations=trajectories,

@@ -80,24 +80,23 @@ def train_mce_irl(
     demonstrations: Any = mce_occupancy_measures(env, pi=pi, discount=discount)[1]
     if n_expert_demos is not None:
         demonstrations = episodes(expert, n_expert_demos, rng)
-    out = logging.start("train_mce_irl", environment.gym_id)
-    with environment.venv(rng) as venv:
+    with logging.start("train_mce_irl", environment.gym_id) as out, environment.venv(rng) as venv:
         net = reward.make(venv, rng)
-    trainer = MCEIRL(
-        demonstrations,
-        env,
-        net,
-        rng,
-        optimizer_cls=_names.find("optimizer", optimizer_cls),
-        optimizer_kwargs=_names.with_classes(optimizer_kwargs),
-        discount=discount,
-        linf_eps=linf_eps,
-        grad_l2_eps=grad_l2_eps,
-        log_interval=log_interval,
-        custom_logger=out.logger,
-    )
-    trainer.train(max_iter, progress_bar=False)
-    out.save_reward(net, "final")
+        trainer = MCEIRL(
+            demonstrations,
+            env,
+            net,
+            rng,
+            optimizer_cls=_names.find("optimizer", optimizer_cls),
+            optimizer_kwargs=_names.with_classes(optimizer_kwargs),
+            discount=discount,
+            linf_eps=linf_eps,
+            grad_l2_eps=grad_l2_eps,
+            log_interval=log_interval,
+            custom_logger=out.logger,
+        )
+        trainer.train(max_iter, progress_bar=False)
+        out.save_reward(net, "final")
     return {
         "imit_stats": statistics(episodes(trainer.policy, n_episodes_eval, evaluation_rng)),
         "expert_stats": statistics(episodes(expert, n_episodes_eval, evaluation_rng)),

@@ -104,8 +104,10 @@ def train_preference_comparisons(
     rng, evaluation_rng = streams(seed)
     trajectories = None if trajectory_path is None else serialize.load_with_rewards(trajectory_path)
     resumed = agent_path is not None and (pathlib.Path(agent_path) / CHECKPOINT_FILE).is_file()
-    out = logging.start("train_preference_comparisons", environment.gym_id)
-    with environment.venv(rng, out.folder) as venv:
+    with (
+        logging.start("train_preference_comparisons", environment.gym_id) as out,
+        environment.venv(rng, out.folder) as venv,
+    ):
         net = reward.make(venv, rng)
         agent = None
         if trajectories is not None:

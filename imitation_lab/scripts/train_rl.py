@@ -92,8 +92,7 @@ def train_rl(
     if reward_type is None and reward_path is not None:
         raise ValueError(f"reward_path={reward_path!r} needs reward_type, such as RewardNet_unshaped.")
     rng = np.random.default_rng(seed)
-    out = logging.start("train_rl", environment.gym_id)
-    with environment.venv(rng, out.folder) as venv:
+    with logging.start("train_rl", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:
         train_venv, callback, normalizer = _rewarded(
             venv, reward_type, reward_path, load_reward_kwargs, normalize_kwargs if normalize_reward else None
         )

@@ -1,0 +1,183 @@
+"""Tables and a plot of recorded runs.
+
+python -m imitation_lab.scripts.analyze with source_dirs=output/sacred
+python -m imitation_lab.scripts.analyze with table_verbosity=0 csv_output_path=results.csv plot_output_path=results.png
+python -m imitation_lab.scripts.analyze gather_tb_directories with env_name=CartPole-v1
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from imitation_lab.scripts import _console, _engine, _results
+from imitation_lab.scripts.config import analyze as config
+
+_ABOUT_RUNS = ("analyze", "parallel", "tuning")
+"""Experiments that have no returns of their own."""
+
+
+def analyze_imitation(
+    *,
+    source_dirs: Sequence[str] | str = "output/sacred",
+    run_name: str | None = None,
+    env_name: str | None = None,
+    skip_failed_runs: bool = False,
+    csv_output_path: str | None = None,
+    tex_output_path: str | None = None,
+    md_output_path: str | None = None,
+    plot_output_path: str | None = None,
+    print_table: bool = True,
+    table_verbosity: Literal[0, 1, 2] = 1,
+) -> list[dict[str, Any]]:
+    """Tables, and a plot, of recorded runs.
+
+    Args:
+        source_dirs: folder to search for runs, or a list of them.
+        run_name: only runs of this name: the comment they were started with, or the name of their sweep.
+        env_name: only runs in this environment.
+        skip_failed_runs: whether to leave out runs that did not complete.
+        csv_output_path: file for the table as CSV, with full precision.
+        tex_output_path: file for the table in LaTeX.
+        md_output_path: file for the table in Markdown.
+        plot_output_path: file for a plot of the returns, such as returns.png.
+        print_table: whether to print the table.
+        table_verbosity: 0 for one row for each algorithm and environment, 1 for one for each run, 2 for one for each
+            run with all its numbers.
+
+    Returns:
+        The rows.
+    """
+    from imitation_lab.viz.tables import text_table
+
+    runs = _chosen(source_dirs, run_name, env_name, skip_failed_runs)
+    single = [_results.describe(run) for run in runs]
+    if table_verbosity == 0:
+        rows = _results.summarize(single)
+    elif table_verbosity == 1:
+        rows = single
+    else:
+        rows = [_results.all_numbers(run) for run in runs]
+    for path, write in (
+        (csv_output_path, _results.to_csv),
+        (tex_output_path, _results.to_latex),
+        (md_output_path, _results.to_markdown),
+    ):
+        if path is not None:
+            _results.write(path, write(rows))
+    if plot_output_path is not None:
+        _plot(single, plot_output_path)
+    if print_table:
+        shown = [{**row, "folder": os.path.relpath(row["folder"])} if "folder" in row else row for row in rows]
+        print(text_table(shown))
+    return rows
+
+
+def gather_tb_directories(
+    *,
+    source_dirs: Sequence[str] | str = "output/sacred",
+    run_name: str | None = None,
+    env_name: str | None = None,
+    skip_failed_runs: bool = False,
+) -> dict[str, Any]:
+    """Links the TensorBoard files of recorded runs into one folder.
+
+    Args:
+        source_dirs: folder to search for runs, or a list of them.
+        run_name: only runs of this name: the comment they were started with, or the name of their sweep.
+        env_name: only runs in this environment.
+        skip_failed_runs: whether to leave out runs that did not complete.
+
+    Returns:
+        `gather_dir`, the folder for `tensorboard --logdir`, and `n_tb_dirs`, how many runs it links.
+    """
+    import json
+
+    from imitation_lab.util import util
+
+    target = pathlib.Path("output", "analysis", "tb", util.make_unique_timestamp())
+    number = 0
+    for run in _chosen(source_dirs, run_name, env_name, skip_failed_runs):
+        info = run.sacred_dir / "info.json"
+        log_dir = json.loads(info.read_text(encoding="utf-8")).get("log_dir") if info.is_file() else None
+        if log_dir is None or not any(pathlib.Path(log_dir).rglob("events.out.tfevents*")):
+            continue
+        row = _results.describe(run)
+        link = target / f"{row['algorithm']}_{str(row['environment']).replace('/', '_')}_{pathlib.Path(log_dir).name}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(pathlib.Path(log_dir).resolve(), target_is_directory=True)
+        number += 1
+    if number:
+        print(f"tensorboard --logdir {target}")
+    return {"gather_dir": str(target), "n_tb_dirs": number}
+
+
+def _chosen(source_dirs: Sequence[str] | str, run_name: str | None, env_name: str | None, skip_failed: bool) -> list:
+    runs = _results.collect([source_dirs] if isinstance(source_dirs, str) else source_dirs)
+    runs = [run for run in runs if run.run.get("experiment", {}).get("name") not in _ABOUT_RUNS]
+    rows = [_results.describe(run) for run in runs]
+    kept = [
+        run
+        for run, row in zip(runs, rows, strict=True)
+        if (run_name is None or row["run_name"] == run_name)
+        and (env_name is None or row["environment"] == env_name)
+        and not (skip_failed and row["status"] != "COMPLETED")
+    ]
+    if not kept:
+        names = sorted({str(row["run_name"]) for row in rows if row["run_name"]})
+        environments = sorted({str(row["environment"]) for row in rows})
+        raise ValueError(
+            f"none of the {len(runs)} recorded runs has run_name={run_name!r}, env_name={env_name!r}"
+            f"{' and completed' if skip_failed else ''}. There are names {names} and environments {environments}."
+        )
+    return kept
+
+
+def _plot(rows: Sequence[_results.Row], path: str) -> None:
+    """Mean return of each run, by environment and algorithm, with the expert's."""
+    from imitation_lab.util.paths import atomic_path
+    from imitation_lab.viz import style
+
+    found = [row for row in rows if row["return_mean"] is not None]
+    if not found:
+        raise ValueError("no run has a return to plot.")
+    environments = sorted({str(row["environment"]) for row in found})
+    algorithms = sorted({str(row["algorithm"]) for row in found})
+
+    @style.styled
+    def draw() -> None:
+        figure = style.Figure(figsize=(max(4.5, 3.2 * len(environments)), 3.6), layout="constrained")
+        style.FigureCanvasAgg(figure)
+        for axes, environment in zip(
+            figure.subplots(1, len(environments), squeeze=False)[0], environments, strict=True
+        ):
+            here = [row for row in found if row["environment"] == environment]
+            for index, algorithm in enumerate(algorithms):
+                returns = [row["return_mean"] for row in here if row["algorithm"] == algorithm]
+                spread = [index + 0.08 * (i - (len(returns) - 1) / 2) for i in range(len(returns))]
+                axes.plot(spread, returns, "o", color=style.BLUE, alpha=0.7, label="_")
+                if returns:
+                    mean = sum(returns) / len(returns)
+                    axes.plot([index - 0.25, index + 0.25], [mean, mean], color=style.BLUE, label="_")
+            experts = [row["expert_return_mean"] for row in here if row["expert_return_mean"] is not None]
+            if experts:
+                level = sum(experts) / len(experts)
+                axes.axhline(level, color=style.ORANGE, linestyle="--", label="expert")
+                axes.legend(frameon=False)
+            axes.set_xticks(range(len(algorithms)), algorithms)
+            axes.set_xlim(-0.5, len(algorithms) - 0.5)
+            axes.set_title(environment)
+            axes.set_ylabel("mean return of a run")
+        with atomic_path(pathlib.Path(path)) as temporary:
+            figure.savefig(temporary, dpi=150)
+
+    draw()
+
+
+analysis_ex = _engine.experiment("analyze", [analyze_imitation, gather_tb_directories], named=config.NAMED)
+main_console = _console.main_console(analysis_ex)
+
+if __name__ == "__main__":
+    main_console()

@@ -1,0 +1,133 @@
+"""Tables from recorded runs, against one made by hand."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from imitation_lab.scripts import _console, _results, analyze
+
+
+def record(root, number, algorithm, env, seed, learner, expert=500.0, status="COMPLETED", comment=None):
+    """What Sacred writes for a run."""
+    folder = root / str(number)
+    folder.mkdir(parents=True)
+    config = {"environment": {"gym_id": env}, "demonstrations": {"n_expert_demos": 5}, "seed": seed}
+    (folder / "config.json").write_text(json.dumps(config))
+    result = None
+    if learner is not None:
+        result = {
+            "imit_stats": {"n_traj": 50, "return_mean": learner, "return_std": 1.5},
+            "expert_stats": {"n_traj": 5, "return_mean": expert, "return_std": 0.0},
+        }
+    run = {"command": algorithm, "status": status, "result": result, "experiment": {"name": "train_imitation"}}
+    (folder / "run.json").write_text(json.dumps({**run, "meta": {"comment": comment}}))
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path):
+    root = tmp_path / "runs"
+    record(root, 1, "bc", "CartPole-v1", 0, 400.0, comment="mine")
+    record(root, 2, "bc", "CartPole-v1", 1, 500.0)
+    record(root, 3, "dagger", "CartPole-v1", 0, 480.0)
+    record(root, 4, "bc", "Pendulum-v1", 0, -200.0, expert=-150.0)
+    record(root, 5, "bc", "CartPole-v1", 2, None, status="FAILED")
+    return root
+
+
+def table(**updates):
+    return analyze.analysis_ex.run(None, updates, ["fast"], options={"--loglevel": "ERROR"}).result
+
+
+def test_the_summary_is_the_one_made_by_hand(runs, tmp_path):
+    rows = table(source_dirs=str(runs), table_verbosity=0, csv_output_path="t.csv", md_output_path="t.md",
+                 tex_output_path="t.tex")  # fmt: skip
+    sd = 100 / np.sqrt(2)
+    expected = [
+        ("bc", "CartPole-v1", 3, 2, 450.0, pytest.approx(sd), 450.0, 500.0),
+        ("bc", "Pendulum-v1", 1, 1, -200.0, None, -200.0, -150.0),
+        ("dagger", "CartPole-v1", 1, 1, 480.0, None, 480.0, 500.0),
+    ]
+    assert [tuple(row.values()) for row in rows] == expected
+    with open(tmp_path / "t.csv") as file:
+        first = next(csv.DictReader(file))
+    assert (first["runs"], first["return_mean"]) == ("3", "450.0")
+    assert float(first["return_std"]) == pytest.approx(sd, abs=0, rel=1e-12)
+    assert (tmp_path / "t.md").read_text().splitlines()[:3] == [
+        "| algorithm | environment | runs | finished | return_mean | return_std | return_iqm | expert_return_mean |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| bc | CartPole-v1 | 3 | 2 | 450 | 70.71 | 450 | 500 |",
+    ]
+    tex = (tmp_path / "t.tex").read_text()
+    assert r"bc & Pendulum-v1 & 1 & 1 & -200 & -- & -200 & -150 \\" in tex
+    assert r"return\_mean" in tex
+
+
+def test_one_row_for_each_run(runs):
+    rows = table(source_dirs=[str(runs)])
+    assert [(row["seed"], row["status"], row["return_mean"]) for row in rows] == [
+        (0, "COMPLETED", 400.0),
+        (1, "COMPLETED", 500.0),
+        (0, "COMPLETED", 480.0),
+        (0, "COMPLETED", -200.0),
+        (2, "FAILED", None),
+    ]
+    assert len(table(source_dirs=str(runs), skip_failed_runs=True)) == 4
+    assert [row["folder"] for row in table(source_dirs=str(runs), env_name="Pendulum-v1")] == [str(runs / "4")]
+    assert [row["folder"] for row in table(source_dirs=str(runs), run_name="mine")] == [str(runs / "1")]
+    full = table(source_dirs=str(runs), table_verbosity=2)[0]
+    assert full["imit_stats.n_traj"] == 50
+
+
+def test_the_interquartile_mean_weighs_its_ends():
+    assert _results.iqm(np.arange(8.0)) == pytest.approx(3.5)
+    assert _results.iqm(np.array([0.0, 0.0, 1.0, 100.0, 2.0])) == pytest.approx((0.75 * 0 + 1 + 0.75 * 2) / 2.5)
+    assert _results.iqm(np.array([7.0])) == 7.0
+
+
+def test_a_plot(runs, tmp_path):
+    table(source_dirs=str(runs), plot_output_path="returns.png")
+    assert (tmp_path / "returns.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda runs: (runs / "2/run.json").write_text("{"), "2/run.json is not valid JSON"),
+        (lambda runs: (runs / "3/config.json").write_text("{}"), "3 is damaged: config.json has no 'environment'"),
+        (lambda runs: (runs / "1/run.json").write_text("{}"), "1 is damaged: run.json has no 'command'"),
+    ],
+)
+def test_a_corrupt_run_is_told_in_short(runs, damage, text, capsys):
+    damage(runs)
+    assert _console.run(analyze.analysis_ex, ["with", f"source_dirs={runs}", "-u", "-l", "CRITICAL"]) == 2
+    told = capsys.readouterr().err
+    assert text in told
+    assert "Traceback" not in told
+
+
+def test_nothing_to_analyze_is_told(tmp_path, runs):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(FileNotFoundError, match="no recorded runs in"):
+        table(source_dirs=str(empty))
+    with pytest.raises(FileNotFoundError, match="No such folder"):
+        table(source_dirs="missing")
+    with pytest.raises(ValueError, match="none of the 5 recorded runs has run_name=None, env_name='Ant-v5'"):
+        table(source_dirs=str(runs), env_name="Ant-v5")
+
+
+def test_tensorboard_folders_are_gathered(runs, tmp_path, capsys):
+    log = tmp_path / "output/train_imitation/CartPole-v1/now"
+    (log / "log").mkdir(parents=True)
+    (log / "log/events.out.tfevents.1").write_bytes(b"")
+    (runs / "1/info.json").write_text(json.dumps({"log_dir": str(log)}))
+    found = analyze.analysis_ex.run(
+        "gather_tb_directories", {"source_dirs": str(runs)}, options={"--loglevel": "ERROR"}
+    ).result
+    assert found["n_tb_dirs"] == 1
+    (link,) = (tmp_path / found["gather_dir"]).iterdir()
+    assert link.name == "bc_CartPole-v1_now"
+    assert (link / "log/events.out.tfevents.1").is_file()

@@ -69,7 +69,7 @@ def load(
     scratch_dir: pathlib.Path,
     venv: VecEnv,
     *,
-    custom_logger: lab_logger.HierarchicalLogger | None,
+    custom_logger: lab_logger.AnyLogger | None,
     device: th.device | str,
     given: Mapping[str, Any],
 ) -> DAggerTrainer:
@@ -95,6 +95,8 @@ def load(
         raise ArtifactError(f"the checkpoint's description of the run is damaged: {error!r}") from None
     rng = rngs[0]
     learner = given["bc_trainer"]
+    if custom_logger is not None:
+        custom_logger = lab_logger.as_logger(custom_logger)  # one for both trainers
     if learner is None:
         spec = _found(meta, "bc_trainer")
         learner = _build_learner(
@@ -219,7 +221,7 @@ def _describe_learner(learner: BC) -> dict[str, Any]:
 
 
 def _build_learner(
-    spec: Any, policy: ActorCriticPolicy, rng: np.random.Generator, custom_logger: lab_logger.HierarchicalLogger | None
+    spec: Any, policy: ActorCriticPolicy, rng: np.random.Generator, custom_logger: lab_logger.AnyLogger | None
 ) -> BC:
     arguments = codec.decode(spec)
     try:

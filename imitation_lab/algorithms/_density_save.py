@@ -65,7 +65,7 @@ class Checkpoints:
         venv: VecEnv,
         *,
         rl_algo: BaseAlgorithm | None = None,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         device: th.device | str = "auto",
     ) -> Self:
         """Goes on from a checkpoint; the global random states become those of the run that was saved.

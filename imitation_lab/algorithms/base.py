@@ -50,7 +50,8 @@ class BaseImitationAlgorithm:
     lengths, unless told otherwise.
 
     Args:
-        custom_logger: where metrics go; None makes a new one with `util.logger.configure()`.
+        custom_logger: where metrics go: a logger of `util.logger.configure`, or one or more formats by name, such as
+            "tensorboard", "csv" or "wandb"; None makes a new one with `configure()`. `logger.get_dir()` is its folder.
         allow_variable_horizon: whether episodes may differ in length.
 
     Attributes:
@@ -58,9 +59,9 @@ class BaseImitationAlgorithm:
     """
 
     def __init__(
-        self, *, custom_logger: lab_logger.HierarchicalLogger | None = None, allow_variable_horizon: bool = False
+        self, *, custom_logger: lab_logger.AnyLogger | None = None, allow_variable_horizon: bool = False
     ) -> None:
-        self._logger = custom_logger if custom_logger is not None else lab_logger.configure()
+        self._logger = lab_logger.as_logger(custom_logger)
         self.allow_variable_horizon = allow_variable_horizon
         self._horizon: int | None = None
         if allow_variable_horizon:
@@ -116,7 +117,7 @@ class DemonstrationAlgorithm(BaseImitationAlgorithm, abc.ABC):
         self,
         *,
         demonstrations: AnyTransitions | None,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         allow_variable_horizon: bool = False,
     ) -> None:
         super().__init__(custom_logger=custom_logger, allow_variable_horizon=allow_variable_horizon)

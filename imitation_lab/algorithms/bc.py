@@ -192,7 +192,7 @@ class BC(base.DemonstrationAlgorithm):
         ent_weight: float = 1e-3,
         l2_weight: float = 0.0,
         device: str | th.device = "auto",
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         regularizer_factory: RegularizerFactory[Regularizer] | None = None,
         loss_calculator: LossCalculator | None = None,
     ) -> None:

@@ -101,7 +101,7 @@ class DAggerTrainer(base.BaseImitationAlgorithm):
         rng: np.random.Generator,
         beta_schedule: Callable[[int], float] | None = None,
         bc_trainer: BC,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         _resumed: bool = False,
     ) -> None:
         if not isinstance(venv, VecEnv):
@@ -374,7 +374,7 @@ class SimpleDAggerTrainer(DAggerTrainer):
 def reconstruct_trainer(
     scratch_dir: types.AnyPath,
     venv: VecEnv,
-    custom_logger: lab_logger.HierarchicalLogger | None = None,
+    custom_logger: lab_logger.AnyLogger | None = None,
     device: th.device | str = "auto",
     *,
     bc_trainer: BC | None = None,

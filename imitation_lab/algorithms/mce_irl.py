@@ -195,7 +195,7 @@ class MCEIRL(base.DemonstrationAlgorithm):
         grad_l2_eps: float = 1e-4,
         log_interval: int | None = 100,
         *,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
         self._model, self._solver = _solver(env, discount)
         self.env = env

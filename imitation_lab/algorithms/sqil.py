@@ -75,7 +75,7 @@ class SQIL(base.DemonstrationAlgorithm):
         venv: VecEnv,
         demonstrations: base.AnyTransitions | None,
         policy: str | type[BasePolicy],
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         rl_algo_class: type[OffPolicyAlgorithm] = DQN,
         rl_kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -93,7 +93,7 @@ class SQIL(base.DemonstrationAlgorithm):
         algorithm: OffPolicyAlgorithm,
         venv: VecEnv,
         demonstrations: base.AnyTransitions | None,
-        custom_logger: lab_logger.HierarchicalLogger | None,
+        custom_logger: lab_logger.AnyLogger | None,
     ) -> None:
         self.venv = venv
         self.rl_algo = algorithm
@@ -228,7 +228,7 @@ class SQIL(base.DemonstrationAlgorithm):
         venv: VecEnv,
         *,
         rl_algo: OffPolicyAlgorithm | None = None,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         device: th.device | str = "auto",
     ) -> Self:
         """Goes on from a checkpoint; the global random states become those of the run that was saved.

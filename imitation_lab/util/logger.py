@@ -8,6 +8,7 @@ their device, and all of them are fetched together at `dump`.
 
 import contextlib
 import datetime
+import io
 import numbers
 import os
 import pathlib
@@ -35,25 +36,50 @@ def _check_formats(formats: Sequence[str]) -> None:
 
 
 class WandbOutputFormat(sb_logger.KVWriter):
-    """Sends each dump to the Weights & Biases run that is active (`wandb.init` comes first).
+    """Sends each dump to the Weights & Biases run that is active, or starts one in the project "imitation_lab".
+
+    For settings of your own call `wandb.init` first. `WANDB_MODE=offline` needs neither network nor account.
+
+    Args:
+        folder: where a run that is started here keeps its files; None is the working directory.
 
     Raises:
         ImportError: if wandb is not installed; the text names the extra.
+        RuntimeError: if a run cannot be started, as without an account.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: AnyPath | None = None) -> None:
         try:
             import wandb
         except ImportError as e:
             raise ImportError(
-                'The "wandb" log format needs the package wandb: pip install "imitation-lab[hub]".'
+                'The "wandb" log format needs the package wandb: pip install "imitation-lab[wandb]".'
             ) from e
         self._wandb = wandb
+        if wandb.run is None:
+            where = None if folder is None else os.fsdecode(folder)
+            try:
+                wandb.init(project="imitation_lab", dir=where)
+            except wandb.Error as error:
+                raise RuntimeError(
+                    f"Weights & Biases starts no run: {error} Log in by `wandb login`, or set WANDB_MODE=offline to "
+                    "keep the run on this computer."
+                ) from error
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Logs all values but those that exclude "wandb", under `step`."""
-        shown = {k: v for k, v in key_values.items() if "wandb" not in (key_excluded.get(k) or ())}
-        self._wandb.log(shown, step=step)
+        """Logs all values but those that exclude "wandb", under `step`; of what is no number or text, figures alone."""
+        shown = {k: self._value(v) for k, v in key_values.items() if "wandb" not in (key_excluded.get(k) or ())}
+        self._wandb.log({k: v for k, v in shown.items() if v is not None}, step=step)
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, sb_logger.Figure):
+            from PIL import Image
+
+            png = io.BytesIO()
+            value.figure.savefig(png, format="png")  # given a figure, wandb would want pyplot
+            return self._wandb.Image(Image.open(png))
+        foreign = isinstance(value, sb_logger.Image | sb_logger.Video | sb_logger.HParam)
+        return None if foreign else value
 
     def close(self) -> None:
         """Ends the active run."""
@@ -77,7 +103,7 @@ def make_output_format(
     """
     _check_formats([_format])
     if _format == "wandb":
-        return WandbOutputFormat()
+        return WandbOutputFormat(parse_path(log_dir))
     if _format == "stdout":
         return sb_logger.HumanOutputFormat(sys.stdout, max_length=max_length)
     folder = parse_path(log_dir)
@@ -313,13 +339,41 @@ class HierarchicalLogger(sb_logger.Logger):
             deferred.logger.close()
 
 
-def configure(folder: AnyPath | None = None, format_strs: Sequence[str] | None = None) -> HierarchicalLogger:
+AnyLogger = HierarchicalLogger | str | Sequence[str]
+"""What algorithms take as `custom_logger`: a logger, or the names of formats."""
+
+
+def as_logger(log: AnyLogger | None) -> HierarchicalLogger:
+    """The logger that `log` names.
+
+        trainer = bc.BC(..., custom_logger="tensorboard")
+        trainer.logger.get_dir()  # give this to `tensorboard --logdir`
+
+    Args:
+        log: a logger, as it is; one format or several, written as `configure(format_strs=log)` writes; None is
+            `configure()`.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if a format is unknown.
+    """
+    if isinstance(log, HierarchicalLogger):
+        return log
+    if log is None or isinstance(log, str) or (isinstance(log, Sequence) and all(isinstance(f, str) for f in log)):
+        return configure(format_strs=log)
+    raise TypeError(
+        f"The logger is a {type(log).__name__}, expected a HierarchicalLogger, as imitation_lab.util.logger.configure "
+        f"makes them, or one or more of the formats {', '.join(FORMATS)}."
+    )
+
+
+def configure(folder: AnyPath | None = None, format_strs: str | Sequence[str] | None = None) -> HierarchicalLogger:
     """Makes a `HierarchicalLogger` that writes under `folder`.
 
     Args:
         folder: made if missing; None makes `imitation_lab-<time>` in the system's temporary folder.
-        format_strs: any of "stdout", "log", "csv", "json", "tensorboard", "wandb"; None is stdout, log and csv. The raw
-            loggers use them too, but for wandb, which has one stream of steps.
+        format_strs: one or more of "stdout", "log", "csv", "json", "tensorboard", "wandb"; None is stdout, log and csv.
+            The raw loggers use them too, but for wandb, which has one stream of steps.
 
     Raises:
         ValueError: if a format is unknown.
@@ -329,7 +383,9 @@ def configure(folder: AnyPath | None = None, format_strs: Sequence[str] | None =
         path = pathlib.Path(tempfile.gettempdir(), f"imitation_lab-{stamp}")
     else:
         path = parse_path(folder)
-    formats = ("stdout", "log", "csv") if format_strs is None else tuple(format_strs)
+    if format_strs is None:
+        format_strs = ("stdout", "log", "csv")
+    formats = (format_strs,) if isinstance(format_strs, str) else tuple(format_strs)
     _check_formats(formats)
     path.mkdir(parents=True, exist_ok=True)
     default = sb_logger.Logger(str(path), [make_output_format(fmt, path) for fmt in formats])

@@ -304,6 +304,7 @@ def test_tensorboard(tmp_path):
 def test_wandb_gets_the_default_logger_only(tmp_path, monkeypatch):
     calls = []
     fake = ModuleType("wandb")
+    fake.run = object()
     fake.log = lambda values, step: calls.append((values, step))
     fake.finish = lambda: calls.append("finish")
     monkeypatch.setitem(sys.modules, "wandb", fake)
@@ -319,5 +320,5 @@ def test_wandb_gets_the_default_logger_only(tmp_path, monkeypatch):
 
 def test_wandb_missing_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ImportError, match=r'pip install "imitation-lab\[hub\]"'):
+    with pytest.raises(ImportError, match=r'pip install "imitation-lab\[wandb\]"'):
         lib_logger.make_output_format("wandb", tmp_path)

@@ -86,7 +86,7 @@ class Checkpoints:
         demonstrations: Any = None,
         gen_algo: BaseAlgorithm | None = None,
         reward_net: RewardNet | None = None,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         device: th.device | str = "auto",
         **kwargs: Any,
     ) -> Self:

@@ -111,7 +111,7 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         disc_opt_kwargs: Mapping[str, Any] | None = None,
         gen_train_timesteps: int | None = None,
         gen_replay_buffer_capacity: int | None = None,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         init_tensorboard: bool = False,
         init_tensorboard_graph: bool = False,
         debug_use_ground_truth: bool = False,

@@ -7,11 +7,11 @@ class Logged:
     """Holds a logger; without one given, one is made when it is first used.
 
     Args:
-        custom_logger: where metrics go.
+        custom_logger: where metrics go, see `BaseImitationAlgorithm`.
     """
 
-    def __init__(self, custom_logger: lab_logger.HierarchicalLogger | None = None) -> None:
-        self._logger = custom_logger
+    def __init__(self, custom_logger: lab_logger.AnyLogger | None = None) -> None:
+        self._logger = None if custom_logger is None else lab_logger.as_logger(custom_logger)
 
     @property
     def logger(self) -> lab_logger.HierarchicalLogger:

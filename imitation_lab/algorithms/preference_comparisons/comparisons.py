@@ -128,7 +128,7 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         transition_oversampling: float = 1,
         initial_comparison_frac: float = 0.1,
         initial_epoch_multiplier: float = 200.0,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         allow_variable_horizon: bool = False,
         rng: np.random.Generator | None = None,
         query_schedule: str | QuerySchedule = "hyperbolic",

@@ -56,7 +56,7 @@ class RandomFragmenter(Fragmenter):
         self,
         rng: np.random.Generator,
         warning_threshold: int = 10,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
         super().__init__(custom_logger)
         self.rng = check_rng(rng)
@@ -158,7 +158,7 @@ class ActiveSelectionFragmenter(Fragmenter):
         base_fragmenter: Fragmenter,
         fragment_sample_factor: float,
         uncertainty_on: str = "logit",
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
         super().__init__(custom_logger)
         if preference_model.ensemble_model is None:

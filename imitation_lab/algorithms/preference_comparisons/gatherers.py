@@ -24,7 +24,7 @@ class PreferenceGatherer(Logged, abc.ABC):
     """
 
     def __init__(
-        self, rng: np.random.Generator | None = None, custom_logger: lab_logger.HierarchicalLogger | None = None
+        self, rng: np.random.Generator | None = None, custom_logger: lab_logger.AnyLogger | None = None
     ) -> None:
         super().__init__(custom_logger)
         self.rng = rng
@@ -92,7 +92,7 @@ class SyntheticGatherer(PreferenceGatherer):
         sample: bool = True,
         rng: np.random.Generator | None = None,
         threshold: float = 50,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
         super().__init__(rng, custom_logger)
         if not temperature >= 0:

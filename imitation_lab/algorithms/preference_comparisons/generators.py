@@ -57,7 +57,7 @@ class TrajectoryDataset(TrajectoryGenerator):
         self,
         trajectories: Sequence[types.TrajectoryWithRew],
         rng: np.random.Generator,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
         super().__init__(custom_logger)
         if len(trajectories) == 0:
@@ -110,7 +110,7 @@ class AgentTrainer(TrajectoryGenerator):
         exploration_frac: float = 0.0,
         switch_prob: float = 0.5,
         random_prob: float = 0.5,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
         for name, value in (
             ("exploration_frac", exploration_frac),
@@ -140,7 +140,7 @@ class AgentTrainer(TrajectoryGenerator):
         if isinstance(algorithm, OffPolicyAlgorithm):
             self._relabel(algorithm)
         if custom_logger is not None:
-            self.algorithm.set_logger(custom_logger)
+            self.algorithm.set_logger(self.logger)
 
     @property
     def logger(self) -> lab_logger.HierarchicalLogger:

@@ -60,7 +60,7 @@ class HumanGatherer(AsynchronousGatherer):
         environment: VecEnv | gym.Env | str,
         *,
         render: Render | None = None,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
         super().__init__(None, custom_logger)
         self.folder = pathlib.Path(os.fsdecode(folder))

@@ -36,9 +36,7 @@ class RewardTrainer(Logged, abc.ABC):
         custom_logger: where metrics go; None makes a new one.
     """
 
-    def __init__(
-        self, preference_model: PreferenceModel, custom_logger: lab_logger.HierarchicalLogger | None = None
-    ) -> None:
+    def __init__(self, preference_model: PreferenceModel, custom_logger: lab_logger.AnyLogger | None = None) -> None:
         super().__init__(custom_logger)
         self._preference_model = preference_model
 
@@ -115,7 +113,7 @@ class BasicRewardTrainer(RewardTrainer):
         minibatch_size: int | None = None,
         epochs: int = 1,
         lr: float = 1e-3,
-        custom_logger: lab_logger.HierarchicalLogger | None = None,
+        custom_logger: lab_logger.AnyLogger | None = None,
         regularizer_factory: RegularizerFactory | None = None,
         progress_bar: bool = True,
     ) -> None:

@@ -13,6 +13,7 @@ from imitation_lab.util.artifacts import ArtifactError
 
 FORMAT = "imitation_lab preference labels"
 VERSION = 1
+_BEGIN = json.dumps({"format": FORMAT})[:-1].encode()
 _MAX_BYTES = 1 << 30
 
 
@@ -58,10 +59,11 @@ class LabelFile:
         content = self.path.read_bytes()
         lines = content.split(b"\n")
         last = lines.pop()  # what follows the last newline: nothing, unless writing was interrupted
+        complete = _parse(last) is not None
+        if complete:
+            lines.append(last)
+        self._check_head(lines[0] if lines else last, environment, whole=bool(lines))  # before anything is changed
         if last:
-            complete = _parse(last) is not None
-            if complete:
-                lines.append(last)
             keep = content if complete else content[: len(content) - len(last)]
             if not complete:
                 warnings.warn(
@@ -73,20 +75,6 @@ class LabelFile:
                 file.truncate(len(keep))
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n" if complete else b"")
-        if not lines:
-            return
-        head = _parse(lines[0])
-        if head is None or head.get("format") != FORMAT:
-            raise ArtifactError(
-                f"{name!r} is not a file of preference labels: its first line should name the format {FORMAT!r}. "
-                "Choose another folder, or move the file away."
-            )
-        if not isinstance(head.get("version"), int) or head["version"] > VERSION:
-            raise ArtifactError(
-                f"{name!r} is in version {head.get('version')} of its format; this imitation_lab reads up to version "
-                f"{VERSION}. Upgrade imitation_lab to open it."
-            )
-        check_environment(name, head.get("environment"), environment)
         for number, line in enumerate(lines[1:], start=2):
             event = _parse(line)
             if event is None:
@@ -96,6 +84,25 @@ class LabelFile:
                 )
             self.events.append(event)
 
+    def _check_head(self, line: bytes, environment: Mapping[str, Any], *, whole: bool) -> None:
+        """Raises an ArtifactError unless the first line, or where not `whole` what there is of it, is ours."""
+        name = str(self.path)
+        head = _parse(line) if whole else None
+        begun = not whole and line[: len(_BEGIN)] == _BEGIN[: len(line)]
+        if not (begun or (head is not None and head.get("format") == FORMAT)):
+            raise ArtifactError(
+                f"{name!r} is not a file of preference labels: its first line should name the format {FORMAT!r}. "
+                "Choose another folder, or move the file away."
+            )
+        if head is None:
+            return
+        if not isinstance(head.get("version"), int) or head["version"] > VERSION:
+            raise ArtifactError(
+                f"{name!r} is in version {head.get('version')} of its format; this imitation_lab reads up to version "
+                f"{VERSION}. Upgrade imitation_lab to open it."
+            )
+        check_environment(name, head.get("environment"), environment)
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.events)
 
@@ -104,8 +111,8 @@ def check_environment(name: str, found: Any, expected: Mapping[str, Any]) -> Non
     """Raises an ArtifactError unless two descriptions agree, in what both say."""
     if not isinstance(found, dict):
         raise ArtifactError(f"{name!r} does not say which environment its labels are about.")
-    for key in found.keys() & expected.keys():
-        if found[key] != expected[key] and None not in (found[key], expected[key]):
+    for key in expected:
+        if key in found and found[key] != expected[key] and None not in (found[key], expected[key]):
             raise ArtifactError(
                 f"{name!r} holds labels of another environment: its {key} is {_short(found[key])}, this one's is "
                 f"{_short(expected[key])}. Choose another folder for this environment."

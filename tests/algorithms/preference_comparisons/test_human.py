@@ -143,10 +143,21 @@ def test_another_environment_or_format(gatherer, make_pairs, tmp_path) -> None:
     path.write_text("\n".join([json.dumps({**json.loads(head), "version": 2}), *rest]) + "\n")
     with pytest.raises(artifacts.ArtifactError, match="version 2 of its format"):
         reopened(gatherer)
-    path.write_text("step,reward\n1,2\n")
-    with pytest.raises(artifacts.ArtifactError, match="not a file of preference labels"):
-        reopened(gatherer)
-    assert path.read_text() == "step,reward\n1,2\n"
+    for foreign in ("step,reward\n1,2\n", "step,reward\n1,2", "a note", "{}", "\n"):  # left as they are
+        path.write_text(foreign)
+        with pytest.raises(artifacts.ArtifactError, match="not a file of preference labels"):
+            reopened(gatherer)
+        assert path.read_text() == foreign
+
+
+def test_a_first_line_that_is_cut_off_begins_anew(gatherer) -> None:
+    path = gatherer.folder / human.LABELS_FILE
+    whole = path.read_bytes()
+    for cut in (2, 20, len(whole) - 1):
+        path.write_bytes(whole[:-cut])
+        with pytest.warns(UserWarning, match="is cut off"):
+            reopened(gatherer)
+        assert path.read_bytes() == whole
 
 
 def test_spaces_belong_to_the_environment(folder, rng) -> None:

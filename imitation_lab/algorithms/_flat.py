@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from torch.nn import functional as F
@@ -101,7 +102,7 @@ def _parts(value: Any, space: spaces.Space, device: th.device | str) -> Iterator
         for key, part in space.items():
             yield from _parts(value[key], part, device)
         return
-    tensor = th.as_tensor(value, device=device)
+    tensor = util.safe_to_tensor(value if isinstance(value, th.Tensor) else np.asarray(value), device=device)
     if isinstance(space, spaces.Discrete):
         yield F.one_hot(tensor.long().reshape(-1), int(space.n))
     elif isinstance(space, spaces.MultiDiscrete):

@@ -270,6 +270,18 @@ def test_transitions_batches_and_trajectories_are_the_same(build):
         np.testing.assert_allclose(other, found[0], rtol=1e-10)
 
 
+def test_read_only_arrays_lists_and_tensors_are_scored(build):
+    trainer = build()
+    trainer.train()
+    batch = batch_of(None, 5)
+    expected = trainer(*batch)
+    for array in batch:
+        array.flags.writeable = False
+    np.testing.assert_array_equal(trainer(*batch), expected)
+    np.testing.assert_allclose(trainer(*(array.tolist() for array in batch)), expected, rtol=1e-12)
+    np.testing.assert_array_equal(trainer(*(th.tensor(array) for array in batch)), expected)
+
+
 def test_a_density_per_time_step(build):
     trainer = build(is_stationary=False, density_type=DensityType.STATE_DENSITY, standardise_inputs=False)
     trainer.train()

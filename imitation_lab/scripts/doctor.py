@@ -1,0 +1,112 @@
+"""`imitation-lab doctor`: is everything there, and does it work?"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+import sys
+import tempfile
+import time
+from typing import Any
+
+_CORE = ("imitation-lab", "torch", "stable-baselines3", "gymnasium", "numpy", "matplotlib", "safetensors")
+_OPTIONAL = {
+    "notebooks": ("jupyterlab", "ipywidgets", "anywidget"),
+    "cli": ("sacred", "tensorboard"),
+    "parallel": ("ray", "optuna"),
+    "hub": ("datasets", "huggingface_hub", "wandb"),
+    "minari": ("minari",),
+    "mujoco": ("mujoco",),
+    "seals": ("seals",),
+    "classroom": ("nbgrader",),
+}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the console script's parser."""
+    parser = commands.add_parser(
+        "doctor",
+        help="check the installation",
+        description="Show versions, devices and optional parts, and clone an expert as a self-test (some ten seconds).",
+        epilog="example: imitation-lab doctor --no-test",
+    )
+    parser.add_argument("--no-test", action="store_true", help="leave out the self-test")
+    parser.set_defaults(run=run, passes_on=False)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what there is; 0 if all that is needed is there and works, else 1."""
+    import torch as th
+
+    print(f"Python {platform.python_version()} on {platform.platform()}, {sys.executable}")
+    missing = [name for name in _CORE if _version(name) is None]
+    for name in _CORE:
+        print(f"  {name:<20}{_version(name) or 'MISSING'}")
+    if th.cuda.is_available():
+        devices = ", ".join(th.cuda.get_device_name(i) for i in range(th.cuda.device_count()))
+    else:
+        devices = "no GPU that torch can use; the CPU serves"
+    print(f"devices: {devices}; torch threads {th.get_num_threads()}")
+    print("optional parts:")
+    for extra, names in _OPTIONAL.items():
+        found = {name: _version(name) for name in names}
+        text = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+        lacking = [name for name, version in found.items() if version is None]
+        hint = f"without {', '.join(lacking)}: pip install 'imitation-lab[{extra}]'" if lacking else ""
+        print(f"  {extra:<12}{'; '.join(filter(None, (text, hint)))}")
+    if missing:
+        print(f"missing: {', '.join(missing)}; run: pip install imitation-lab")
+        return 1
+    return 0 if arguments.no_test else _self_test()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _self_test() -> int:
+    """Clones the CartPole expert, saves and loads the policy, and compares it with random actions."""
+    import numpy as np
+
+    from imitation_lab import experts
+    from imitation_lab.algorithms.bc import BC
+    from imitation_lab.data import rollout
+    from imitation_lab.policies.base import RandomPolicy
+    from imitation_lab.policies.native import load_policy_file, save_policy
+    from imitation_lab.scripts._engine import one_thread
+    from imitation_lab.util import logger, util
+
+    start = time.perf_counter()
+
+    def measure() -> tuple[float, float]:
+        rng = np.random.default_rng(0)
+        venv = util.make_vec_env("imitation_lab/CartPole-v0", rng=rng, n_envs=5)
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = BC(
+                observation_space=venv.observation_space,
+                action_space=venv.action_space,
+                rng=rng,
+                demonstrations=experts.load_demonstrations("CartPole", n=5),
+                custom_logger=logger.configure(folder, []),
+            )
+            trainer.train(n_epochs=20, progress_bar=False)
+            save_policy(trainer.policy, f"{folder}/policy.safetensors")
+            policy: Any = load_policy_file(f"{folder}/policy.safetensors")
+        returns = []
+        for actor in (policy, RandomPolicy(venv.observation_space, venv.action_space, rng=rng)):
+            episodes = rollout.generate_trajectories(actor, venv, rollout.make_min_episodes(5), rng)
+            returns.append(float(rollout.rollout_stats(episodes)["return_mean"]))
+        venv.close()
+        return returns[0], returns[1]
+
+    learned, random = one_thread(measure)()
+    works = learned > 5 * random
+    print(
+        f"self-test: a clone of the CartPole expert reaches {learned:.0f} of 500, random actions {random:.0f} "
+        f"({time.perf_counter() - start:.0f} s): {'works' if works else 'DOES NOT WORK'}"
+    )
+    return 0 if works else 1

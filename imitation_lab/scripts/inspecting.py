@@ -1,0 +1,189 @@
+"""`imitation-lab inspect FILE`: what a file holds, told without building anything or running code from it."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import pathlib
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_MOST = 40
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the console script's parser."""
+    parser = commands.add_parser(
+        "inspect",
+        help="tell what a file holds",
+        description="Tell what a file or folder holds: policies, rewards, trajectories, checkpoints, preferences, "
+        "models of Stable-Baselines3, recorded runs, logs. Nothing is unpickled or run.",
+        epilog="example: imitation-lab inspect output/…/policies/final/policy.safetensors",
+    )
+    parser.add_argument("path", metavar="FILE", help="file or folder")
+    parser.set_defaults(run=run, passes_on=False)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the description."""
+    print(describe(arguments.path))
+    return 0
+
+
+def describe(path: str) -> str:
+    """What a file or folder holds, as text.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or of no known kind.
+    """
+    from imitation_lab.util import artifacts
+
+    file = pathlib.Path(path)
+    if not file.exists():
+        raise FileNotFoundError(f"no such file or folder: {path}")
+    if file.is_dir():
+        return _folder(file)
+    if file.suffix == ".json":
+        return _json(file)
+    if file.suffix == ".csv":
+        return _csv(file)
+    kind = artifacts.sniff(path)
+    readers: dict[str, Callable[[pathlib.Path], str]] = {"native": _native, "npz": _npz, "zip": _zip}
+    if kind == "pickle":
+        raise ValueError(f"{path} is a pickle, which runs code when it is opened: it is not looked into.")
+    if kind not in readers:
+        raise ValueError(f"{path} is of no kind that the library writes or reads.")
+    return readers[kind](file)
+
+
+def _native(file: pathlib.Path) -> str:
+    from imitation_lab.rewards.serialize import inspect_reward
+    from imitation_lab.util import artifacts
+
+    header = artifacts.read_header(file)
+    artifacts.read(file, kind=header.kind, version=header.version, mmap=True)  # checks sizes and checksum
+    if header.kind == "reward":
+        return str(inspect_reward(file))
+    lines = [f"{header.kind}, native format version {header.version}, {_size(file)}, checksum right"]
+    lines += _values(header.meta)
+    rows = [f"  {name}  {dtype} {list(shape)}" for name, (dtype, shape) in sorted(header.tensors.items())]
+    return "\n".join([*lines, "tensors:", *_shortened(rows)])
+
+
+def _npz(file: pathlib.Path) -> str:
+    import numpy as np
+
+    lines = [f"NumPy archive, {_size(file)}"]
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                try:
+                    version = np.lib.format.read_magic(member)
+                    read = (
+                        np.lib.format.read_array_header_1_0
+                        if version == (1, 0)
+                        else np.lib.format.read_array_header_2_0
+                    )
+                    shape, _, dtype = read(member)
+                except ValueError as error:
+                    raise ValueError(f"{file}: {name!r} is damaged: {error}") from None
+                opaque = ", pickled objects, which are not opened" if dtype.hasobject else ""
+                lines.append(f"  {name.removesuffix('.npy')}  {dtype} {list(shape)}{opaque}")
+    return "\n".join(lines)
+
+
+def _zip(file: pathlib.Path) -> str:
+    from imitation_lab.rewards.serialize import inspect_reward
+
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+    if "data" not in names:
+        return str(inspect_reward(file))
+    from imitation_lab.policies.sb3_zip import read_sb3_zip
+
+    saved = read_sb3_zip(str(file))
+    lines = [
+        f"model of Stable-Baselines3, {_size(file)}, {saved.policy_class().__name__}; pickles inside are not opened"
+    ]
+    lines += _values({k: v for k, v in saved.scalars().items() if not k.startswith("_") and v is not None})
+    rows = [
+        f"  {part}.{name}  {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+        for part, state in saved.states.items()
+        if not part.endswith("optimizer")
+        for name, tensor in state.items()
+    ]
+    return "\n".join([*lines, "tensors:", *_shortened(rows)])
+
+
+def _folder(folder: pathlib.Path) -> str:
+    from imitation_lab.util import sacred
+
+    if sacred.dir_contains_sacred_jsons(folder):
+        from imitation_lab.scripts import _results
+
+        run = sacred.SacredDicts.load_from_dir(folder)
+        head = f"recorded run of {run.run.get('experiment', {}).get('name')} {run.run.get('command')}"
+        return "\n".join(
+            [
+                f"{head}, {run.run.get('status')}",
+                *_values({**run.config, **_results.flat({"result": run.run.get("result") or {}})}),
+            ]
+        )
+    names = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    lines = [f"folder with {len(names)} files"]
+    if (folder / "sacred").is_dir():
+        lines.append(f"recorded in {(folder / 'sacred').resolve()}")
+    return "\n".join([*lines, *_shortened([f"  {path.relative_to(folder)}  {_size(path)}" for path in names])])
+
+
+def _json(file: pathlib.Path) -> str:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        return (
+            f"JSON, a {type(content).__name__} of {len(content)}" if isinstance(content, list) else f"JSON: {content}"
+        )
+    return "\n".join([f"JSON, {_size(file)}", *_values(content)])
+
+
+def _csv(file: pathlib.Path) -> str:
+    with open(file, encoding="utf-8", newline="") as lines:
+        first = lines.readline()
+        if not first.startswith("#"):  # SB3's monitors begin with a line of JSON
+            lines.seek(0)
+        rows = list(csv.DictReader(lines))
+    if not rows:
+        return f"table without rows, {_size(file)}"
+    last = {key: value for key, value in rows[-1].items() if value}
+    return "\n".join([f"table of {len(rows)} rows, {len(rows[0])} columns; the last row:", *_values(last)])
+
+
+def _values(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Nested values under dotted names, one a line, long ones cut."""
+    lines: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            lines += _values(value, f"{prefix}{key}.")
+        else:
+            text = repr(value)
+            lines.append(f"  {prefix}{key} = {text if len(text) <= 100 else text[:97] + '...'}")
+    return _shortened(lines) if not prefix else lines
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    left = len(lines) - _MOST
+    return lines if left <= 1 else [*lines[:_MOST], f"  … and {left} more"]
+
+
+def _size(path: pathlib.Path) -> str:
+    size = float(path.stat().st_size)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

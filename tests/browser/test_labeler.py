@@ -111,5 +111,6 @@ def test_labeler(lab):
     lab.run_all(page)
     wait_answered(page, 4)
     page.get_by_text("Pair 0000-04", exact=False).first.wait_for(timeout=60_000)
+    page.locator(VISIBLE).wait_for(timeout=60_000)
     lab.screenshot(page, "labeler-after-restart")
     page.close()

@@ -357,8 +357,8 @@ def as_logger(log: AnyLogger | None) -> HierarchicalLogger:
         TypeError: if it is neither.
         ValueError: if a format is unknown.
     """
-    if isinstance(log, HierarchicalLogger):
-        return log
+    if isinstance(log, HierarchicalLogger) or hasattr(log, "record") or hasattr(log, "log"):
+        return log  # type: ignore[return-value]  # one of the user's own
     if log is None or isinstance(log, str) or (isinstance(log, Sequence) and all(isinstance(f, str) for f in log)):
         return configure(format_strs=log)
     raise TypeError(

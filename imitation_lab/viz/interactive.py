@@ -51,7 +51,7 @@ def session_figure(
     ]
     if labels:
         axes.plot(
-            *zip(*labels, strict=True), "s", color=style.ORANGE, markersize=10, fillstyle="none", markeredgewidth=1.6,
+            *zip(*labels, strict=True), "s", color=style.ORANGE, markersize=9, fillstyle="none", markeredgewidth=1.6,
             label="label by the human",
         )  # fmt: skip
     for i in range(1, len(steps)):

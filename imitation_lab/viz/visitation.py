@@ -56,7 +56,8 @@ def visitation_figure(
     Args:
         visits: states ``(n, 2)`` by name.
         edges: see `visitation`.
-        reference: the name whose visited cells are outlined in every panel; each title tells the distance to it.
+        reference: the name whose region is outlined in the other panels (where most cells around were visited); each
+            title tells the distance to it.
         names: of the two dimensions.
         units: of the two dimensions.
 
@@ -74,13 +75,11 @@ def visitation_figure(
     for axes, (name, share) in zip(grid[0], shares.items(), strict=True):
         mesh = axes.pcolormesh(*edges, np.ma.masked_equal(share.T, 0), norm=norm)
         title = name
-        if reference is not None:
-            visited = (shares[reference] > 0).astype(float).T
-            axes.contour(*centres, visited, levels=[0.5], colors=[style.ORANGE], linewidths=1.2)
-            if name != reference:
-                distance = 0.5 * float(np.abs(share - shares[reference]).sum())
-                title = f"{name}: distance {distance:.2f}"
-                told.append(title)
+        if reference is not None and name != reference:
+            axes.contour(*centres, _region(shares[reference]).T, levels=[0.5], colors=[style.ORANGE])
+            distance = 0.5 * float(np.abs(share - shares[reference]).sum())
+            title = f"{name}: distance {distance:.2f}"
+            told.append(title)
         axes.set_title(title)
         axes.set_xlabel(style.with_unit(names[0], units[0]))
         axes.grid(visible=False)
@@ -88,3 +87,10 @@ def visitation_figure(
     figure.colorbar(mesh, ax=list(grid[0]), label="share of the visits")
     figure.alt = f"Visits over {names[0]} and {names[1]} of {', '.join(visits)}. {'; '.join(told)}."
     return figure
+
+
+def _region(share: np.ndarray) -> np.ndarray:
+    """For each cell, the share of visited ones among it and its eight neighbours; single holes and strays vanish."""
+    padded = np.pad((share > 0).astype(float), 1, mode="edge")
+    rows, columns = share.shape
+    return sum(padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)) / 9  # type: ignore[return-value]

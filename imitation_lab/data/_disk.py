@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -90,17 +92,28 @@ class DiskBatches:
         per_window = max(1, self._window // self._chunk)
         left: dict[str, Any] | None = None
         for start in range(0, len(begins), per_window):
-            parts = [self._read(int(begin)) for begin in begins[start : start + per_window]]
-            parts += [] if left is None else [left]
-            rows = {f: types.concatenate_maybe_dictobs([part[f] for part in parts]) for f in self._fields}
-            del parts
-            n = len(rows[self._fields[0]])
+            rows, n = self._join(left, begins[start : start + per_window])
             order = rng.permutation(n)
             full = n - n % self.batch_size
             for first in range(0, full, self.batch_size):
                 yield self._gather(rows, order[first : first + self.batch_size])
-            left = self._gather(rows, order[full:])
+            left = {field: value[order[full:]] for field, value in rows.items()}
+            del rows
             self._give_back()
+
+    def _join(self, left: dict[str, Any] | None, begins: np.ndarray) -> tuple[dict[str, Any], int]:
+        """What was left and the chunks that begin there, each read into its place; and how many rows that makes."""
+        n = int(np.minimum(begins + self._chunk, self._n).sum() - begins.sum())
+        n += 0 if left is None else len(left[self._fields[0]])
+        rows: dict[str, Any] = {}
+        at = 0
+        for part in itertools.chain([] if left is None else [left], map(self._read, begins.tolist())):
+            for field, value in part.items():
+                if field not in rows:
+                    rows[field] = types.map_maybe_dict(functools.partial(_room, n), value)
+                _put(rows[field], at, value)
+            at += len(part[self._fields[0]])
+        return rows, n
 
     def _read(self, begin: int) -> dict[str, Any]:
         end = min(begin + self._chunk, self._n)
@@ -119,14 +132,24 @@ class DiskBatches:
         return rows
 
     def _gather(self, rows: dict[str, Any], index: np.ndarray) -> dict[str, Any]:
-        return {
-            f: types.maybe_unwrap_dictobs(value[index]) if f in self._fields else value for f, value in rows.items()
-        }
+        return {field: types.maybe_unwrap_dictobs(value[index]) for field, value in rows.items()}
 
     def _give_back(self) -> None:
         if hasattr(mmap, "MADV_DONTNEED"):
             for mapped in self._maps:
                 mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _room(n: int, like: np.ndarray) -> np.ndarray:
+    return np.empty((n, *like.shape[1:]), like.dtype)
+
+
+def _put(target: Any, at: int, value: Any) -> None:
+    if isinstance(target, types.DictObs):
+        for key, part in value.items():
+            _put(target[key], at, part)
+    else:
+        target[at : at + len(value)] = value
 
 
 def _maps_of(array: Any) -> list[mmap.mmap]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from imitation_lab.data import types
+from imitation_lab.data._lazy import LazyInfos, LazyTrajectories
 from imitation_lab.util import artifacts, codec
 
 
-class StoredTrajectories(Sequence[Any]):
+class StoredTrajectories(LazyTrajectories):
     """A lazy sequence of trajectories over the tensors that `serialize` documents.
 
     An integer index makes one trajectory of views, in constant time; a slice is again lazy.
@@ -38,24 +39,9 @@ class StoredTrajectories(Sequence[Any]):
         self._rews = tensors.get("rews")
         self._infos = tensors.get("infos")
         self._infos_ends = tensors.get("infos_end")
-        self._episodes = range(len(self._lengths))
+        super().__init__(range(len(self._lengths)))
 
-    def __len__(self) -> int:
-        return len(self._episodes)
-
-    @overload
-    def __getitem__(self, key: int) -> types.Trajectory: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> StoredTrajectories: ...
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, slice):
-            part = object.__new__(StoredTrajectories)
-            part.__dict__.update(self.__dict__)
-            part._episodes = self._episodes[key]
-            return part
-        i = self._episodes[key]
+    def _trajectory(self, i: int) -> types.Trajectory:
         end = int(self._ends[i])
         begin = end - int(self._lengths[i])
         common = (self._obs[begin + i : end + i + 1], self._acts[begin:end], self._infos_of(i), bool(self._terminal[i]))
@@ -63,19 +49,14 @@ class StoredTrajectories(Sequence[Any]):
             return types.Trajectory(*common)
         return types.TrajectoryWithRew(*common, self._rews[begin:end])
 
-    def _infos_of(self, i: int) -> StoredInfos | None:
+    def _infos_of(self, i: int) -> LazyInfos | None:
         if self._infos is None or self._infos_ends is None:
             return None
         line = self._infos[self._infos_ends[i - 1] if i else 0 : self._infos_ends[i]].tobytes()
-        where = f"trajectory {i} in {self._name!r}"
-        return None if line == b"null\n" else StoredInfos(where, line, int(self._lengths[i]))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
+        if line == b"null\n":
+            return None
+        n = int(self._lengths[i])
+        return LazyInfos(n, functools.partial(_decode_infos, f"trajectory {i} in {self._name!r}", line, n))
 
     def __repr__(self) -> str:
         return f"<{len(self)} trajectories of {self._name!r}>"
@@ -124,38 +105,14 @@ class StoredTrajectories(Sequence[Any]):
         return fields
 
 
-class StoredInfos(Sequence[Any]):
-    """One episode's infos, `(T,)`, decoded from JSON when they are first looked at."""
-
-    def __init__(self, where: str, line: bytes, length: int) -> None:
-        self._where = where
-        self._line = line
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, key: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> list[dict[str, Any]]: ...
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._decoded[key]
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self._decoded)
-
-    @functools.cached_property
-    def _decoded(self) -> list[dict[str, Any]]:
-        try:
-            infos = json.loads(self._line)
-        except (ValueError, RecursionError):
-            infos = None
-        if not isinstance(infos, list) or len(infos) != self._length:
-            raise artifacts.ArtifactError(f"The infos of {self._where} are damaged.")
-        return codec.decode(infos) if b'"__' in self._line else infos
+def _decode_infos(where: str, line: bytes, length: int) -> list[dict[str, Any]]:
+    try:
+        infos = json.loads(line)
+    except (ValueError, RecursionError):
+        infos = None
+    if not isinstance(infos, list) or len(infos) != length:
+        raise artifacts.ArtifactError(f"The infos of {where} are damaged.")
+    return codec.decode(infos) if b'"__' in line else infos
 
 
 def check_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> None:

@@ -11,12 +11,13 @@ import functools
 import importlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imitation_lab.data import _episodes, _jsonpickle, types
+from imitation_lab.data._lazy import LazyInfos, LazyTrajectories
 from imitation_lab.util import codec
 from imitation_lab.util.artifacts import ArtifactError
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _EMPTY = "{}"
 
 
-class TrajectoryDatasetSequence(Sequence[Any]):
+class TrajectoryDatasetSequence(LazyTrajectories):
     """The episodes of a data set as a lazy sequence of trajectories, read when they are looked at.
 
         dataset = datasets.load_dataset("HumanCompatibleAI/ppo-seals-CartPole-v0", split="train")
@@ -52,44 +53,31 @@ class TrajectoryDatasetSequence(Sequence[Any]):
             )
         self._dataset = dataset
         self._table = dataset.with_format("arrow")
+        super().__init__(range(len(dataset)))
 
     @property
     def dataset(self) -> datasets.Dataset:
-        """The data set underneath."""
-        return self._dataset
+        """The data set underneath; of a slice, its rows alone."""
+        whole = range(len(self._dataset))
+        return self._dataset if self._episodes == whole else self._dataset.select(self._episodes)
 
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    @overload
-    def __getitem__(self, key: int) -> types.Trajectory: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> TrajectoryDatasetSequence: ...
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, slice):
-            return TrajectoryDatasetSequence(self._dataset.select(range(len(self))[key]))
-        i = range(len(self))[key]
+    def _trajectory(self, i: int) -> types.Trajectory:
         row = self._table[i : i + 1]
         obs = types.maybe_wrap_in_dictobs(_value(i, "obs", row.column("obs")))
         acts = _value(i, "acts", row.column("acts"))
         terminal = bool(row.column("terminal")[0].as_py())
         texts = row.column("infos")[0].as_py() if "infos" in row.column_names else None
-        infos = None if texts is None or all(text == _EMPTY for text in texts) else _Infos(i, texts)
+        infos = (
+            None
+            if texts is None or all(text == _EMPTY for text in texts)
+            else LazyInfos(len(texts), functools.partial(_decode, i, texts))
+        )
         try:
             if "rews" not in row.column_names:
                 return types.Trajectory(obs, acts, infos, terminal)
             return types.TrajectoryWithRew(obs, acts, infos, terminal, _value(i, "rews", row.column("rews")))
         except ValueError as error:
             raise ValueError(f"Row {i} of the data set: {error}") from None
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<{len(self)} trajectories of a data set>"
@@ -199,41 +187,18 @@ def from_huggingface(
     return trajectories if env is None else _episodes.fit(trajectories, env)
 
 
-class _Infos(Sequence[Any]):
-    """One episode's infos, decoded when they are first looked at."""
-
-    def __init__(self, episode: int, texts: list[str]) -> None:
-        self._episode = episode
-        self._texts = texts
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    @overload
-    def __getitem__(self, key: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> list[dict[str, Any]]: ...
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._decoded[key]
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self._decoded)
-
-    @functools.cached_property
-    def _decoded(self) -> list[dict[str, Any]]:
-        return [self._decode(step, text) for step, text in enumerate(self._texts)]
-
-    def _decode(self, step: int, text: str) -> dict[str, Any]:
+def _decode(row: int, texts: list[str]) -> list[dict[str, Any]]:
+    infos = []
+    for step, text in enumerate(texts):
         try:
             info = _jsonpickle.loads(text)
             info = codec.decode(info) if '"__' in text else info
         except (ValueError, RecursionError):
             info = None
         if not isinstance(info, dict):
-            raise ArtifactError(f"The info of step {step} in row {self._episode} of the data set is damaged.")
-        return info
+            raise ArtifactError(f"The info of step {step} in row {row} of the data set is damaged.")
+        infos.append(info)
+    return infos
 
 
 def _texts(trajectory: types.Trajectory, episode: int) -> list[str]:

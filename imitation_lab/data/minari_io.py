@@ -9,19 +9,20 @@ import pathlib
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from imitation_lab.data import _episodes, types
+from imitation_lab.data._lazy import LazyTrajectories
 
 if TYPE_CHECKING:
     import minari
 
 
-class MinariTrajectories(Sequence[Any]):
+class MinariTrajectories(LazyTrajectories):
     """The episodes of a Minari data set as a lazy sequence of `TrajectoryWithRew`, read when they are looked at.
 
     Args:
@@ -34,40 +35,18 @@ class MinariTrajectories(Sequence[Any]):
     def __init__(self, dataset: minari.MinariDataset) -> None:
         _check_spaces(dataset.observation_space, dataset.action_space)
         self._dataset = dataset
-        self._indices = dataset.episode_indices
+        super().__init__(dataset.episode_indices)
 
     @property
     def dataset(self) -> minari.MinariDataset:
         """The data set underneath."""
         return self._dataset
 
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    @overload
-    def __getitem__(self, key: int) -> types.TrajectoryWithRew: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> MinariTrajectories: ...
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, slice):
-            part = object.__new__(MinariTrajectories)
-            part.__dict__.update(self.__dict__)
-            part._indices = self._indices[key]
-            return part
-        index = int(self._indices[key])
-        return _trajectory(next(iter(self._dataset.iterate_episodes([index]))))
+    def _trajectory(self, episode: int) -> types.TrajectoryWithRew:
+        return _trajectory(next(iter(self._dataset.iterate_episodes([episode]))))
 
     def __iter__(self) -> Iterator[types.TrajectoryWithRew]:
-        return map(_trajectory, self._dataset.iterate_episodes(self._indices))  # opens the file once
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
+        return map(_trajectory, self._dataset.iterate_episodes(self._episodes))  # opens the file once
 
     def __repr__(self) -> str:
         return f"<{len(self)} trajectories of the Minari data set {self._dataset.id!r}>"

@@ -75,10 +75,14 @@ def test_same_seed_same_batches(path):
     assert first == second
 
 
-def test_dictionary_observations(tmp_path, rng):
+@pytest.mark.parametrize("window", [2, 3, 100])
+def test_dictionary_observations(tmp_path, rng, window):
     obs = types.DictObs({"a": np.arange(12.0).reshape(6, 2), "n": np.arange(6)})
     serialize.save(tmp_path / "x", [types.Trajectory(obs, np.arange(5), None, True)])
-    for batch in demonstrations.DiskBatches(tmp_path / "x", 2, rng, fields=("obs", "acts", "next_obs")):
+    row = 2 * 24 + 8 + 1
+    for batch in demonstrations.DiskBatches(
+        tmp_path / "x", 2, rng, fields=("obs", "acts", "next_obs"), memory=window * row
+    ):
         assert isinstance(batch["obs"], dict)
         np.testing.assert_array_equal(batch["obs"]["n"], batch["acts"])
         np.testing.assert_array_equal(batch["next_obs"]["n"], batch["acts"] + 1)

@@ -117,7 +117,7 @@ def test_a_resumed_training_of_rl_equals_an_uninterrupted_one(named):
     if "rl.sac" in named:
         updates["rl"] = {"batch_size": 8, "rl_kwargs": {"learning_starts": 10, "buffer_size": 200}}
         updates["policy"] = {"policy_cls": "MlpPolicy"}
-        named = [*named[:2]]
+        named = named[:2]
         updates["normalize_reward"] = False
     else:
         updates["rl"] = {"rl_kwargs": {"learning_rate": {"linear": 1e-2}}}
@@ -130,10 +130,7 @@ def test_a_resumed_training_of_rl_equals_an_uninterrupted_one(named):
 
 
 def rl(named, updates):
-    groups = ["environment.fast", "policy_evaluation.fast", "logging.quiet"]
-    fast = ["rl.fast"] if "rl.sac" not in named else []
-    updates = {"policy_save_interval": 32, "rollout_save_n_timesteps": 20, **updates}
-    return train_rl.train_rl_ex.run(None, updates, [*named, *groups, *fast], options={"--loglevel": "ERROR"})
+    return train_rl.train_rl_ex.run(None, updates, [*named, "fast", "logging.quiet"], options={"--loglevel": "ERROR"})
 
 
 def load_weights(path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from imitation_lab.scripts import ingredients
 from imitation_lab.scripts._engine import Named, merged
+from imitation_lab.scripts.ingredients import demonstrations, environment, policy_evaluation, rl  # noqa: F401 (fast)
 
 CLASSIC = {
     "acrobot": "Acrobot-v1",
@@ -64,10 +66,5 @@ def by_environment(
 
 def fast(groups: Iterable[str], values: Mapping[str, Any]) -> dict[str, Named]:
     """The named configuration `fast`: those of the groups, and more values."""
-    known: dict[str, dict[str, Any]] = {
-        "environment": {"num_vec": 2, "max_episode_steps": 20},
-        "rl": {"batch_size": 32, "rl_kwargs": {"batch_size": 16, "n_epochs": 1}},
-        "policy_evaluation": {"n_episodes_eval": 2},
-        "demonstrations": {"n_expert_demos": 1},
-    }
-    return {"fast": Named("seconds, for tests", merged({name: known[name] for name in groups}, values))}
+    found = {name: getattr(ingredients, name).FAST for name in groups}
+    return {"fast": Named("seconds, for tests", merged(found, values))}

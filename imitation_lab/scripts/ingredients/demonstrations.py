@@ -99,6 +99,8 @@ class Demonstrations:
         return self.path
 
 
+FAST = {"n_expert_demos": 1}
+
 demonstrations_ingredient = _engine.ingredient(
-    "demonstrations", Demonstrations, {"fast": _engine.Named("one episode, for tests", {"n_expert_demos": 1})}
+    "demonstrations", Demonstrations, {"fast": _engine.Named("one episode, for tests", FAST)}
 )

@@ -83,8 +83,10 @@ class Environment:
                 raise ImportError(f"{self.gym_id} needs seals: pip install 'imitation-lab[seals]'.") from error
 
 
+FAST = {"num_vec": 2, "max_episode_steps": 20}
+
 environment_ingredient = _engine.ingredient(
     "environment",
     Environment,
-    {"fast": _engine.Named("two copies, short episodes: for tests", {"num_vec": 2, "max_episode_steps": 20})},
+    {"fast": _engine.Named("two copies, short episodes: for tests", FAST)},
 )

@@ -43,8 +43,10 @@ def statistics(trajectories: Any) -> dict[str, float]:
     return {k: v.item() if hasattr(v, "item") else v for k, v in rollout.rollout_stats(trajectories).items()}
 
 
+FAST = {"n_episodes_eval": 2}
+
 policy_evaluation_ingredient = _engine.ingredient(
     "policy_evaluation",
     PolicyEvaluation,
-    {"fast": _engine.Named("two episodes, for tests", {"n_episodes_eval": 2})},
+    {"fast": _engine.Named("two episodes, for tests", FAST)},
 )

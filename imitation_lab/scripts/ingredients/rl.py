@@ -55,6 +55,7 @@ class RL:
         return _names.find("algorithm", self.rl_cls)
 
     def _arguments(self, venv: VecEnv, policy: Policy, seed: int) -> dict[str, Any]:
+        from stable_baselines3 import PPO
         from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
         found = {"policy_kwargs": policy.kwargs(), "seed": seed, **_names.with_classes(self.rl_kwargs)}
@@ -67,16 +68,18 @@ class RL:
                     f"rl.batch_size={self.batch_size} is no multiple of environment.num_vec={venv.num_envs}."
                 )
             found["n_steps"] = steps
+        if issubclass(self.cls(), PPO):  # a minibatch is at most the whole rollout
+            found["batch_size"] = min(found.get("batch_size", 64), found["n_steps"] * venv.num_envs)
         return found
 
+
+FAST = {"batch_size": 32}
 
 rl_ingredient = _engine.ingredient(
     "rl",
     RL,
     {
-        "fast": _engine.Named(
-            "small batches, for tests", {"batch_size": 32, "rl_kwargs": {"batch_size": 16, "n_epochs": 1}}
-        ),
+        "fast": _engine.Named("small batches, for tests", FAST),
         "sac": _engine.Named("soft actor-critic, for continuous actions", {"rl_cls": "SAC", "batch_size": 256}),
     },
 )

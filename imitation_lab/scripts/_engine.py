@@ -44,30 +44,24 @@ class Missing:
         raise ImportError(f"{self._name} needs Sacred ({_why}): pip install 'imitation-lab[cli]'.")
 
 
+_ingredients: dict[type, Any] = {}
+
+
 def ingredient(name: str, cls: type, named: Mapping[str, Named] | None = None) -> Any:
-    """The Sacred ingredient of a group of keys."""
-    return Missing(name) if _sacred is None else _sacred.make_ingredient(name, cls(), named or {})
+    """Makes the Sacred ingredient of a group of keys, which all experiments share that have this group."""
+    _ingredients[cls] = Missing(name) if _sacred is None else _sacred.make_ingredient(name, cls(), named or {})
+    return _ingredients[cls]
 
 
-def experiment(
-    name: str,
-    commands: Sequence[Callable[..., Any]],
-    *,
-    named: Mapping[str, Named] | None = None,
-    ingredients: Sequence[Any] = (),
-) -> Any:
+def experiment(name: str, commands: Sequence[Callable[..., Any]], named: Mapping[str, Named] | None = None) -> Any:
     """A `sacred.Experiment` of typed functions.
 
     Args:
         name: of the experiment, which is also the folder of its results.
         commands: main functions; the first is what runs if no command is named.
         named: its named configurations.
-        ingredients: those made by `ingredient`, for groups whose defaults are those of their class. Groups with other
-            defaults get ingredients of their own.
     """
-    if _sacred is None:
-        return Missing(name)
-    return _sacred.make_experiment(name, commands, named or {}, ingredients)
+    return Missing(name) if _sacred is None else _sacred.make_experiment(name, commands, named or {}, _ingredients)
 
 
 def variant(function: Callable[..., Any], name: str, doc: str, **bound: Any) -> Callable[..., Any]:

@@ -47,22 +47,20 @@ def make_experiment(
     name: str,
     commands: Sequence[Callable[..., Any]],
     named: Mapping[str, _engine.Named],
-    ingredients: Sequence[sacred.Ingredient],
+    ingredients: Mapping[type, sacred.Ingredient],
 ) -> Experiment:
     """See `_engine.experiment`."""
-    by_name = {made.path: made for made in ingredients}
     schema = _engine.schema_of(commands)
     groups = {key: entry for key, entry in schema.items() if isinstance(entry, _schema.Group)}
     parts = []
     for key, group in groups.items():
         values = {inner: entry.default for inner, entry in group.keys.items()}
-        own = by_name.get(key)
-        if own is None or values != vars(group.cls()):
-            shared = own
+        part = ingredients.get(group.cls)
+        if part is None or values != vars(group.cls()):  # defaults of its own need an ingredient of its own
             own = make_ingredient(key, group.cls(**values), {})
-            if shared is not None:
-                own.named_configs.update(shared.named_configs)
-        parts.append(own)
+            own.named_configs.update({} if part is None else part.named_configs)
+            part = own
+        parts.append(part)
     made = Experiment(name, parts, schema)
     made.doc = (commands[0].__doc__ or "").strip().partition("\n")[0]
     plain = {key: entry for key, entry in schema.items() if key not in groups and key != "seed"}

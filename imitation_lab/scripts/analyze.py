@@ -176,7 +176,7 @@ def _plot(rows: Sequence[_results.Row], path: str) -> None:
     draw()
 
 
-analysis_ex = _engine.experiment("analyze", [analyze_imitation, gather_tb_directories], named=config.NAMED)
+analysis_ex = _engine.experiment("analyze", [analyze_imitation, gather_tb_directories], config.NAMED)
 main_console = _console.main_console(analysis_ex)
 
 if __name__ == "__main__":

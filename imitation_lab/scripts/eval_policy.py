@@ -17,9 +17,9 @@ import gymnasium as gym
 
 from imitation_lab.scripts import _console, _engine, _names
 from imitation_lab.scripts.config import eval_policy as config
-from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
-from imitation_lab.scripts.ingredients.expert import Expert, expert_ingredient
-from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
+from imitation_lab.scripts.ingredients.environment import Environment
+from imitation_lab.scripts.ingredients.expert import Expert
+from imitation_lab.scripts.ingredients.logging import Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.output import Output, streams
 
@@ -120,12 +120,7 @@ class _Paced(gym.Wrapper):
         return self.env.step(action)
 
 
-eval_policy_ex = _engine.experiment(
-    "eval_policy",
-    [eval_policy],
-    named=config.NAMED,
-    ingredients=[logging_ingredient, environment_ingredient, expert_ingredient],
-)
+eval_policy_ex = _engine.experiment("eval_policy", [eval_policy], config.NAMED)
 main_console = _console.main_console(eval_policy_ex)
 
 if __name__ == "__main__":

@@ -17,18 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from imitation_lab.scripts import _console, _engine, _names
 from imitation_lab.scripts.config import train_adversarial as config
-from imitation_lab.scripts.ingredients.demonstrations import Demonstrations, demonstrations_ingredient
-from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
-from imitation_lab.scripts.ingredients.expert import Expert, expert_ingredient
-from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
-from imitation_lab.scripts.ingredients.policy import Policy, policy_ingredient
-from imitation_lab.scripts.ingredients.policy_evaluation import (
-    PolicyEvaluation,
-    policy_evaluation_ingredient,
-    statistics,
-)
-from imitation_lab.scripts.ingredients.reward import Reward, reward_ingredient
-from imitation_lab.scripts.ingredients.rl import RL, rl_ingredient
+from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
+from imitation_lab.scripts.ingredients.environment import Environment
+from imitation_lab.scripts.ingredients.expert import Expert
+from imitation_lab.scripts.ingredients.logging import Logging
+from imitation_lab.scripts.ingredients.policy import Policy
+from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation, statistics
+from imitation_lab.scripts.ingredients.reward import Reward
+from imitation_lab.scripts.ingredients.rl import RL
 from imitation_lab.scripts.output import CHECKPOINT_FILE, Output, streams
 
 if TYPE_CHECKING:
@@ -134,21 +130,7 @@ def _saver(trainer: AdversarialTrainer, out: Output, interval: int) -> Any:
 gail = _engine.variant(train_adversarial, "gail", "Generative adversarial imitation learning.", algorithm="gail")
 airl = _engine.variant(train_adversarial, "airl", "Adversarial inverse reinforcement learning.", algorithm="airl")
 
-train_adversarial_ex = _engine.experiment(
-    "train_adversarial",
-    [gail, airl],
-    named=config.NAMED,
-    ingredients=[
-        logging_ingredient,
-        environment_ingredient,
-        demonstrations_ingredient,
-        expert_ingredient,
-        rl_ingredient,
-        policy_ingredient,
-        reward_ingredient,
-        policy_evaluation_ingredient,
-    ],
-)
+train_adversarial_ex = _engine.experiment("train_adversarial", [gail, airl], config.NAMED)
 main_console = _console.main_console(train_adversarial_ex)
 
 if __name__ == "__main__":

@@ -11,17 +11,13 @@ from typing import Literal
 
 from imitation_lab.scripts import _console, _engine
 from imitation_lab.scripts.config import train_density as config
-from imitation_lab.scripts.ingredients.demonstrations import Demonstrations, demonstrations_ingredient
-from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
-from imitation_lab.scripts.ingredients.expert import Expert, expert_ingredient
-from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
-from imitation_lab.scripts.ingredients.policy import Policy, policy_ingredient
-from imitation_lab.scripts.ingredients.policy_evaluation import (
-    PolicyEvaluation,
-    policy_evaluation_ingredient,
-    statistics,
-)
-from imitation_lab.scripts.ingredients.rl import RL, rl_ingredient
+from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
+from imitation_lab.scripts.ingredients.environment import Environment
+from imitation_lab.scripts.ingredients.expert import Expert
+from imitation_lab.scripts.ingredients.logging import Logging
+from imitation_lab.scripts.ingredients.policy import Policy
+from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation, statistics
+from imitation_lab.scripts.ingredients.rl import RL
 from imitation_lab.scripts.output import streams
 
 
@@ -94,20 +90,7 @@ def train_density(
     return {"imit_stats": found, "expert_stats": statistics(trajectories)}
 
 
-train_density_ex = _engine.experiment(
-    "train_density",
-    [train_density],
-    named=config.NAMED,
-    ingredients=[
-        logging_ingredient,
-        environment_ingredient,
-        demonstrations_ingredient,
-        expert_ingredient,
-        rl_ingredient,
-        policy_ingredient,
-        policy_evaluation_ingredient,
-    ],
-)
+train_density_ex = _engine.experiment("train_density", [train_density], config.NAMED)
 main_console = _console.main_console(train_density_ex)
 
 if __name__ == "__main__":

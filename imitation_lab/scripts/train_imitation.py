@@ -14,18 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from imitation_lab.scripts import _console, _engine, _names
 from imitation_lab.scripts.config import train_imitation as config
-from imitation_lab.scripts.ingredients.bc import BCSettings, bc_ingredient
-from imitation_lab.scripts.ingredients.demonstrations import Demonstrations, demonstrations_ingredient
-from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
-from imitation_lab.scripts.ingredients.expert import Expert, expert_ingredient
-from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
-from imitation_lab.scripts.ingredients.policy import Policy, policy_ingredient
-from imitation_lab.scripts.ingredients.policy_evaluation import (
-    PolicyEvaluation,
-    policy_evaluation_ingredient,
-    statistics,
-)
-from imitation_lab.scripts.ingredients.sqil import SQILSettings, sqil_ingredient
+from imitation_lab.scripts.ingredients.bc import BCSettings
+from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
+from imitation_lab.scripts.ingredients.environment import Environment
+from imitation_lab.scripts.ingredients.expert import Expert
+from imitation_lab.scripts.ingredients.logging import Logging
+from imitation_lab.scripts.ingredients.policy import Policy
+from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation, statistics
+from imitation_lab.scripts.ingredients.sqil import SQILSettings
 from imitation_lab.scripts.output import streams
 
 if TYPE_CHECKING:
@@ -227,21 +223,7 @@ def _result(found: dict[str, float], trajectories: Sequence[Trajectory]) -> Resu
     return {"imit_stats": found, "expert_stats": statistics(trajectories)}
 
 
-train_imitation_ex = _engine.experiment(
-    "train_imitation",
-    [bc, dagger, sqil],
-    named=config.NAMED,
-    ingredients=[
-        logging_ingredient,
-        environment_ingredient,
-        demonstrations_ingredient,
-        expert_ingredient,
-        policy_ingredient,
-        policy_evaluation_ingredient,
-        bc_ingredient,
-        sqil_ingredient,
-    ],
-)
+train_imitation_ex = _engine.experiment("train_imitation", [bc, dagger, sqil], config.NAMED)
 main_console = _console.main_console(train_imitation_ex)
 
 if __name__ == "__main__":

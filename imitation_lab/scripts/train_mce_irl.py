@@ -14,10 +14,10 @@ import gymnasium as gym
 
 from imitation_lab.scripts import _console, _engine, _names
 from imitation_lab.scripts.config import train_mce_irl as config
-from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
-from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
+from imitation_lab.scripts.ingredients.environment import Environment
+from imitation_lab.scripts.ingredients.logging import Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
-from imitation_lab.scripts.ingredients.reward import Reward, reward_ingredient
+from imitation_lab.scripts.ingredients.reward import Reward
 from imitation_lab.scripts.output import streams
 
 _LINEAR: dict[str, Any] = {"use_action": False, "hid_sizes": []}
@@ -103,12 +103,7 @@ def train_mce_irl(
     }
 
 
-train_mce_irl_ex = _engine.experiment(
-    "train_mce_irl",
-    [train_mce_irl],
-    named=config.NAMED,
-    ingredients=[logging_ingredient, environment_ingredient, reward_ingredient],
-)
+train_mce_irl_ex = _engine.experiment("train_mce_irl", [train_mce_irl], config.NAMED)
 main_console = _console.main_console(train_mce_irl_ex)
 
 if __name__ == "__main__":

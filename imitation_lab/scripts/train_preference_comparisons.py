@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 from imitation_lab.scripts import _console, _engine, _names
 from imitation_lab.scripts.config import train_preference_comparisons as config
-from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
-from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
-from imitation_lab.scripts.ingredients.policy import Policy, policy_ingredient
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation, policy_evaluation_ingredient
-from imitation_lab.scripts.ingredients.reward import Reward, reward_ingredient
-from imitation_lab.scripts.ingredients.rl import RL, rl_ingredient
+from imitation_lab.scripts.ingredients.environment import Environment
+from imitation_lab.scripts.ingredients.logging import Logging
+from imitation_lab.scripts.ingredients.policy import Policy
+from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
+from imitation_lab.scripts.ingredients.reward import Reward
+from imitation_lab.scripts.ingredients.rl import RL
 from imitation_lab.scripts.output import CHECKPOINT_FILE, streams
 
 
@@ -178,17 +178,7 @@ def train_preference_comparisons(
 
 
 train_preference_comparisons_ex = _engine.experiment(
-    "train_preference_comparisons",
-    [train_preference_comparisons],
-    named=config.NAMED,
-    ingredients=[
-        logging_ingredient,
-        environment_ingredient,
-        reward_ingredient,
-        rl_ingredient,
-        policy_ingredient,
-        policy_evaluation_ingredient,
-    ],
+    "train_preference_comparisons", [train_preference_comparisons], config.NAMED
 )
 main_console = _console.main_console(train_preference_comparisons_ex)
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from imitation_lab.scripts import _console, _engine
 from imitation_lab.scripts.config import train_rl as config
-from imitation_lab.scripts.ingredients.environment import Environment, environment_ingredient
-from imitation_lab.scripts.ingredients.logging import Logging, logging_ingredient
-from imitation_lab.scripts.ingredients.policy import Policy, policy_ingredient
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation, policy_evaluation_ingredient
-from imitation_lab.scripts.ingredients.rl import RL, rl_ingredient
+from imitation_lab.scripts.ingredients.environment import Environment
+from imitation_lab.scripts.ingredients.logging import Logging
+from imitation_lab.scripts.ingredients.policy import Policy
+from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
+from imitation_lab.scripts.ingredients.rl import RL
 from imitation_lab.scripts.output import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
@@ -193,18 +193,7 @@ def _save_rollouts(
         )
 
 
-train_rl_ex = _engine.experiment(
-    "train_rl",
-    [train_rl],
-    named=config.NAMED,
-    ingredients=[
-        logging_ingredient,
-        environment_ingredient,
-        rl_ingredient,
-        policy_ingredient,
-        policy_evaluation_ingredient,
-    ],
-)
+train_rl_ex = _engine.experiment("train_rl", [train_rl], config.NAMED)
 main_console = _console.main_console(train_rl_ex)
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def _description(experiment: Any, program: str) -> str:
     commands = {name: (function.__doc__ or "").strip().partition("\n")[0] for name, function in
                 experiment.functions.items()} | _UNOBSERVED  # fmt: skip
     first, *_ = experiment.functions
-    many = len(experiment.functions) > 1
+    many = len(experiment.functions) > 1 and program.startswith("python")  # else it names the command already
     configs = [name for name, _ in experiment.gather_named_configs()]
     example = next((name for name in configs if name == "cartpole"), next(iter(configs), ""))
     lines = [experiment.doc, "", "commands:"]

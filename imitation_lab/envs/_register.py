@@ -17,6 +17,14 @@ _SPECS: dict[str, dict] = {
         f"imitation_lab/{name}-v0": {"entry_point": f"imitation_lab.envs.grid_worlds:{name}"}
         for name in ("CliffWorld", "FrozenLake", "GridWorld", "RandomMDP")
     },
+    **{
+        f"imitation_lab/{name}-v0": {
+            "entry_point": "imitation_lab.envs.mujoco:make",
+            "kwargs": {"name": name},
+            "max_episode_steps": 1000,
+        }
+        for name in ("Ant", "HalfCheetah", "Hopper", "Swimmer", "Walker2d")
+    },
 }
 
 

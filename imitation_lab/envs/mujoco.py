@@ -1,0 +1,59 @@
+"""MuJoCo's runners with a fixed horizon: 1,000 steps, whatever happens.
+
+Gymnasium's Hopper, Walker2d and Ant end an episode when the body falls, which tells a learner how well it does
+through the episode's length (see `envs.classic`). Here the episode goes on: a fallen body earns no healthy reward, and
+may get up again. HalfCheetah and Swimmer never end early, and are Gymnasium's own. Needs the extra `mujoco`.
+"""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+
+_CLASSES = {
+    "Ant": ("ant_v5", "AntEnv", True),
+    "HalfCheetah": ("half_cheetah_v5", "HalfCheetahEnv", False),
+    "Hopper": ("hopper_v5", "HopperEnv", True),
+    "Swimmer": ("swimmer_v5", "SwimmerEnv", False),
+    "Walker2d": ("walker2d_v5", "Walker2dEnv", True),
+}
+NAMES = tuple(_CLASSES)
+
+
+def make(name: str, **kwargs: Any) -> gym.Env:
+    """One of `NAMES`, without its time limit; `gymnasium.make("imitation_lab/Hopper-v0")` adds that.
+
+    Args:
+        name: such as "Hopper".
+        **kwargs: for Gymnasium's environment.
+
+    Raises:
+        ImportError: if MuJoCo is not installed.
+        ValueError: if there is no such environment, or `kwargs` would let it end early.
+    """
+    if name not in _CLASSES:
+        raise ValueError(f"There is no environment {name!r}; there are {', '.join(NAMES)}.")
+    module, cls, ends = _CLASSES[name]
+    if kwargs.get("terminate_when_unhealthy"):
+        raise ValueError(
+            f"terminate_when_unhealthy=True gives imitation_lab/{name}-v0 a variable horizon. "
+            f'Use gymnasium.make("{name}-v5") for that.'
+        )
+    if ends:
+        kwargs["terminate_when_unhealthy"] = False
+    _quiet_mujoco()
+    env: gym.Env = getattr(importlib.import_module(f"gymnasium.envs.mujoco.{module}"), cls)(**kwargs)
+    return env
+
+
+def _quiet_mujoco() -> ModuleType:
+    """MuJoCo, with its warnings to nowhere: it would write them to a file in the current folder."""
+    try:
+        mujoco = importlib.import_module("mujoco")
+    except ImportError as e:
+        raise ImportError(
+            "MuJoCo is not installed, which this environment needs: pip install 'imitation-lab[mujoco]'."
+        ) from e
+    mujoco.set_mju_user_warning(lambda text: None)
+    return mujoco

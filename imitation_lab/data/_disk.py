@@ -99,7 +99,6 @@ class DiskBatches:
                 yield self._gather(rows, order[first : first + self.batch_size])
             left = {field: value[order[full:]] for field, value in rows.items()}
             del rows
-            self._give_back()
 
     def _join(self, left: dict[str, Any] | None, begins: np.ndarray) -> tuple[dict[str, Any], int]:
         """What was left and the chunks that begin there, each read into its place; and how many rows that makes."""
@@ -129,6 +128,7 @@ class DiskBatches:
                 rows[field] = self._arrays["obs"][obs_rows + (field == "next_obs")]
             else:
                 rows[field] = np.array(self._arrays[field][begin:end])
+        self._give_back()
         return rows
 
     def _gather(self, rows: dict[str, Any], index: np.ndarray) -> dict[str, Any]:

@@ -90,11 +90,11 @@ def test_dictionary_observations(tmp_path, rng, window):
 
 
 def test_pages_are_given_back(path, rng, monkeypatch):
-    """The kernel is told after each window; what that is worth the benchmark shows."""
+    """The system is told after each piece; what that is worth the benchmark shows."""
     given = []
     monkeypatch.setattr(demonstrations.DiskBatches, "_give_back", lambda self: given.append(1))
     list(demonstrations.DiskBatches(path, 4, rng, fields=("rews",), memory=10 * 9))
-    assert len(given) == 5
+    assert len(given) == N
     monkeypatch.undo()
     loader = demonstrations.DiskBatches(path, 4, rng)
     maps = {type(m) for m in loader._maps}

@@ -66,9 +66,13 @@ def eval_policy(
     from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
     from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
     from imitation_lab.rewards.serialize import load_reward
+    from imitation_lab.util.video_wrapper import VideoWrapper
 
     if videos and render:
         raise ValueError("videos and render exclude each other: an environment draws either frames or a window.")
+    if not render_fps > 0:
+        raise ValueError(f"render_fps must be positive, got {render_fps}.")
+    _names.check("video_kwargs", video_kwargs, VideoWrapper)
     until = rollout.make_sample_until(eval_n_timesteps, eval_n_episodes)
     rng, _ = streams(seed)
     changes: dict[str, Any] = {}
@@ -100,7 +104,7 @@ def _video(out: Output, kwargs: Mapping[str, Any]) -> list[Any]:
     from imitation_lab.util.video_wrapper import VideoWrapper
 
     def record(env: gym.Env, copy: int) -> gym.Env:
-        return _names.call("video_kwargs", VideoWrapper, env, out / "videos" / str(copy), **kwargs)
+        return VideoWrapper(env, out / "videos" / str(copy), **kwargs)
 
     return [record]
 
@@ -110,8 +114,6 @@ class _Paced(gym.Wrapper):
 
     def __init__(self, env: gym.Env, fps: float) -> None:
         super().__init__(env)
-        if not fps > 0:
-            raise ValueError(f"render_fps must be positive, got {fps}.")
         self._pause, self._next = 1 / fps, 0.0
 
     def step(self, action: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -126,6 +127,12 @@ class Experiment(sacred.Experiment):
         settings = {"--force": True, "--capture": "sys", **(options or {})}
         with _light_host_info():
             return super().run(command_name, updates, names, info, meta_info, settings)
+
+    def run_commandline(self, argv: Sequence[str] | None = None) -> None:
+        """Runs what a command line asks for and exits: our own reading of it, as Sacred's makes objects of values."""
+        from imitation_lab.scripts import _console
+
+        sys.exit(_console.run(self, list(sys.argv if argv is None else argv)[1:]))
 
     def check_names(self, command: str | None, named_configs: Sequence[str]) -> tuple[list[str], list[str]]:
         """Checks the command and sorts configuration files from names."""

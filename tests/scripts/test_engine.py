@@ -172,6 +172,14 @@ def test_configuration_files_are_data(tmp_path):
         run(named_configs=["cut.json"])
 
 
+def test_no_command_line_makes_objects_of_values(tmp_path, capsys):
+    value = "{'py/object': 'pathlib.Path', 'py/reduce': []}"
+    with pytest.raises(SystemExit) as stop:
+        train_rl.train_rl_ex.run_commandline(["train_rl", "print_config", "with", f"rl.rl_kwargs.x={value}"])
+    assert stop.value.code == 2
+    assert "by which a file could run code" in capsys.readouterr().err
+
+
 def test_later_named_configurations_win_and_updates_win_over_all():
     config = run("print_config", named_configs=["cartpole", "pendulum", "fast"], config_updates={"seed": 5}).config
     assert config["environment"]["gym_id"] == "Pendulum-v1"

@@ -298,10 +298,25 @@ class MCEIRL(base.DemonstrationAlgorithm):
             reward = squeeze_r(self.reward_net(*inputs))
         self.state_om = self._solve(reward)
         self.reward = self._table(reward)
-        self._policy.set_pi(self._solver.pi.transpose(0, 2, 1).copy())
+        self._policy.set_pi(self._pi.copy())
         linf_delta = float(np.abs(self.state_om - self.demo_state_om).max())
         self._snapshot(self.reward, self.state_om, linf_delta, float("nan"))
         return self.state_om.sum(axis=1) if self._uses_action else self.state_om
+
+    def soft_policy(self, reward: np.ndarray) -> np.ndarray:
+        """The soft optimum of a reward; `train` calls it at each iteration. Override it to plan in another way.
+
+        Args:
+            reward: `(S,)` or, for R(s, a), `(S, A)`.
+
+        Returns:
+            π, `(T, S, A)`. The next call may overwrite it.
+        """
+        if reward.ndim == 1:
+            self._solver.partition(reward)
+        else:
+            self._solver.partition(0.0, np.ascontiguousarray(reward.T))
+        return self._solver.pi.transpose(0, 2, 1)
 
     def _iterate(self, inputs: tuple, wanted: bool, logged: bool) -> bool:
         """One update; returns whether the occupancies agree already, without one."""
@@ -337,18 +352,18 @@ class MCEIRL(base.DemonstrationAlgorithm):
                 f"The reward became NaN or infinite after {self.iteration} iterations: lower the learning rate, or "
                 "check the observations."
             )
-        solver = self._solver
+        self._pi = self.soft_policy(self._shaped(values))
+        pi = self._pi.transpose(0, 2, 1)
+        self._solver.occupancy(pi)
         if not self._uses_action:
-            solver.partition(values)
-            solver.occupancy()
-            return self._weights @ solver.d
-        solver.partition(0.0, np.ascontiguousarray(values.reshape(-1, self._model.action_dim).T))
-        solver.occupancy()
-        pairs = solver.pi * solver.d[:-1, None]
+            return self._weights @ self._solver.d
+        pairs = pi * self._solver.d[:-1, None]
         return np.tensordot(self._weights[:-1], pairs, axes=1).T
 
     def _table(self, reward: th.Tensor) -> np.ndarray:
-        values = reward.to("cpu", th.float64).numpy().copy()
+        return self._shaped(reward.to("cpu", th.float64).numpy().copy())
+
+    def _shaped(self, values: np.ndarray) -> np.ndarray:
         return values.reshape(-1, self._model.action_dim) if self._uses_action else values
 
     def _snapshot(self, reward: np.ndarray, om: np.ndarray, linf_delta: float, grad_norm: float) -> None:

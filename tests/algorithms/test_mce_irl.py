@@ -151,6 +151,38 @@ def test_rewards_of_state_and_action():
     learner.set_demonstrations(learner.state_om)
 
 
+@pytest.mark.parametrize("use_action", [False, True])
+def test_planning_can_be_replaced(use_action):
+    class ByHand(mce_irl.MCEIRL):
+        def soft_policy(self, reward):
+            value, tables = np.zeros(env.state_dim), []
+            by_pair = reward if reward.ndim == 2 else reward[:, None]
+            for _ in range(env.horizon):
+                q = by_pair + self.discount * env.transition_matrix @ value
+                value = np.log(np.exp(q).sum(axis=1))
+                tables.append(np.exp(q - value[:, None]))
+            return np.array(tables[::-1])
+
+    class Idle(mce_irl.MCEIRL):
+        def soft_policy(self, reward):
+            return np.full((env.horizon, env.state_dim, env.action_dim), 1 / env.action_dim)
+
+    env = small()
+    trajectories, found = expert_trajectories(env, 30), {}
+    for cls in (mce_irl.MCEIRL, ByHand, Idle):
+        net = net_for(env, use_action=use_action)
+        learner = cls(trajectories, env, net, np.random.default_rng(0), discount=0.9, custom_logger=quiet())
+        learner.train(20, **QUIET)
+        found[cls] = learner
+    usual, by_hand, idle = found.values()
+    np.testing.assert_allclose(by_hand.reward, usual.reward, atol=1e-5)
+    np.testing.assert_allclose(by_hand.policy.pi, usual.policy.pi, atol=1e-6)
+    np.testing.assert_allclose(idle.policy.pi, 0.5)
+    uniform = mce_irl.mce_occupancy_measures(env, pi=idle.policy.pi, discount=0.9)[0][:-1]
+    expected = 0.9 ** np.arange(env.horizon) @ uniform
+    np.testing.assert_allclose(idle.state_om.reshape(env.state_dim, -1).sum(axis=1), expected)
+
+
 def test_same_seeds_same_bits():
     def run():
         env = small(horizon=5)

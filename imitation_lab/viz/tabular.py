@@ -1,0 +1,143 @@
+"""Maps of grid worlds: one number for each cell, several maps side by side, and the same maps over training."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+
+from imitation_lab.viz import style
+
+__all__ = ["grid_frames", "grid_maps"]
+
+Limits = Mapping[str, tuple[float, float]]
+
+
+@style.styled
+def grid_maps(
+    maps: Mapping[str, np.ndarray],
+    *,
+    layout: Sequence[str] | None = None,
+    limits: Limits | None = None,
+    shared_scale: bool = False,
+    digits: int | None = 1,
+    columns: int = 3,
+    label: str = "",
+) -> style.LabFigure:
+    """Draws maps side by side, the first row at the top.
+
+    Args:
+        maps: by title, each `(height, width)`, as `GridEnv.to_grid` lays them out; walls, not finite, are grey.
+        layout: the map's characters; those of cells other than `.` are written into the cells.
+        limits: lowest and highest colour by title; others take their own.
+        shared_scale: one colour scale for all maps without limits.
+        digits: decimals of the number in each cell; None writes none.
+        columns: maps in a row.
+        label: what the numbers are, for all.
+
+    Raises:
+        ValueError: if there is no map, or the shapes differ from each other or from `layout`.
+    """
+    grids = {name: np.asarray(grid, dtype=np.float64) for name, grid in maps.items()}
+    shape = _common_shape(grids, layout)
+    ends = {name: _ends([grid]) for name, grid in grids.items()}
+    if shared_scale:
+        ends = dict.fromkeys(grids, _ends(list(grids.values())))
+    ends.update({name: pair for name, pair in (limits or {}).items() if name in ends})
+    columns = min(columns, len(grids))
+    rows = -(-len(grids) // columns)
+    width = 9.0 if columns > 1 else 4.6
+    height = (width / columns - 0.75) * shape[0] / shape[1] + 0.8
+    figure, panels = style.new_figure(rows, columns, size=(width, height * rows))
+    figure.colors = 160
+    for axes, (name, grid) in zip(panels.flat, grids.items(), strict=False):
+        _draw(axes, grid, ends[name], layout, digits)
+        axes.set_title(style.wrapped(name, width / columns))
+        if label:
+            axes.images[0].colorbar.set_label(label)
+    for axes in panels.flat[len(grids) :]:
+        axes.set_axis_off()
+    told = [f"{name} from {style.plain(low, 2)} to {style.plain(high, 2)}" for name, (low, high) in ends.items()]
+    figure.alt = f"Maps of {shape[0]} by {shape[1]} cells: {'; '.join(told)}."
+    return figure
+
+
+def grid_frames(
+    frames: Sequence[Mapping[str, np.ndarray]],
+    *,
+    limits: Limits | None = None,
+    shared_scale: bool = False,
+    layout: Sequence[str] | None = None,
+    digits: int | None = 1,
+    columns: int = 3,
+    label: str = "",
+) -> list[bytes]:
+    """Draws each of `frames` as `grid_maps` does, as PNGs for a `FrameStack`; a colour means the same in all frames.
+
+    Raises:
+        ValueError: if there are no frames, their titles differ, or as in `grid_maps`.
+    """
+    if not frames:
+        raise ValueError("frames is empty: at least one is needed.")
+    names = list(frames[0])
+    for i, frame in enumerate(frames):
+        if list(frame) != names:
+            raise ValueError(f"frame {i} has the maps {list(frame)}, frame 0 has {names}: give the same in all.")
+    ends = {name: _ends([np.asarray(frame[name], dtype=np.float64) for frame in frames]) for name in names}
+    if shared_scale:
+        ends = dict.fromkeys(names, (min(low for low, _ in ends.values()), max(high for _, high in ends.values())))
+    ends.update(limits or {})
+    drawn = (
+        grid_maps(frame, layout=layout, limits=ends, digits=digits, columns=columns, label=label) for frame in frames
+    )
+    return [style.figure_to_png(figure, style.FRAME_DPI, colors=64) for figure in drawn]
+
+
+def _draw(
+    axes: Axes, grid: np.ndarray, ends: tuple[float, float], layout: Sequence[str] | None, digits: int | None
+) -> None:
+    axes.set_facecolor("#555555")
+    image = axes.imshow(
+        np.ma.masked_invalid(grid), vmin=ends[0], vmax=ends[1], origin="upper", interpolation="nearest"
+    )  # fmt: skip
+    axes.grid(visible=False)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    assert axes.figure is not None
+    axes.figure.colorbar(image, ax=axes, fraction=0.08, pad=0.02).outline.set_visible(False)  # type: ignore[operator]
+    for (row, column), value in np.ndenumerate(grid):
+        if not np.isfinite(value):
+            continue
+        ink = style.ink_on(to_hex(image.cmap(image.norm(value))))
+        if digits is not None:
+            axes.text(column, row, _number(value, digits), color=ink, fontsize=8.5, ha="center", va="center")
+        if layout is not None and layout[row][column] != ".":
+            axes.text(column - 0.42, row - 0.42, layout[row][column], color=ink, fontsize=8, ha="left", va="top",
+                      fontweight="bold")  # fmt: skip
+
+
+def _number(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}".replace("-", "−")
+    return text if text.strip("−0.") else text.lstrip("−")  # no minus before a zero
+
+
+def _common_shape(grids: Mapping[str, np.ndarray], layout: Sequence[str] | None) -> tuple[int, int]:
+    if not grids:
+        raise ValueError("maps is empty: at least one map is needed.")
+    shapes = {name: grid.shape for name, grid in grids.items()}
+    expected = next(iter(shapes.values())) if layout is None else (len(layout), len(layout[0]))
+    for name, shape in shapes.items():
+        if shape != expected or len(shape) != 2:
+            raise ValueError(
+                f"map {name!r} has shape {shape}, expected {expected if len(expected) == 2 else '(height, width)'}, "
+                "as GridEnv.to_grid gives it."
+            )
+    return expected  # type: ignore[return-value]
+
+
+def _ends(grids: Sequence[np.ndarray]) -> tuple[float, float]:
+    found = np.concatenate([grid[np.isfinite(grid)] for grid in grids])
+    if not found.size:
+        return 0.0, 1.0
+    low, high = float(found.min()), float(found.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)

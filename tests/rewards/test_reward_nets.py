@@ -480,6 +480,9 @@ def test_illegal_order_says_what_to_move():
     text = r"ShapedRewardNet is a ForwardWrapper and cannot wrap NormalizedRewardNet.*Move NormalizedRewardNet outside"
     with pytest.raises(ValueError, match=text):
         ShapedRewardNet(normalized, BasicPotentialMLP(OBS, (4,)), 0.9)
+    ensemble = RewardEnsemble(OBS, ACT, [Constant(OBS, ACT), Constant(OBS, ACT)])
+    with pytest.raises(ValueError, match=r"RewardEnsemble has no forward\(\) for ShapedRewardNet to change: wrap each"):
+        ShapedRewardNet(ensemble, BasicPotentialMLP(OBS, (4,)), 0.9)
     with pytest.raises(ValueError, match="Move PlusOne outside"):
         Double(PlusOne(Constant(OBS, ACT)))
     with pytest.raises(TypeError, match="wraps a RewardNet, got a Linear"):

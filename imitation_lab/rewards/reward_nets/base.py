@@ -11,7 +11,7 @@ Every `predict*` runs in evaluation mode and puts each submodule's mode back as 
 """
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -93,8 +93,12 @@ class RewardNet(Recorded, abc.ABC):
             is overridden.
         action_space: likewise.
         normalize_images: scales image observations, `Box` of uint8 from 0 to 255, to [0, 1].
+
+    Attributes:
+        has_forward: False for a class that is no function to differentiate, such as an ensemble.
     """
 
+    has_forward: ClassVar[bool] = True
     _transient: tuple[str, ...] = ("_encoders", "_fast_plan")
     _encoders: tuple[_encoding.Encoder, _encoding.Encoder] | None = None
     _fast_plan: _fast.Fast | None = None
@@ -310,7 +314,8 @@ class ForwardWrapper(RewardNetWrapper):
     """Changes `forward`, differentiably, and with it everything that is predicted. Goes inside.
 
     Raises:
-        ValueError: if `base` is a `PredictProcessedWrapper`, whose effect would be lost in `forward`.
+        ValueError: if `base` is a `PredictProcessedWrapper`, whose effect would be lost in `forward`, or an ensemble,
+            which has no `forward`.
     """
 
     def __init__(self, base: RewardNet):
@@ -320,6 +325,9 @@ class ForwardWrapper(RewardNetWrapper):
                 f"{inner} is a ForwardWrapper and cannot wrap {outer}, a PredictProcessedWrapper, which does not act "
                 f"in forward(). Move {outer} outside: {outer}({inner}(base, ...), ...)."
             )
+        if isinstance(base, RewardNet) and not base.has_forward:
+            inner, outer = type(base).__name__, type(self).__name__
+            raise ValueError(f"{inner} has no forward() for {outer} to change: wrap each of its members instead.")
         super().__init__(base)
 
 

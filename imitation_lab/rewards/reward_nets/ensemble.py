@@ -86,6 +86,7 @@ class RewardEnsemble(RewardNetWithVariance):
         TypeError: if a member is no `RewardNet`.
     """
 
+    has_forward = False
     _transient = ("_encoders", "_fast_plan", "_planned")
     _planned: _Together | None = None
     members: nn.ModuleList

@@ -244,9 +244,6 @@ def test_wrappers_around_an_ensemble() -> None:
     ensemble = reward_nets.RewardEnsemble(OBS, ACT, [reward_nets.BasicRewardNet(OBS, ACT) for _ in range(2)])
     with pytest.raises(ValueError, match="can only be wrapped by AddSTDRewardWrapper, but found NormalizedRewardNet"):
         pc.PreferenceModel(reward_nets.NormalizedRewardNet(ensemble, networks.RunningNorm))
-    shaped = reward_nets.ShapedRewardNet(ensemble, reward_nets.BasicPotentialMLP(OBS, (4,)), 0.9)
-    with pytest.raises(ValueError, match="but found ShapedRewardNet"):
-        pc.PreferenceModel(shaped)
     std = reward_nets.AddSTDRewardWrapper(ensemble)
     outside = pc.PreferenceModel(reward_nets.NormalizedRewardNet(std, networks.RunningNorm))
     assert outside.ensemble_model is ensemble

@@ -91,6 +91,8 @@ def train_rl(
         )
     if reward_type is None and reward_path is not None:
         raise ValueError(f"reward_path={reward_path!r} needs reward_type, such as RewardNet_unshaped.")
+    if normalize_kwargs and not normalize_reward:
+        raise ValueError(f"normalize_kwargs={dict(normalize_kwargs)!r} needs normalize_reward=True.")
     rng = np.random.default_rng(seed)
     with logging.start("train_rl", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:
         train_venv, callback, normalizer = _rewarded(

@@ -245,7 +245,11 @@ def test_experts_that_do_not_fit(expert, text, rng):
         ({"environment.gym_id": "CartPole-v9"}, "CartPole"),
         ({"policy.policy_cls": "Mlp"}, "no policy 'Mlp'"),
         ({"agent_path": "missing"}, "no such file"),
-        ({"normalize_kwargs.gama": 1}, "normalize_kwargs.gama: VecNormalize has no argument"),
+        (
+            {"normalize_reward": True, "normalize_kwargs.gama": 1},
+            "normalize_kwargs.gama: VecNormalize has no argument",
+        ),
+        ({"normalize_kwargs.gamma": 1}, "normalize_kwargs={'gamma': 1} needs normalize_reward=True"),
     ],
 )
 def test_settings_that_do_not_fit(updates, text):

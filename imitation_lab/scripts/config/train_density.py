@@ -3,7 +3,7 @@
 from imitation_lab.scripts.config.environments import by_environment, fast
 from imitation_lab.scripts.config.train_rl import NAMED as RL
 
-_CARTPOLE = {"total_timesteps": 100_000, "rl": RL["cartpole"].values["rl"]}
+_CARTPOLE = {"total_timesteps": 100_000, "rl": RL["cartpole"].values["rl"], "policy": RL["cartpole"].values["policy"]}
 _PENDULUM = {"total_timesteps": 300_000, "rl": RL["pendulum"].values["rl"]}
 
 NAMED = {

@@ -8,6 +8,7 @@ _CARTPOLE = {
     "total_comparisons": 500,
     "fragment_length": 50,
     "rl": RL["cartpole"].values["rl"],
+    "policy": RL["cartpole"].values["policy"],
 }
 _PENDULUM = {
     "total_timesteps": 500_000,

@@ -4,7 +4,9 @@ from imitation_lab.scripts.config.environments import by_environment, fast
 
 _PPO = {"gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20, "batch_size": 256, "learning_rate": {"linear": 1e-3}}
 _CARTPOLE = {
-    "total_timesteps": 50_000,
+    "total_timesteps": 30_000,
+    "normalize_reward": False,
+    "policy": {"policy_cls": "MlpPolicy"},
     "rl": {"batch_size": 256, "rl_kwargs": {**_PPO, "clip_range": {"linear": 0.2}}},
 }
 _PENDULUM = {

@@ -1,0 +1,408 @@
+"""What `test_contract` asks of an algorithm, and an adapter for each: a row of `ALGORITHMS`."""
+
+import copy
+import shutil
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from imitation_lab.algorithms import bc, dagger, density, mce_irl, sqil
+from imitation_lab.algorithms import preference_comparisons as pc
+from imitation_lab.algorithms.adversarial.airl import AIRL
+from imitation_lab.algorithms.adversarial.gail import GAIL
+from imitation_lab.data import rollout
+from imitation_lab.envs import tabular
+from imitation_lab.policies.base import RandomPolicy
+from imitation_lab.rewards import reward_nets, serialize
+from imitation_lab.util import util
+
+OBSERVATIONS = {
+    "box": spaces.Box(-1, 1, (3,), np.float32),
+    "discrete": spaces.Discrete(4),
+    "multi_discrete": spaces.MultiDiscrete([2, 3]),
+    "multi_binary": spaces.MultiBinary(3),
+    "image_hwc": spaces.Box(0, 255, (36, 36, 3), np.uint8),
+    "image_chw": spaces.Box(0, 255, (3, 36, 36), np.uint8),
+    "dict": spaces.Dict({"a": spaces.Box(-1, 1, (2,), np.float32), "b": spaces.Discrete(3)}),
+}
+ACTIONS = {
+    "box": spaces.Box(-2, 2, (2,), np.float32),
+    "discrete": spaces.Discrete(3),
+    "multi_discrete": spaces.MultiDiscrete([2, 3]),
+    "multi_binary": spaces.MultiBinary(2),
+}
+HORIZON = 8
+QUIET = {"progress_bar": False}
+
+
+class RandomEnv(gym.Env):
+    """Random observations for `HORIZON` steps. `interrupt_in` counts steps of all of them down to an interrupt."""
+
+    interrupt_in = None
+
+    def __init__(self, observation_space, action_space):
+        self.observation_space = copy.deepcopy(observation_space)
+        self.action_space = copy.deepcopy(action_space)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self._t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        if RandomEnv.interrupt_in is not None:
+            RandomEnv.interrupt_in -= 1
+            if RandomEnv.interrupt_in == 0:
+                raise KeyboardInterrupt
+        self._t += 1
+        reward = float(np.asarray(action).flat[0])
+        return self.observation_space.sample(), reward, False, self._t >= HORIZON, {}
+
+
+def make_venv(obs, act, seed=0, n_envs=2):
+    venv = DummyVecEnv([lambda: RandomEnv(obs, act)] * n_envs)
+    venv.seed(seed)
+    return venv
+
+
+def demonstrations(obs, act):
+    venv = make_venv(obs, act, seed=99)
+    venv.action_space.seed(0)
+    policy = RandomPolicy(venv.observation_space, venv.action_space)
+    return rollout.rollout(policy, venv, rollout.make_min_episodes(6), np.random.default_rng(0), unwrap=False)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+class Algorithm:
+    """What the checks ask of an algorithm.
+
+    Args:
+        obs: observation space.
+        act: action space.
+        log: where metrics go.
+        folder: of the run's own files.
+        seed: of everything.
+        device: of all networks.
+    """
+
+    actions = ("box", "discrete", "multi_discrete", "multi_binary")
+    observations = tuple(OBSERVATIONS)
+    resumes = True  # what is saved is the run
+    interrupt_is_raised = False
+    metric = ""  # one of those that are logged
+
+    def __init__(self, obs, act, log, folder, seed=0, device="cpu"):
+        self.obs, self.act, self.log, self.folder, self.seed, self.device = obs, act, log, folder, seed, device
+        self.rng = np.random.default_rng(seed)
+        self.build()
+
+    def build(self):
+        raise NotImplementedError
+
+    def train(self):
+        """A little, going on from where it is."""
+        raise NotImplementedError
+
+    def train_interrupted(self):
+        RandomEnv.interrupt_in = 11
+        try:
+            self.train()
+        finally:
+            RandomEnv.interrupt_in = None
+
+    def modules(self):
+        """All that is trained."""
+        raise NotImplementedError
+
+    def save(self, folder):
+        self.trainer.save(folder)
+
+    def load(self, folder):
+        """Becomes what was saved."""
+        self.trainer = type(self.trainer).load(
+            folder, make_venv(self.obs, self.act, 5), custom_logger=self.log, device=self.device
+        )
+
+    def state(self):
+        return th.cat([p.detach().flatten().cpu().double() for m in self.modules() for p in m.state_dict().values()])
+
+    def act_on(self, obs):
+        return self.trainer.policy.predict(obs, deterministic=True)[0]
+
+    # what several need
+    def learner(self, venv):
+        policy = "MultiInputPolicy" if isinstance(self.obs, spaces.Dict) else "MlpPolicy"
+        return PPO(
+            policy, venv, n_steps=HORIZON, batch_size=8, n_epochs=2, seed=self.seed, device=self.device,
+            policy_kwargs={"net_arch": [8]},
+        )  # fmt: skip
+
+    def reward_net(self):
+        return self.seeded_net(self.obs, self.act)
+
+    def seeded_net(self, obs, act, **kwargs):
+        with th.random.fork_rng():
+            th.manual_seed(self.seed)
+            return reward_nets.BasicRewardNet(obs, act, hid_sizes=(8,), **kwargs).to(self.device)
+
+
+class BCCase(Algorithm):
+    metric = "bc/loss"
+    resumes = False  # a policy is saved
+
+    def build(self, given=True):
+        self.trainer = bc.BC(
+            observation_space=self.obs,
+            action_space=self.act,
+            rng=self.rng,
+            demonstrations=demonstrations(self.obs, self.act) if given else None,
+            batch_size=8,
+            device=self.device,
+            custom_logger=self.log,
+        )
+
+    def train(self, **kwargs):
+        self.trainer.train(n_epochs=1, log_interval=2, **QUIET, **kwargs)
+
+    def train_interrupted(self):
+        self.train(on_batch_end=interrupt)
+
+    def modules(self):
+        return [self.trainer.policy]
+
+    def save(self, folder):
+        util.save_policy(self.trainer.policy, folder / "policy")
+
+    def load(self, folder):
+        self.trainer._policy = bc.reconstruct_policy(folder / "policy", self.device)
+
+
+class DAggerCase(BCCase):
+    metric = "dagger/round_num"
+    resumes = True
+
+    def build(self):
+        super().build(given=False)
+        venv = make_venv(self.obs, self.act, self.seed)
+        self.trainer = dagger.SimpleDAggerTrainer(
+            venv=venv,
+            scratch_dir=self.folder / f"scratch-{id(self)}",
+            expert_policy=Expert(self.act),
+            rng=self.rng,
+            bc_trainer=self.trainer,
+        )
+
+    def train(self):
+        kwargs = {"n_epochs": 1, "log_interval": 1, "log_rollouts_venv": None}
+        self.trainer.train(
+            1, rollout_round_min_episodes=2, rollout_round_min_timesteps=16, bc_train_kwargs=kwargs, **QUIET
+        )
+
+    def train_interrupted(self):
+        Algorithm.train_interrupted(self)
+
+    def save(self, folder):
+        self.trainer.save_trainer()
+        # two runs in one folder would mix their labels
+        shutil.copytree(self.trainer.scratch_dir, folder / "scratch")
+
+    def load(self, folder):
+        self.trainer = dagger.reconstruct_trainer(
+            folder / "scratch",
+            make_venv(self.obs, self.act, 5),
+            self.log,
+            self.device,
+            expert_policy=Expert(self.act),
+        )
+
+
+class Expert:
+    """Acts always alike: in the middle of the space, or by the number 1."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def __call__(self, obs):
+        n = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+        value = 0.5 if isinstance(self.act, spaces.Box) else 1
+        return np.full((n, *self.act.shape), value, self.act.dtype)
+
+
+class DensityCase(Algorithm):
+    metric = "train/loss"
+
+    def build(self):
+        venv = make_venv(self.obs, self.act, self.seed)
+        self.trainer = density.DensityAlgorithm(
+            demonstrations=demonstrations(self.obs, self.act),
+            venv=venv,
+            rng=self.rng,
+            rl_algo=self.learner(venv),
+            custom_logger=self.log,
+        )
+        self.trainer.train()
+
+    def train(self):
+        self.trainer.train_policy(32, **QUIET)
+
+    def modules(self):
+        return [self.trainer.policy]
+
+
+class GAILCase(Algorithm):
+    metric = "mean/disc/disc_loss"
+    cls = GAIL
+
+    def build(self):
+        venv = make_venv(self.obs, self.act, self.seed)
+        self.trainer = self.cls(
+            demonstrations=demonstrations(self.obs, self.act),
+            demo_batch_size=8,
+            venv=venv,
+            gen_algo=self.learner(venv),
+            reward_net=self.reward_net(),
+            disc_opt_kwargs={"lr": 1e-2},
+            custom_logger=self.log,
+            rng=self.rng,
+        )
+
+    def train(self):
+        self.trainer.train(32, **QUIET)
+
+    def modules(self):
+        return [self.trainer.policy, self.trainer._reward_net]
+
+
+class AIRLCase(GAILCase):
+    cls = AIRL
+
+
+class SQILCase(Algorithm):
+    metric = "train/loss"
+    actions = ("discrete",)
+    learner_cls = DQN
+
+    def build(self):
+        extra = {"target_update_interval": 5} if self.learner_cls is DQN else {}
+        options = {"buffer_size": 200, "batch_size": 8, "learning_starts": 4, "train_freq": 1, **extra}
+        self.trainer = sqil.SQIL(
+            venv=make_venv(self.obs, self.act, self.seed),
+            demonstrations=demonstrations(self.obs, self.act),
+            policy="MultiInputPolicy" if isinstance(self.obs, spaces.Dict) else "MlpPolicy",
+            rl_algo_class=self.learner_cls,
+            rl_kwargs={"seed": self.seed, "device": self.device, "policy_kwargs": {"net_arch": [8]}, **options},
+            custom_logger=self.log,
+        )
+
+    def train(self):
+        self.trainer.train(total_timesteps=80, reset_num_timesteps=False, **QUIET)
+
+    def modules(self):
+        return [self.trainer.policy]
+
+
+class SQILSACCase(SQILCase):
+    metric = "train/critic_loss"
+    actions = ("box",)
+    learner_cls = SAC
+
+
+class MCEIRLCase(Algorithm):
+    metric = "linf_delta"
+    actions = ("discrete",)
+    observations = ("box", "discrete", "image_hwc", "image_chw")
+    resumes = False  # a reward is saved
+
+    def build(self):
+        n_states, n_actions = 4, getattr(self.act, "n", 3)
+        rng = np.random.default_rng(3)
+        rows = None
+        if isinstance(self.obs, spaces.Box):
+            self.obs.seed(0)
+            rows = np.stack([self.obs.sample() for _ in range(n_states)])
+        env = tabular.TabularEnv(
+            transition_matrix=rng.dirichlet(np.ones(n_states), (n_states, n_actions)),
+            reward_matrix=rng.standard_normal(n_states),
+            observation_matrix=rows,
+            horizon=HORIZON,
+        )
+        env.action_space = self.act
+        if not isinstance(self.obs, spaces.Box | spaces.Discrete):
+            env = RandomEnv(self.obs, self.act)
+        net = self.seeded_net(env.observation_space, env.action_space, use_action=False)
+        occupancy = np.array([5.0, 1.0, 1.0, 1.0])
+        self.trainer = mce_irl.MCEIRL(occupancy, env, net, self.rng, log_interval=1, custom_logger=self.log)
+
+    def train(self, **kwargs):
+        self.trainer.train(3, **QUIET, **kwargs)
+
+    def train_interrupted(self):
+        self.train(on_iteration_end=interrupt)
+
+    def modules(self):
+        return [self.trainer.reward_net]
+
+    def save(self, folder):
+        serialize.save_reward(self.trainer.reward_net, folder / "reward")
+
+    def load(self, folder):
+        self.trainer.reward_net = serialize.load_net(folder / "reward")
+
+    def act_on(self, obs):
+        return self.trainer.policy.predict(np.zeros(len(obs), int), deterministic=True)[0]
+
+
+class PreferencesCase(Algorithm):
+    metric = "reward/final/train/loss"
+    interrupt_is_raised = True  # and resume() finishes the run
+
+    def build(self):
+        venv = make_venv(self.obs, self.act, self.seed)
+        net = self.reward_net()
+        self.agent = self.learner(venv)
+        self.trainer = pc.PreferenceComparisons(
+            pc.AgentTrainer(self.agent, net, venv, self.rng, custom_logger=self.log),
+            net,
+            num_iterations=1,
+            fragment_length=4,
+            initial_epoch_multiplier=1,
+            custom_logger=self.log,
+            rng=self.rng,
+        )
+
+    def train(self):
+        self.trainer.train(32, 6, **QUIET)
+
+    def modules(self):
+        return [self.agent.policy, self.trainer.model]
+
+    def save(self, folder):
+        self.trainer.save(folder / "run")
+
+    def load(self, folder):
+        self.trainer.restore(folder / "run")
+
+    def act_on(self, obs):
+        return self.agent.predict(obs, deterministic=True)[0]
+
+
+ALGORITHMS = {
+    "BC": BCCase,
+    "DAgger": DAggerCase,
+    "density": DensityCase,
+    "GAIL": GAILCase,
+    "AIRL": AIRLCase,
+    "SQIL-DQN": SQILCase,
+    "SQIL-SAC": SQILSACCase,
+    "MCE IRL": MCEIRLCase,
+    "preferences": PreferencesCase,
+}

@@ -278,6 +278,8 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
     def train_policy(self, n_timesteps: int = 1_000_000, *, progress_bar: bool = True, **kwargs: Any) -> None:
         """Trains the policy on the density, going on from where it is.
 
+        An interrupt ends training; what was learned is kept.
+
         Args:
             n_timesteps: steps in all environments together.
             progress_bar: whether to show progress, after two seconds.
@@ -297,7 +299,11 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
             )
         with _learner.Progress(n_timesteps, "density", progress_bar) as progress:
             callback = _generator.callback_list(kwargs.pop("callback", None), self.wrapper_callback, progress)
-            learner.learn(n_timesteps, callback, **{"reset_num_timesteps": False, **kwargs})
+            try:
+                learner.learn(n_timesteps, callback, **{"reset_num_timesteps": False, **kwargs})
+            except KeyboardInterrupt:
+                learner._last_obs = None  # the environments may be in the middle of a step
+                self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")
 
     def test_policy(self, *, n_trajectories: int = 10, true_reward: bool = True) -> dict[str, float]:
         """Rolls out the policy; training begins new episodes after that.

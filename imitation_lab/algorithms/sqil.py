@@ -144,7 +144,7 @@ class SQIL(base.DemonstrationAlgorithm):
     def train(
         self, *, total_timesteps: int, tb_log_name: str = "SQIL", progress_bar: bool = True, **kwargs: Any
     ) -> None:
-        """Trains the learner.
+        """Trains the learner. An interrupt ends training; what was learned is kept.
 
         Args:
             total_timesteps: steps in all environments together.
@@ -159,7 +159,11 @@ class SQIL(base.DemonstrationAlgorithm):
             raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
         with _learner.Progress(total_timesteps, "SQIL", progress_bar) as progress:
             callback = _generator.callback_list(kwargs.pop("callback", None), progress)
-            self.rl_algo.learn(total_timesteps, callback, tb_log_name=tb_log_name, **kwargs)
+            try:
+                self.rl_algo.learn(total_timesteps, callback, tb_log_name=tb_log_name, **kwargs)
+            except KeyboardInterrupt:
+                self.rl_algo._last_obs = None  # the environments may be in the middle of a step
+                self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")
 
     def q_values(self, state: Any, action: np.ndarray, next_state: Any = None, done: Any = None) -> np.ndarray:
         """Q(s, a) as a `RewardFn`: how far into the future acting like this earns the expert's reward.

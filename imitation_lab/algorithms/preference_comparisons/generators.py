@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import checkpoint
+from imitation_lab.algorithms import _spaces, checkpoint
 from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.data import rollout, types
 from imitation_lab.data.wrappers import BufferingWrapper
@@ -119,6 +119,7 @@ class AgentTrainer(TrajectoryGenerator):
         ):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {value!r}.")
+        _spaces.check_supported(venv.observation_space, venv.action_space)
         self.rng = check_rng(rng)
         self.algorithm = algorithm
         super().__init__(custom_logger)

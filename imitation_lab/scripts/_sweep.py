@@ -1,0 +1,309 @@
+"""Running many trials of one experiment on Ray Tune.
+
+A sweep's folder is plain data: `sweep.json`, what shall be run; `trials/<n>.json`, what each trial gave; `results.csv`,
+all of them; `sacred/<n>`, their records; `runs/`, their files. To go on with a sweep is to run the trials that are not
+finished: no state of Ray's is read, which would be unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import logging
+import os
+import pathlib
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from imitation_lab.scripts import _engine, _results, _schema, _space
+from imitation_lab.util.paths import atomic_path
+
+STATE = "sweep.json"
+_STARTS = 3
+"""How often Ray is started before giving up: on a busy machine its 30 seconds may not be enough."""
+_RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean here
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What all trials have in common."""
+
+    experiment: str
+    command: str | None
+    run_name: str
+    named_configs: tuple[str, ...]
+    updates: Mapping[str, Any]
+
+    def check(self, known: Sequence[str]) -> None:
+        """Checks names and keys.
+
+        Raises:
+            ValueError: naming the nearest.
+        """
+        if self.experiment not in known:
+            raise ValueError(f"There is no experiment {self.experiment!r}. {_schema.nearest(self.experiment, known)}")
+        experiment = load(self.experiment)
+        experiment.check_names(self.command, self.named_configs)
+        experiment.check_updates(self.updates)
+
+    def arguments(self, point: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """Named configurations and updates of one trial."""
+        names = [*self.named_configs, *point.get("named_configs", [])]
+        return names, _engine.merged(self.updates, point.get("config_updates", {}))
+
+
+def load(name: str) -> Any:
+    """The experiment of a script."""
+    return getattr(importlib.import_module(f"imitation_lab.scripts.{name}"), f"{name}_ex")
+
+
+def check_space(plan: Plan, space: Mapping[str, Any]) -> dict[str, Any]:
+    """The search space with nested keys, after a point of it has been checked.
+
+    Raises:
+        ValueError: if a name, key or form does not exist.
+    """
+    _space.check_keys(space)
+    space = {"named_configs": [], "config_updates": {}, **space}
+    space["config_updates"] = _engine.nested(space["config_updates"])
+    experiment = load(plan.experiment)
+    for point in _space.points(space, 1, np.random.default_rng(0)):
+        names, updates = plan.arguments(point)
+        experiment.check_names(plan.command, names)
+        experiment.check_updates(updates)
+    return space
+
+
+def has_grid(space: Mapping[str, Any]) -> bool:
+    """Whether some value of a space is a grid."""
+    return any(_space.is_grid(form) for _, form, _ in _space.varying(space))
+
+
+def run(
+    plan: Plan,
+    space: Mapping[str, Any],
+    folder: pathlib.Path,
+    *,
+    num_samples: int,
+    repeat: int,
+    search: str,
+    metric: str | None,
+    mode: str,
+    max_failures: int,
+    resume: bool,
+    init_kwargs: dict[str, Any],
+    resources: dict[str, Any],
+    tune_kwargs: dict[str, Any],
+) -> dict[str, Any]:
+    """Runs a sweep, or the rest of it; see `parallel`."""
+    for name, value in _RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+        from ray import tune
+    except ImportError as error:
+        raise ImportError(f"sweeps need Ray ({error}): pip install 'imitation-lab[parallel]'.") from error
+
+    if resume:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        plan = Plan(**{**state["plan"], "named_configs": tuple(state["plan"]["named_configs"])})
+        space, points, search = state["space"], state["points"], state["search"]
+    else:
+        drawn = _space.points(space, num_samples, np.random.default_rng(0))
+        points = [_seeded(point, i) for point in drawn for i in range(repeat)] if search == "random" else []
+        state = {"plan": dataclasses.asdict(plan), "space": space, "points": points, "search": search}
+        state |= {"num_samples": num_samples}
+        _write(folder / STATE, state)
+    total = len(points) or state["num_samples"]
+    before = read_trials(folder)
+    done = {row["trial"] for row in before if row["status"] == "COMPLETED"}
+    left = [i for i in range(total) if i not in done]
+    if left:
+        settings: dict[str, Any] = {"num_samples": 1, "reuse_actors": True, **tune_kwargs}
+        parameters: dict[str, Any] = {"trial": tune.grid_search(left)}
+        if search == "optuna":
+            settings |= {"num_samples": len(left), "search_alg": _optuna(space, before, metric, mode)}
+            settings.setdefault("max_concurrent_trials", 4)
+            parameters = {}
+        trainable = tune.with_parameters(
+            _trial, plan=dataclasses.asdict(plan), space=space, points=points, folder=str(folder)
+        )
+        ours = _start(ray, init_kwargs)
+        try:
+            tune.Tuner(
+                tune.with_resources(trainable, resources),
+                param_space=parameters,
+                tune_config=tune.TuneConfig(**settings),
+                run_config=tune.RunConfig(
+                    name="ray",
+                    storage_path=str(folder),
+                    failure_config=tune.FailureConfig(max_failures=max_failures),
+                    verbose=0,
+                ),
+            ).fit()
+        finally:
+            if ours:
+                ray.shutdown()
+    return _report(plan, folder, total, metric, mode)
+
+
+def _start(ray: Any, init_kwargs: dict[str, Any]) -> bool:
+    """Starts Ray here, or joins a cluster; says whether it is ours to end."""
+    if ray.is_initialized():
+        return False
+    # Errors of trials are in the table; Ray would print each of them with its traceback.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    kwargs: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical", **init_kwargs}
+    if "address" not in kwargs:
+        kwargs = {"include_dashboard": False, "object_store_memory": 1 << 27, **kwargs}
+    for attempt in range(_STARTS):
+        try:
+            ray.init(**kwargs)
+            break
+        except Exception as error:  # Ray raises no more special one
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or attempt + 1 == _STARTS:
+                raise RuntimeError(f"Ray did not start: {error}") from error
+    return True
+
+
+def _optuna(space: Mapping[str, Any], before: Sequence[Mapping[str, Any]], metric: str | None, mode: str) -> Any:
+    """Optuna's search, which knows what earlier trials gave."""
+    from ray.tune.search.optuna import OptunaSearch
+
+    known = [row for row in before if row["status"] == "COMPLETED" and metric in row["result"]]
+    past: dict[str, Any] = {}
+    if known:
+        past["points_to_evaluate"] = [row["drawn"] for row in known]
+        past["evaluated_rewards"] = [row["result"][metric] for row in known]
+    return OptunaSearch(_space.ray_domains(space), metric=metric, mode=mode, seed=len(known), **past)
+
+
+def _seeded(point: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """A point with a seed of its own, unless it has one."""
+    return {**point, "config_updates": {"seed": seed, **point["config_updates"]}}
+
+
+def _trial(
+    config: dict[str, Any],
+    *,
+    plan: Mapping[str, Any],
+    space: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    folder: str,
+) -> None:
+    """One trial, in a process of Ray's: its result, or its error, goes to a file and to Ray."""
+    from ray import tune
+
+    if points:
+        index, point, drawn = config["trial"], points[config["trial"]], {}
+        name = f"{index:05d}"
+    else:  # the search makes points as it goes, and Ray names them
+        index = name = tune.get_context().get_trial_id()
+        point, drawn = _seeded(_space.filled(space, config), 0), dict(config)
+    file = pathlib.Path(folder) / "trials" / f"{name}.json"
+    tries = json.loads(file.read_text(encoding="utf-8"))["tries"] if file.exists() else 0
+    row = {"trial": index, "tries": tries + 1, "point": point, "drawn": drawn, "result": {}, "error": None}
+    try:
+        result = run_one(Plan(**plan), point, pathlib.Path(folder))
+    except Exception as error:
+        text = "".join(traceback.format_exception_only(error)).strip()
+        _write(file, {**row, "status": "FAILED", "error": text})
+        raise
+    _write(file, {**row, "status": "COMPLETED", "result": result})
+    tune.report(result)
+
+
+def run_one(plan: Plan, point: Mapping[str, Any], folder: pathlib.Path) -> dict[str, float]:
+    """Runs one trial's experiment here and gives the numbers of its result, under dotted names."""
+    from sacred.observers import FileStorageObserver
+
+    experiment = load(plan.experiment)
+    names, updates = plan.arguments(point)
+    updates = _engine.merged({"logging": {"log_root": str(folder / "runs"), "log_format_strs": ["csv"]}}, updates)
+    observer = FileStorageObserver(folder / "sacred", copy_sources=False)
+    experiment.observers.append(observer)
+    try:
+        options = {"--comment": plan.run_name, "--loglevel": "WARNING"}
+        result = experiment.run(plan.command, updates, names, options=options).result
+    finally:
+        experiment.observers.remove(observer)
+    return _results.flat(result if isinstance(result, Mapping) else {"result": result})
+
+
+def _write(path: pathlib.Path, content: Any) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def read_trials(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """What the trials of a sweep gave so far.
+
+    Raises:
+        ValueError: if a file is damaged.
+    """
+    rows = []
+    for path in sorted((folder / "trials").glob("*.json")):
+        try:
+            rows.append(json.loads(path.read_text(encoding="utf-8")))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged ({error}): remove it, and the trial runs again.") from None
+    return rows
+
+
+def _report(plan: Plan, folder: pathlib.Path, total: int, metric: str | None, mode: str) -> dict[str, Any]:
+    """Writes and prints the table."""
+    from imitation_lab.viz.tables import text_table
+
+    trials = read_trials(folder)
+    points = [
+        {"named_configs": " ".join(trial["point"]["named_configs"]), **_flat(trial["point"]["config_updates"])}
+        for trial in trials
+    ]
+    about = [{key: trial[key] for key in ("trial", "status", "tries")} for trial in trials]
+    rows = [
+        {**head, **point, **trial["result"], "error": trial["error"]}
+        for head, point, trial in zip(about, points, trials, strict=True)
+    ]
+    table = folder / "results.csv"
+    _results.write(str(table), _results.to_csv(rows))
+    failed = sum(trial["status"] == "FAILED" for trial in trials)
+    summary: dict[str, Any] = {
+        "table": str(table),
+        "trials": max(total, len(trials)),
+        "finished": len(trials) - failed,
+        "failed": failed,
+    }
+    scored = [t for t in trials if metric is not None and metric in t["result"]]
+    if scored:
+        best = (max if mode == "max" else min)(scored, key=lambda trial: trial["result"][metric])
+        summary["best"] = {"trial": best["trial"], "point": best["point"], metric: best["result"][metric]}
+    varied = [key for key in _results.columns(points) if len({repr(point.get(key)) for point in points}) > 1]
+    shown = [
+        {**head, **{key: row[key] for key in row if key in varied or key.endswith("return_mean")}}
+        for head, row in zip(about, rows, strict=True)
+    ]
+    print(text_table(shown) if shown else "no trial has ended")
+    print(f"table:  {os.path.relpath(table)}")
+    if len(trials) < total or failed:
+        print(f"{len(trials) - failed} of {total} trials finished; go on with: run_name={plan.run_name} resume=True")
+    return summary
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -1,0 +1,265 @@
+"""Every algorithm of the library on one task, with one command.
+
+    rows = compare("GridWorld", seeds=range(5), n_demonstrations=5)
+    print(summary(rows))
+
+or `python -m imitation_lab.testing.compare --task GridWorld --seeds 0 1 2 3 4 --output rows.json`.
+
+Each row is one look at one run: what it had used so far (the expert's labels, steps in the environment), and how well
+its policy then did, as a return and as a score on which random actions are 0 and the expert is 1. Seeds and settings
+make the rows; on one machine only the times differ from run to run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+from tqdm.auto import tqdm
+
+from imitation_lab.data import rollout
+from imitation_lab.testing import _compare_algorithms, intervals
+from imitation_lab.testing._compare_tasks import Task, cartpole, grid_world
+from imitation_lab.util import logger as lab_logger
+
+__all__ = ["ALGORITHMS", "TASKS", "Task", "compare", "final", "returns_of", "scores", "summary"]
+
+TASKS: dict[str, Callable[[], Task]] = {"GridWorld": grid_world, "CartPole": cartpole}
+"""Tasks by name."""
+
+ALGORITHMS: dict[str, _compare_algorithms.Run] = _compare_algorithms.RUNS
+"""Algorithms by name."""
+
+_REFERENCE_SEED, _REFERENCE_EPISODES = 10_000, 200
+Row = dict[str, Any]
+
+
+def compare(
+    task: str | Task = "GridWorld",
+    algorithms: Iterable[str] | None = None,
+    *,
+    seeds: Iterable[int] = range(3),
+    n_demonstrations: int | Sequence[int] = 5,
+    n_looks: int = 1,
+    budget: float = 1.0,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    n_episodes: int = 100,
+    progress_bar: bool = True,
+) -> list[Row]:
+    """Trains algorithms on a task over seeds, and evaluates them alike.
+
+    Each seed draws demonstrations, environments and networks of its own; the demonstrations of a seed are the same for
+    all algorithms, and fewer of them are the first of more. All policies play the same episodes, with the actions that
+    they deem best. Set `torch.set_num_threads(1)` first, for speed and for the same rows again.
+
+    Args:
+        task: one of `TASKS`, or one of your own.
+        algorithms: names in `ALGORITHMS`; None takes all that the task allows.
+        seeds: one run each.
+        n_demonstrations: whole episodes, or several such numbers.
+        n_looks: into how many parts training is divided, for curves; the policy is evaluated after each. Algorithms
+            that take no steps in the environment are looked at once.
+        budget: multiplies the steps in the environment that the task grants each algorithm.
+        settings: of each algorithm, to replace those of the task.
+        n_episodes: of an evaluation.
+        progress_bar: whether to show one.
+
+    Returns:
+        One row per look: task, algorithm, seed, n_demonstrations, look (from 1), labels (what the expert answered:
+        actions, or comparisons), env_steps (of the learner while it trained), return, score, cpu_s and wall_s (of
+        training, so far).
+
+    Raises:
+        ValueError: if a name is not known, a number is out of range, or the task does not allow an algorithm: the text
+            says why.
+    """
+    chosen = _task(task)
+    names = _names(chosen, algorithms)
+    numbers = [n_demonstrations] if isinstance(n_demonstrations, int) else list(n_demonstrations)
+    seeds = list(seeds)
+    for name, value in (("n_looks", n_looks), ("n_episodes", n_episodes), *(("n_demonstrations", n) for n in numbers)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
+    if not budget > 0:
+        raise ValueError(f"budget must be positive, got {budget!r}.")
+    low, high = references(chosen)
+    rows: list[Row] = []
+    runs = [(seed, number, name) for seed in seeds for number in numbers for name in names]
+    bar = tqdm(runs, desc=chosen.name, unit="run", disable=not progress_bar)
+    for seed, number, name in bar:
+        bar.set_postfix_str(name)
+        options = {**chosen.settings.get(name, {}), **(settings or {}).get(name, {})}
+        setup = _compare_algorithms.Setup(
+            task=chosen,
+            demonstrations=chosen.demonstrations(max(numbers), seed)[:number],
+            seed=seed,
+            options=options,
+            n_looks=n_looks,
+            budget=budget,
+            logger=lab_logger.configure(format_strs=[]),
+        )
+        with th.random.fork_rng(devices=()):
+            rows += _looks(setup, name, n_episodes, low, high)
+    return rows
+
+
+def _looks(setup: _compare_algorithms.Setup, name: str, n_episodes: int, low: float, high: float) -> list[Row]:
+    th.manual_seed(setup.seed)
+    rows = []
+    run = iter(ALGORITHMS[name](setup))
+    cpu = wall = 0.0
+    while True:
+        cpu_before, wall_before = time.process_time(), time.perf_counter()
+        look = next(run, None)
+        cpu += time.process_time() - cpu_before
+        wall += time.perf_counter() - wall_before
+        if look is None:
+            return rows
+        mean = float(returns_of(setup.task, look.policy, n_episodes).mean())
+        rows.append(
+            {
+                "task": setup.task.name,
+                "algorithm": name,
+                "seed": setup.seed,
+                "n_demonstrations": len(setup.demonstrations),
+                "look": len(rows) + 1,
+                "labels": look.labels,
+                "env_steps": look.env_steps,
+                "return": mean,
+                "score": float(intervals.normalized_score(mean, low, high)),
+                "cpu_s": round(cpu, 2),
+                "wall_s": round(wall, 2),
+            }
+        )
+
+
+def returns_of(task: str | Task, policy: Any, n_episodes: int = 100, seed: int = _REFERENCE_SEED) -> np.ndarray:
+    """Returns `(n_episodes,)` of a policy; None acts at random. The same seed gives everybody the same starts."""
+    task = _task(task)
+    venv = task.make_venv(seed, min(20, n_episodes))
+    try:
+        episodes = rollout.generate_trajectories(
+            policy,
+            venv,
+            rollout.make_min_episodes(n_episodes),
+            np.random.default_rng(seed),
+            deterministic_policy=hasattr(policy, "predict"),
+        )
+    finally:
+        venv.close()
+    return np.array([episode.rews.sum() for episode in episodes[:n_episodes]])
+
+
+def references(task: str | Task) -> tuple[float, float]:
+    """Mean returns of random actions and of the expert: the score's 0 and 1."""
+    task = _task(task)
+    low, high = (returns_of(task, policy, _REFERENCE_EPISODES).mean() for policy in (None, task.expert))
+    return float(low), float(high)
+
+
+def final(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The last look of each run."""
+    last: dict[tuple, Row] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("task", "algorithm", "seed", "n_demonstrations"))
+        if key not in last or row["look"] > last[key]["look"]:
+            last[key] = dict(row)
+    return list(last.values())
+
+
+def scores(rows: Iterable[Mapping[str, Any]], key: str = "score") -> dict[str, np.ndarray]:
+    """The final `key` of each algorithm's runs, in the order of the seeds."""
+    found: dict[str, list[float]] = {}
+    for row in sorted(final(rows), key=lambda row: row["seed"]):
+        found.setdefault(row["algorithm"], []).append(row[key])
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def summary(rows: Iterable[Mapping[str, Any]], confidence: float = 0.95) -> list[Row]:
+    """One row per algorithm: interquartile mean of the final scores with its bootstrap interval, and what it took."""
+    rows = list(rows)
+    columns = {key: scores(rows, key) for key in ("score", "labels", "env_steps", "cpu_s")}
+    table = []
+    for name, values in columns["score"].items():
+        low, high = intervals.bootstrap_interval(values, confidence=confidence)
+        table.append(
+            {
+                "algorithm": name,
+                "score": float(intervals.interquartile_mean(values)),
+                "from": low,
+                "to": high,
+                "runs": len(values),
+                **{key: float(columns[key][name].mean()) for key in ("labels", "env_steps", "cpu_s")},
+            }
+        )
+    return table
+
+
+def _task(task: str | Task) -> Task:
+    if isinstance(task, Task):
+        return task
+    if task not in TASKS:
+        raise ValueError(f"There is no task {task!r}, expected one of {', '.join(TASKS)}, or a Task of your own.")
+    return TASKS[task]()
+
+
+def _names(task: Task, algorithms: Iterable[str] | None) -> list[str]:
+    if algorithms is None:
+        return [name for name in ALGORITHMS if name not in task.not_for]
+    if isinstance(algorithms, str):
+        algorithms = [algorithms]
+    names = list(algorithms)
+    for name in names:
+        if name not in ALGORITHMS:
+            raise ValueError(f"There is no algorithm {name!r}, expected some of {', '.join(ALGORITHMS)}.")
+        if name in task.not_for:
+            raise ValueError(f"{name} cannot learn {task.name}: {task.not_for[name]}")
+    return names
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    """The command line; prints a table and, with `--output`, writes the rows as JSON."""
+    parser = argparse.ArgumentParser(description="Train every algorithm on one task, and compare.")
+    parser.add_argument("--task", default="GridWorld", choices=list(TASKS))
+    parser.add_argument("--algorithms", nargs="*", choices=list(ALGORITHMS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--demonstrations", type=int, nargs="+", default=[5])
+    parser.add_argument("--looks", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=1.0)
+    parser.add_argument("--output", help="JSON file for the rows; rows that it holds already are kept")
+    given = parser.parse_args(arguments)
+    th.set_num_threads(1)
+    rows = compare(
+        given.task,
+        given.algorithms,
+        seeds=given.seeds,
+        n_demonstrations=given.demonstrations,
+        n_looks=given.looks,
+        budget=given.budget,
+    )
+    for line in summary(rows):
+        print(
+            "  ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{value}" for key, value in line.items())
+        )
+    if given.output:
+        _write(given.output, rows)
+    return rows
+
+
+def _write(path: str, rows: list[Row]) -> None:
+    """One row per line, so that changes can be read."""
+    from imitation_lab.util import util
+
+    file = util.parse_path(path)
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    body = ",\n".join(json.dumps(row) for row in [*kept, *rows])
+    file.write_text(f"[\n{body}\n]\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""All algorithms on one task, in runs as short as can be."""
+
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from imitation_lab.testing import _compare_tasks, compare
+
+TINY = {
+    "BC": {"n_batches": 2},
+    "DAgger": {"n_batches": 2},
+    "MCE IRL": {"iterations": 2},
+    "SQIL": {"steps": 64, "dqn": {"learning_starts": 16}},
+    "Preferences": {"comparisons": 8},
+}
+SMALL = {"seeds": [0], "n_demonstrations": 2, "n_episodes": 4, "progress_bar": False, "settings": TINY}
+TIMES = ("cpu_s", "wall_s")
+
+
+def without_times(rows):
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def row(**changes):
+    given = {"task": "t", "algorithm": "A", "seed": 0, "n_demonstrations": 1, "look": 1, "labels": 3, "env_steps": 0}
+    return {**given, "return": 1.0, "score": 0.5, "cpu_s": 1.0, **changes}
+
+
+def test_every_algorithm_and_what_it_used():
+    rows = compare.compare("GridWorld", budget=0.01, **SMALL)
+    used = {row["algorithm"]: (row["labels"], row["env_steps"]) for row in rows}
+    assert list(used) == list(compare.ALGORITHMS)
+    assert used["BC"] == used["MCE IRL"] == (60, 0)  # two demonstrations of 30 steps
+    assert used["DAgger"] == (60, 60)
+    assert used["GAIL"] == used["AIRL"] == (60, 480)  # one round of PPO: 16 environments, 30 steps
+    assert used["SQIL"] == (60, 16)  # of at least one step in each environment
+    assert used["Preferences"] == (8, 4 * 480)
+    assert np.isfinite([row["score"] for row in rows]).all()
+
+
+def test_seeds_make_the_rows():
+    few = {**SMALL, "settings": {"BC": {"n_batches": 100}, "DAgger": {"n_batches": 50}}}
+    first, again, other = (
+        without_times(compare.compare("GridWorld", ["BC", "DAgger"], **{**few, "seeds": [seed]})) for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert [row["return"] for row in other] != [row["return"] for row in first]
+
+
+def test_looks_and_numbers_of_demonstrations():
+    rows = compare.compare("GridWorld", ["SQIL"], **{**SMALL, "n_demonstrations": [1, 2]}, n_looks=2)
+    seen = [(row["n_demonstrations"], row["look"], row["labels"], row["env_steps"]) for row in rows]
+    assert seen == [(1, 1, 30, 32), (1, 2, 30, 64), (2, 1, 60, 32), (2, 2, 60, 64)]
+
+
+def test_fewer_demonstrations_are_the_first_of_more():
+    task = _compare_tasks.grid_world()
+    few, many = task.demonstrations(1, 3), task.demonstrations(3, 3)
+    assert len(many) == 3
+    assert np.array_equal(few[0].obs, many[0].obs)
+    assert not np.array_equal(many[0].obs, many[1].obs)
+
+
+def test_the_expert_walks_a_corridor():
+    env = _compare_tasks.grid_worlds.GridWorld(["S..G"], noise=0.0)
+    best = _compare_tasks.greedy_policy(env)
+    right = _compare_tasks.grid_worlds.ACTIONS.index("right")
+    assert best[:3].tolist() == [right] * 3
+
+
+def test_a_task_of_ones_own():
+    task = compare.Task("mine", lambda: gym.make("imitation_lab/CartPole-v0"), lambda obs: (obs[:, 2] > 0).astype(int))
+    rows = compare.compare(task, ["BC"], **SMALL)
+    assert rows[0]["task"] == "mine"
+    assert rows[0]["labels"] == 1000
+
+
+def test_summary_by_hand():
+    rows = [row(seed=i, score=s, look=look) for i, s in enumerate([0.0, 0.4, 0.6, 1.0]) for look in (1, 2)]
+    rows += [row(seed=i, score=9.0, look=1, algorithm="B") for i in range(2)]
+    a, b = compare.summary(rows)
+    assert a["score"] == pytest.approx(0.5)  # the middle two
+    assert 0 <= a["from"] < 0.5 < a["to"] <= 1
+    assert (a["runs"], a["labels"]) == (4, 3)
+    assert (b["from"], b["score"], b["to"]) == (9, 9, 9)
+    assert compare.scores(rows)["A"].tolist() == [0.0, 0.4, 0.6, 1.0]
+
+
+def test_references_are_the_ends_of_the_scale():
+    low, high = compare.references("GridWorld")
+    assert 0 <= low < 1
+    assert 11 < high < 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"task": "Chess"}, "no task 'Chess', expected one of GridWorld, CartPole"),
+        ({"algorithms": ["XYZ"]}, "no algorithm 'XYZ', expected some of BC"),
+        ({"task": "CartPole", "algorithms": "MCE IRL"}, "cannot learn CartPole: its states cannot be listed"),
+        ({"n_demonstrations": 0}, "n_demonstrations must be at least 1, got 0"),
+        ({"n_looks": 0}, "n_looks must be at least 1"),
+        ({"budget": 0}, "budget must be positive"),
+    ],
+)
+def test_mistakes(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        compare.compare(**arguments, progress_bar=False)
+
+
+def test_the_command_adds_rows_to_a_file(tmp_path, capsys):
+    file = tmp_path / "rows.json"
+    for seed in ("0", "1"):
+        compare.main(["--algorithms", "BC", "--seeds", seed, "--demonstrations", "1", "--output", str(file)])
+    rows = json.loads(file.read_text())
+    assert [row["seed"] for row in rows] == [0, 1]
+    assert "BC" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Maps of grid worlds: one number for each cell, several maps side by side, and the same maps over training."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ def grid_maps(
         layout: the map's characters; those of cells other than `.` are written into the cells.
         limits: lowest and highest colour by title; others take their own.
         shared_scale: one colour scale for all maps without limits.
-        digits: decimals of the number in each cell; None writes none.
+        digits: decimals of the number in each cell, none of those from 10 on; None writes no numbers.
         columns: maps in a row.
         label: what the numbers are, for all.
 
@@ -47,7 +48,7 @@ def grid_maps(
     columns = min(columns, len(grids))
     rows = -(-len(grids) // columns)
     width = 9.0 if columns > 1 else 4.6
-    height = (width / columns - 0.75) * shape[0] / shape[1] + 0.8
+    height = (width / columns - 0.85) * shape[0] / shape[1] + (0.65 if columns > 2 else 0.45)
     figure, panels = style.new_figure(rows, columns, size=(width, height * rows))
     figure.colors = 160
     for axes, (name, grid) in zip(panels.flat, grids.items(), strict=False):
@@ -104,20 +105,23 @@ def _draw(
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     assert axes.figure is not None
-    axes.figure.colorbar(image, ax=axes, fraction=0.08, pad=0.02).outline.set_visible(False)  # type: ignore[operator]
+    axes.figure.colorbar(image, ax=axes, fraction=0.08, pad=0.02).outline.set_visible(False)
     for (row, column), value in np.ndenumerate(grid):
         if not np.isfinite(value):
             continue
-        ink = style.ink_on(to_hex(image.cmap(image.norm(value))))
+        color: Any = image.cmap(image.norm(value))
+        ink = style.ink_on(to_hex(color))
+        named = layout is not None and layout[row][column] != "."
         if digits is not None:
-            axes.text(column, row, _number(value, digits), color=ink, fontsize=8.5, ha="center", va="center")
-        if layout is not None and layout[row][column] != ".":
-            axes.text(column - 0.42, row - 0.42, layout[row][column], color=ink, fontsize=8, ha="left", va="top",
+            low = row + 0.18 * named  # below the letter
+            axes.text(column, low, _number(value, digits), color=ink, fontsize=7.5, ha="center", va="center")
+        if layout is not None and named:
+            axes.text(column - 0.44, row - 0.46, layout[row][column], color=ink, fontsize=7.5, ha="left", va="top",
                       fontweight="bold")  # fmt: skip
 
 
 def _number(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}".replace("-", "−")
+    text = f"{value:.{digits if abs(value) < 9.95 else 0}f}".replace("-", "−")
     return text if text.strip("−0.") else text.lstrip("−")  # no minus before a zero
 
 
@@ -132,7 +136,7 @@ def _common_shape(grids: Mapping[str, np.ndarray], layout: Sequence[str] | None)
                 f"map {name!r} has shape {shape}, expected {expected if len(expected) == 2 else '(height, width)'}, "
                 "as GridEnv.to_grid gives it."
             )
-    return expected  # type: ignore[return-value]
+    return expected
 
 
 def _ends(grids: Sequence[np.ndarray]) -> tuple[float, float]:

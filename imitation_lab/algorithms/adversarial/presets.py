@@ -231,7 +231,7 @@ _PRESETS: dict[tuple[str, str], Preset] = {
         ),
         **{
             **_CARTPOLE,
-            "gen_kwargs": {**_CARTPOLE["gen_kwargs"], "target_kl": 0.03},  # a policy that is good is lost in no one round
+            "gen_kwargs": {**_CARTPOLE["gen_kwargs"], "target_kl": 0.03},  # no one round undoes a good policy
             "trainer_kwargs": {**_CARTPOLE["trainer_kwargs"], **_CARTPOLE_AIRL},
         },
     ),

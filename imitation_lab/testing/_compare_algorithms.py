@@ -150,7 +150,7 @@ def _adversarial(cls: Any, setup: Setup) -> Iterator[Look]:
     options = {"demo_batch_size": 256, "n_disc_updates_per_round": 20, **setup.options.get("trainer", {})}
     options["demo_batch_size"] = min(options["demo_batch_size"], setup.n_labels)
     observations = venv.observation_space
-    norm = {} if hasattr(observations, "n") else {"normalize_input_layer": RunningNorm}
+    norm: dict[str, Any] = {} if hasattr(observations, "n") else {"normalize_input_layer": RunningNorm}
     with base.seeded_torch(setup.rng):
         net: reward_nets.RewardNet = reward_nets.BasicRewardNet(
             observations, venv.action_space, **norm, **setup.options.get("net", {})

@@ -83,12 +83,12 @@ def grid_world() -> Task:
         settings={
             "BC": {"n_batches": 300},
             "DAgger": {"n_batches": 100},
-            "Density": {"steps": 20_000, "ppo": ppo},
-            "GAIL": {"steps": 20_000, "ppo": ppo},
-            "AIRL": {"steps": 20_000, "ppo": ppo},
-            "SQIL": {"steps": 10_000, "dqn": {"gamma": 0.9}},
+            "Density": {"steps": 16_000, "ppo": ppo},
+            "GAIL": {"steps": 16_000, "ppo": ppo},
+            "AIRL": {"steps": 16_000, "ppo": ppo},
+            "SQIL": {"steps": 8_000, "dqn": {"gamma": 0.9}},
             "MCE IRL": {"iterations": 300},
-            "Preferences": {"steps": 20_000, "comparisons": 300, "fragment_length": 10, "ppo": ppo},
+            "Preferences": {"steps": 16_000, "comparisons": 300, "fragment_length": 10, "ppo": ppo},
         },
     )
 

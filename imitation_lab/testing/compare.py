@@ -110,7 +110,7 @@ def compare(
 
 def _looks(setup: _compare_algorithms.Setup, name: str, n_episodes: int, low: float, high: float) -> list[Row]:
     th.manual_seed(setup.seed)
-    rows = []
+    rows: list[Row] = []
     run = iter(ALGORITHMS[name](setup))
     cpu = wall = 0.0
     while True:

@@ -1,0 +1,108 @@
+"""Tunes hyperparameters: a search on Ray Tune, then the best settings again with other seeds.
+
+python -m imitation_lab.scripts.tuning with bc base_named_configs="['cartpole']" num_samples=20 run_name=bc_cartpole
+python -m imitation_lab.scripts.train_imitation bc with cartpole output/tuning/bc_cartpole/best.json
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from imitation_lab.scripts import _console, _engine
+from imitation_lab.scripts.config import tuning as config
+from imitation_lab.scripts.parallel import parallel
+
+
+def tune(
+    *,
+    sacred_ex_name: str = "train_imitation",
+    command_name: str | None = "bc",
+    base_named_configs: Sequence[str] = [],
+    base_config_updates: Mapping[str, Any] = {},
+    search_space: Mapping[str, Any] = {"named_configs": [], "config_updates": {}},
+    search: Literal["random", "optuna"] = "optuna",
+    metric: str = "imit_stats.return_mean",
+    mode: Literal["max", "min"] = "max",
+    num_samples: int = 20,
+    num_eval_seeds: int = 5,
+    run_name: str | None = None,
+    resume: bool = False,
+    init_kwargs: Mapping[str, Any] = {},
+    resources_per_trial: Mapping[str, Any] = {"cpu": 1},
+    tune_run_kwargs: Mapping[str, Any] = {},
+    storage_path: str = "output/tuning",
+) -> dict[str, Any]:
+    """Tunes hyperparameters.
+
+    Args:
+        sacred_ex_name: the experiment; the named configurations rl, bc, dagger, gail, airl and pc set this and more.
+        command_name: its command.
+        base_named_configs: named configurations of every trial, such as the environment.
+        base_config_updates: values of every trial.
+        search_space: see `parallel`.
+        search: draws points by Optuna from what was found, or at random.
+        metric: number of the result that shall become large or small.
+        mode: which of the two.
+        num_samples: trials of the search.
+        num_eval_seeds: runs of the best settings, with seeds that the search has not seen; 0 makes none.
+        run_name: name of the search; None takes the time.
+        resume: whether to go on with the search of this run_name.
+        init_kwargs: for `ray.init`.
+        resources_per_trial: of one trial: cpu, gpu.
+        tune_run_kwargs: for Ray's `TuneConfig`.
+        storage_path: folder for the searches.
+
+    Returns:
+        `best`, the settings, also in best.json, a configuration file; and what their runs gave: `mean`, `std`.
+    """
+    import numpy as np
+
+    from imitation_lab.scripts import _sweep
+    from imitation_lab.util import util
+
+    run_name = run_name or util.make_unique_timestamp()
+    folder = pathlib.Path(storage_path).absolute() / run_name
+    if num_eval_seeds < 0:
+        raise ValueError(f"num_eval_seeds must be at least 0, got {num_eval_seeds}.")
+    shared: dict[str, Any] = {
+        "sacred_ex_name": sacred_ex_name,
+        "command_name": command_name,
+        "base_named_configs": base_named_configs,
+        "base_config_updates": base_config_updates,
+        "init_kwargs": init_kwargs,
+        "resources_per_trial": resources_per_trial,
+        "tune_run_kwargs": tune_run_kwargs,
+        "metric": metric,
+        "mode": mode,
+        "storage_path": str(folder),
+    }
+    found = parallel(
+        **shared, search_space=search_space, search=search, num_samples=num_samples, run_name="search", resume=resume
+    )
+    if "best" not in found:
+        raise RuntimeError(f"no trial gave {metric}: see {found['table']}.")
+    point = found["best"]["point"]
+    updates = {key: value for key, value in point["config_updates"].items() if key != "seed"}
+    best = {"named_configs": [*base_named_configs, *point["named_configs"]], "config_updates": updates}
+    result: dict[str, Any] = {"best": best, "search_table": found["table"], metric: found["best"][metric]}
+    _sweep._write(folder / "best.json", _engine.merged(base_config_updates, updates))
+    if num_eval_seeds:
+        again = (folder / "evaluation").exists()
+        seeds = list(range(1000, 1000 + num_eval_seeds))
+        space = {"named_configs": point["named_configs"], "config_updates": {**updates, "seed": {"grid": seeds}}}
+        parallel(**shared, search_space=space, run_name="evaluation", resume=again)
+        trials = _sweep.read_trials(folder / "evaluation")
+        scores = [trial["result"][metric] for trial in trials if metric in trial["result"]]
+        result |= {"mean": float(np.mean(scores)), "std": float(np.std(scores)), "scores": scores}
+    print(f"best settings: {json.dumps(best)}")
+    return result
+
+
+tuning_ex = _engine.experiment("tuning", [tune], config.NAMED)
+main_console = _console.main_console(tuning_ex)
+
+if __name__ == "__main__":
+    main_console()

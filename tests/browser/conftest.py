@@ -115,7 +115,17 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@pytest.fixture(scope="session")
+def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     home = tmp_path_factory.mktemp("jupyter")
     folder = home / "work"
     folder.mkdir()
@@ -145,12 +155,7 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_for(f"{url}/api", server, log)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
-            try:
-                yield Lab(url, folder, browser, environment)
-            finally:
-                browser.close()
+        yield Lab(url, folder, browser, environment)
     finally:
         server.terminate()
         try:

@@ -144,7 +144,6 @@ def _plot(rows: Sequence[_results.Row], path: str) -> None:
     if not found:
         raise ValueError("no run has a return to plot.")
     environments = sorted({str(row["environment"]) for row in found})
-    algorithms = sorted({str(row["algorithm"]) for row in found})
 
     @style.styled
     def draw() -> None:
@@ -153,7 +152,8 @@ def _plot(rows: Sequence[_results.Row], path: str) -> None:
         for axes, environment in zip(
             figure.subplots(1, len(environments), squeeze=False)[0], environments, strict=True
         ):
-            here = [row for row in found if row["environment"] == environment]
+            here = [row for row in found if str(row["environment"]) == environment]
+            algorithms = sorted({str(row["algorithm"]) for row in here})
             for index, algorithm in enumerate(algorithms):
                 returns = [row["return_mean"] for row in here if row["algorithm"] == algorithm]
                 spread = [index + 0.08 * (i - (len(returns) - 1) / 2) for i in range(len(returns))]
@@ -166,9 +166,9 @@ def _plot(rows: Sequence[_results.Row], path: str) -> None:
                 level = sum(experts) / len(experts)
                 axes.axhline(level, color=style.ORANGE, linestyle="--", label="expert")
                 axes.legend(frameon=False)
-            axes.set_xticks(range(len(algorithms)), algorithms)
+            axes.set_xticks(range(len(algorithms)), algorithms, rotation=30, ha="right")
             axes.set_xlim(-0.5, len(algorithms) - 0.5)
-            axes.set_title(environment)
+            axes.set_title(environment.rpartition("/")[2])
             axes.set_ylabel("mean return of a run")
         with atomic_path(pathlib.Path(path)) as temporary:
             figure.savefig(temporary, dpi=150)

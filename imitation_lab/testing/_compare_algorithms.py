@@ -250,7 +250,7 @@ def run_preferences(setup: Setup) -> Iterator[Look]:
         num_iterations=setup.n_looks,
         fragment_length=setup.options["fragment_length"],
         reward_trainer=pc.BasicRewardTrainer(
-            model, pc.CrossEntropyRewardLoss(), rng, epochs=5, lr=3e-3, custom_logger=setup.logger
+            model, pc.CrossEntropyRewardLoss(), rng, epochs=5, lr=3e-3, custom_logger=setup.logger, **_QUIET
         ),
         initial_epoch_multiplier=4.0,
         custom_logger=setup.logger,

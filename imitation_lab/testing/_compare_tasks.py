@@ -69,8 +69,13 @@ def greedy_policy(env: tabular.TabularEnv, discount: float = 0.95) -> np.ndarray
 
 @functools.cache
 def grid_world() -> Task:
-    """Four rooms with slippery floors: walk to the goal and stay. Observations are states, the expert is optimal."""
-    make_env = grid_worlds.GridWorld
+    """Four rooms with slippery floors: walk to the goal from anywhere, and stay. The expert is optimal.
+
+    Observations are states. Episodes begin in any cell but the goal: from one corner alone, a learner without
+    demonstrations never meets the goal.
+    """
+    layout = [row.replace(".", "S") for row in grid_worlds.GridWorld().layout]
+    make_env = functools.partial(grid_worlds.GridWorld, layout)
     best = greedy_policy(make_env())
     ppo = {
         "n_steps": 30, "batch_size": 240, "n_epochs": 6, "learning_rate": 3e-3, "gamma": 0.95, "ent_coef": 0.01,

@@ -1,0 +1,1 @@
+"""What assignments import to check answers, and the course folder that nbgrader grades them in."""

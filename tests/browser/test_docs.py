@@ -58,10 +58,10 @@ def page(browser):
     page.close()
 
 
-@pytest.mark.parametrize("name", ["00_quickstart", "04_regularization"])
-def test_a_linked_slider_moves_without_a_kernel(site, page, name):
+@pytest.mark.parametrize(("name", "label"), [("00_quickstart", "frame"), ("04_regularization", "epoch")])
+def test_a_linked_slider_moves_without_a_kernel(site, page, name, label):
     page.goto(f"{site}/notebooks/{name}.html", timeout=60_000)
-    handle = page.locator(".noUi-handle:visible").first
+    handle = page.locator(".widget-hslider", has_text=label).locator(".noUi-handle:visible").first
     handle.wait_for(timeout=30_000)
     handle.scroll_into_view_if_needed()
     page.wait_for_function(f"{PICTURES}.length > 0", timeout=10_000)

@@ -122,7 +122,7 @@ def _classroom(argv: list[str]) -> int:
 
     def run(debug: bool) -> int:
         try:
-            command_line = importlib.import_module("imitation_lab.classroom.console")
+            command_line = importlib.import_module("imitation_lab.scripts.classroom")
         except ImportError as error:
             raise ImportError(
                 f"the classroom is not installed ({error}); run: pip install 'imitation-lab[classroom]'"

@@ -45,6 +45,8 @@ def copy_to(target: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path
         relative = file.relative_to(source)
         if not file.is_file() or file.suffix == ".py" or any(part.startswith((".", "__")) for part in relative.parts):
             continue
+        if relative.parts[0] == "assignments":  # with their answers: for teachers, by `imitation-lab classroom`
+            continue
         goal, new = target / relative, _digest(file)
         old = _digest(goal) if goal.is_file() else None
         if old is not None and old not in (new, manifest.get(str(relative))):

@@ -18,29 +18,35 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch as th
-from stable_baselines3 import PPO, SAC
+from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from tqdm.auto import tqdm
 
 import imitation_lab  # noqa: F401 (registers the environments)
 from imitation_lab.data import rollout, serialize
 from imitation_lab.experts.bundle import CARD_FILE, DEMONSTRATIONS_FILE, POLICY_FILE
-from imitation_lab.policies.base import FeedForward32Policy
+from imitation_lab.policies.base import FeedForward32Policy, NormalizeFeaturesExtractor
 from imitation_lab.policies.native import save_policy
 from imitation_lab.util.paths import atomic_path
 from imitation_lab.util.util import make_vec_env
 
 EPISODES = 100
-ALGORITHMS: dict[str, Any] = {"PPO": PPO, "SAC": SAC}
+ALGORITHMS: dict[str, Any] = {"DQN": DQN, "PPO": PPO, "SAC": SAC}
 POLICIES: dict[str, Any] = {"FeedForward32Policy": FeedForward32Policy, "MlpPolicy": "MlpPolicy"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an expert is trained; `{"linear": x}` among the hyperparameters is a schedule from x to 0."""
+    """How an expert is trained.
+
+    `{"linear": x}` among the hyperparameters is a schedule from x to 0. With `normalize`, observations are normalized
+    inside the policy, by a `NormalizeFeaturesExtractor`, and rewards while training, by a `VecNormalize` that nobody
+    needs afterwards.
+    """
 
     env_id: str
     train_env_id: str
@@ -52,6 +58,7 @@ class Recipe:
     n_demonstrations: int
     train_max_episode_steps: int | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)
+    normalize: bool = False
 
 
 _PPO: dict[str, Any] = {
@@ -84,6 +91,48 @@ RECIPES = {
         None,
         {"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [64, 64]}},
     ),
+    "HalfCheetah": Recipe(
+        "imitation_lab/HalfCheetah-v0",
+        "imitation_lab/HalfCheetah-v0",
+        "PPO",
+        "MlpPolicy",
+        1_000_000,
+        8,
+        0,
+        10,
+        None,
+        {
+            "n_steps": 256,
+            "batch_size": 256,
+            "n_epochs": 10,
+            "learning_rate": {"linear": 1e-3},
+            "clip_range": 0.2,
+            "gamma": 0.98,
+            "gae_lambda": 0.92,
+            "policy_kwargs": {"log_std_init": -2.0},  # cautious at first: with 0 it ends at 1,600
+        },
+        normalize=True,
+    ),
+    "MountainCar": Recipe(
+        "imitation_lab/MountainCar-v0",
+        "MountainCar-v0",
+        "PPO",
+        "MlpPolicy",
+        600_000,
+        16,
+        0,
+        20,
+        None,
+        {
+            "n_steps": 16,
+            "batch_size": 64,
+            "n_epochs": 4,
+            "learning_rate": {"linear": 1e-3},
+            "gamma": 0.99,
+            "gae_lambda": 0.98,
+        },
+        normalize=True,
+    ),
 }
 
 
@@ -106,7 +155,7 @@ def train(name: str) -> BasePolicy:
     """Trains the expert `name` by its recipe; sets torch to one thread, on which the result depends."""
     recipe = RECIPES[name]
     th.set_num_threads(1)
-    venv = make_vec_env(
+    venv: VecEnv = make_vec_env(
         recipe.train_env_id,
         rng=np.random.default_rng(recipe.seed),
         n_envs=recipe.n_envs,
@@ -116,6 +165,10 @@ def train(name: str) -> BasePolicy:
         key: LinearSchedule(value["linear"], 0.0, 1.0) if isinstance(value, dict) and "linear" in value else value
         for key, value in copy.deepcopy(recipe.hyperparameters).items()  # SB3 writes into policy_kwargs
     }
+    if recipe.normalize:
+        extractor = {"features_extractor_class": NormalizeFeaturesExtractor}
+        settings["policy_kwargs"] = {**settings.get("policy_kwargs", {}), **extractor}
+        venv = VecNormalize(venv, norm_obs=False, gamma=settings["gamma"])
     algorithm = ALGORITHMS[recipe.algorithm]
     model: BaseAlgorithm = algorithm(POLICIES[recipe.policy], venv, seed=recipe.seed, device="cpu", **settings)
     model.learn(recipe.timesteps, callback=_Progress(recipe.timesteps, name))
@@ -157,6 +210,7 @@ def write(name: str, policy: BasePolicy, folder: Path) -> dict[str, Any]:
             "max_episode_steps": recipe.train_max_episode_steps,
             "timesteps": recipe.timesteps,
             "n_envs": recipe.n_envs,
+            "normalize": recipe.normalize,
             "seed": recipe.seed,
             "torch_threads": 1,
         },
@@ -170,6 +224,7 @@ def write(name: str, policy: BasePolicy, folder: Path) -> dict[str, Any]:
         "libraries": {
             "python": platform.python_version(),
             **{p: version(p) for p in ("gymnasium", "numpy", "stable-baselines3", "torch")},
+            **({"mujoco": version("mujoco")} if "envs.mujoco:" in str(spec.entry_point) else {}),
         },
         "files": {file: _facts(folder / file) for file in (POLICY_FILE, DEMONSTRATIONS_FILE)},
         "command": f"python -m imitation_lab.experts.recipe {name}",

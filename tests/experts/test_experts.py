@@ -13,15 +13,17 @@ from imitation_lab.data.demonstrations import validate
 from imitation_lab.data.types import TrajectoryWithRew
 from imitation_lab.experts import bundle, recipe
 
-NAMES = ["CartPole", "CartPole-standard", "Pendulum"]
-ENV_IDS = {"CartPole": "imitation_lab/CartPole-v0", "CartPole-standard": "CartPole-v1", "Pendulum": "Pendulum-v1"}
+NAMES = ["CartPole", "CartPole-standard", "HalfCheetah", "MountainCar", "Pendulum"]
+ENV_IDS = {name: f"imitation_lab/{name}-v0" for name in NAMES}
+ENV_IDS |= {"CartPole-standard": "CartPole-v1", "Pendulum": "Pendulum-v1"}
+MUJOCO = ("HalfCheetah",)
 
 
 def test_the_bundle_is_complete_and_small():
     assert set(NAMES) <= set(experts.list_experts())
     files = [path for name in NAMES for path in (bundle.DATA / name).iterdir()]
     assert len(files) == 3 * len(NAMES)
-    assert sum(path.stat().st_size for path in files) < 1.5e6
+    assert sum(path.stat().st_size for path in files) < 4e6
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,7 +39,9 @@ def test_card_matches_the_files_and_the_recipe(name):
     assert card["training"]["timesteps"] == recipe.RECIPES[name].timesteps
     assert card["training"]["seed"] == recipe.RECIPES[name].seed
     assert card["command"].endswith(name)
-    assert set(card["libraries"]) == {"python", "gymnasium", "numpy", "stable-baselines3", "torch"}
+    assert set(card["libraries"]) == {"python", "gymnasium", "numpy", "stable-baselines3", "torch"} | (
+        {"mujoco"} if name in MUJOCO else set()
+    )
 
 
 @pytest.mark.parametrize("name", ["CartPole", "CartPole-standard"])
@@ -54,16 +58,24 @@ def test_pendulum_expert_is_good():
     assert evaluation["return_mean"] > -170
 
 
+@pytest.mark.parametrize(("name", "bar"), [("HalfCheetah", 5000), ("MountainCar", -120)])
+def test_experts_of_longer_training_are_good(name, bar):
+    evaluation = experts.card(name)["evaluation"]
+    assert evaluation["episodes"] == 100
+    assert evaluation["return_mean"] > bar
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_policy_acts_as_its_card_says(name):
     card = experts.card(name)
     policy = experts.load_expert(name, device="cpu")
     assert isinstance(policy, SACPolicy if name == "Pendulum" else ActorCriticPolicy)
-    episodes = recipe.sample(policy, card["environment"]["id"], 20, seed=3)
+    n = 10 if name in MUJOCO else 20
+    episodes = recipe.sample(policy, card["environment"]["id"], n, seed=3)
     returns = np.array([episode.rews.sum() for episode in episodes])
     evaluation = card["evaluation"]
-    # Four standard errors of the difference between 20 and 100 episodes.
-    tolerance = 4 * evaluation["return_std"] * np.sqrt(1 / 20 + 1 / 100)
+    # Four standard errors of the difference between `n` and 100 episodes.
+    tolerance = 4 * evaluation["return_std"] * np.sqrt(1 / n + 1 / 100)
     assert abs(returns.mean() - evaluation["return_mean"]) <= tolerance
 
 

@@ -1,9 +1,8 @@
 """Two ways to give any environment a fixed horizon.
 
-Why: where episodes end early, their length leaks the true reward to the learner, and a learned reward's sign
-    alone
-decides whether living longer pays. `AbsorbAfterDone` suits tasks with an end (fallen, arrived); `AutoReset`
-suits tasks where the agent simply starts over.
+Why: where episodes end early, their length leaks the true reward to the learner, and a learned reward's sign alone
+decides whether living longer pays. `AbsorbAfterDone` suits tasks with an end (fallen, arrived); `AutoReset` suits tasks
+where the agent simply starts over.
 """
 
 import copy

@@ -13,7 +13,7 @@ state-only g (`use_action=False`), deterministic dynamics and at the optimum, g 
 Departures from the paper:
 
 1. The learner is paid f, and any entropy bonus is its own, where the paper's reward is f − log π.
-2. The learner is any stochastic algorithm of Stable-Baselines3, not TRPO; its transitions are the latest round.s (or
+2. The learner is any stochastic algorithm of Stable-Baselines3, not TRPO; its transitions are the latest round's (or
    `gen_replay_buffer_capacity`), where the paper mixes those of the last 20 iterations.
 3. h(s′) is left out where an episode ended, by time limit too; see `ShapedRewardNet`.
 4. π(a|s) of an action that was clipped to its bounds is the density at the bound.

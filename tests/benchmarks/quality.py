@@ -254,7 +254,7 @@ def table(rows: dict[tuple, dict[str, Any]], n_seeds: int) -> str:
                 returns = np.array([row["return"] for row in group])
                 scores = normalized_score(returns, random, expert)
                 low, high = bootstrap_interval(scores)
-                short = "" if len(group) == n_seeds else f", {len(group)} seeds"
+                short = "" if len(group) == n_seeds else f"; seeds: {len(group)}"
                 cells.append(f"{interquartile_mean(scores):.3f} ({low:.3f} to {high:.3f}{short})")
                 cells += [f"{scores.min():.2f}", f"{returns.mean():.0f}"]
             lines.append(f"| {task} | {algorithm.upper()} | " + " | ".join(cells) + " |")

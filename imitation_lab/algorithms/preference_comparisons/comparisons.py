@@ -17,8 +17,9 @@ How this differs from the paper:
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -370,7 +371,8 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         loss = accuracy = math.nan
         rounds = range(self.iteration - plan["first"], len(pairs))
         for i in tqdm(rounds, desc="preference comparisons", unit="round", disable=not progress_bar, delay=2):
-            status = self.step(pairs[i], each + (rest if i == len(pairs) - 1 else 0))
+            with contextlib.nullcontext() if progress_bar else _without_bar(self.reward_trainer):
+                status = self.step(pairs[i], each + (rest if i == len(pairs) - 1 else 0))
             if not math.isnan(status.reward_loss):
                 loss, accuracy = status.reward_loss, status.reward_accuracy
             if callback is not None:
@@ -395,6 +397,18 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         trajectories = self.trajectory_generator.sample(steps)
         self._check_fixed_horizon(trajectories)
         return self.fragmenter(trajectories, self.fragment_length, num_pairs)
+
+
+@contextlib.contextmanager
+def _without_bar(reward_trainer: RewardTrainer) -> Iterator[None]:
+    shown = getattr(reward_trainer, "progress_bar", False)
+    if shown:
+        reward_trainer.progress_bar = False  # type: ignore[attr-defined] # those of the library have it
+    try:
+        yield
+    finally:
+        if shown:
+            reward_trainer.progress_bar = shown  # type: ignore[attr-defined]
 
 
 def _schedule(schedule: str | QuerySchedule) -> QuerySchedule:

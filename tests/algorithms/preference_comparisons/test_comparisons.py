@@ -181,6 +181,20 @@ def test_train(silent) -> None:
     assert all(np.isfinite(value) for value in result.values())
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_progress_bar_is_that_of_the_reward_trainer_too(silent, wanted: bool) -> None:
+    run = comparisons(silent)
+    shown = []
+    train = run.reward_trainer.train
+    run.reward_trainer.train = lambda *args, **kwargs: (
+        shown.append(run.reward_trainer.progress_bar),
+        train(*args, **kwargs),
+    )[1]
+    run.train(200, 30, progress_bar=wanted)
+    assert shown == [wanted] * 3
+    assert run.reward_trainer.progress_bar
+
+
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [

@@ -26,8 +26,8 @@ c.ExecutePreprocessor.interrupt_on_timeout = True
 _README = """\
 # {name}
 
-`source/` holds the assignments with their answers: keep it to yourself. In this folder, with the Python environment activated (nbgrader
-calls other programs of it by name), for example with `{first}`:
+`source/` holds the assignments with their answers: keep it to yourself. In this folder, with the Python environment
+activated (nbgrader calls other programs by name), for example with `{first}`:
 
 1. `nbgrader generate_assignment {first}` writes the students' version to `release/`.
 2. Hand `release/{first}` out. What comes back goes to `submitted/STUDENT/{first}/{first}.ipynb`

@@ -161,7 +161,7 @@ def train(name: str) -> BasePolicy:
         n_envs=recipe.n_envs,
         max_episode_steps=recipe.train_max_episode_steps,
     )
-    settings = {
+    settings: dict[str, Any] = {
         key: LinearSchedule(value["linear"], 0.0, 1.0) if isinstance(value, dict) and "linear" in value else value
         for key, value in copy.deepcopy(recipe.hyperparameters).items()  # SB3 writes into policy_kwargs
     }

@@ -21,9 +21,9 @@ expert""",
     """\
 print("busy now")
 end = time.monotonic() + 120
-while not pathlib.Path("stop").exists() and time.monotonic() < end:
+while not pathlib.Path("expert-stop").exists() and time.monotonic() < end:
     np.linalg.norm(np.random.default_rng(0).normal(size=(200, 200)))
-pathlib.Path("seen").write_text(str(session.counts()))""",
+pathlib.Path("expert-seen").write_text(str(session.counts()))""",
 ]
 OUTPUT = ".jp-OutputArea-output"
 
@@ -63,8 +63,8 @@ def test_interactive_expert(lab):
     wait_for(page, "Saved 7 labelled steps to demo-00000.safetensors")
     lab.screenshot(page, "interactive-expert")
     assert (lab.folder / "mine" / "demo-00000.safetensors").exists()
-    (lab.folder / "stop").touch()
-    seen = lab.folder / "seen"
+    (lab.folder / "expert-stop").touch()
+    seen = lab.folder / "expert-seen"
     for _ in range(100):
         if seen.exists() and seen.read_text():
             break

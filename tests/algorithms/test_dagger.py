@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from imitation_lab.algorithms import bc, dagger
-from imitation_lab.algorithms._dagger_collector import demonstration_files
+from imitation_lab.algorithms._dagger_collector import RobotActs, demonstration_files
 from imitation_lab.algorithms._growing import GrowingTensors
 from imitation_lab.data import rollout, serialize, types
 from imitation_lab.policies.base import RandomPolicy
@@ -209,6 +209,22 @@ class TestCollector:
             self.make(venv, tmp_path).step(np.array([0, 0]))
         with pytest.raises(ValueError, match=r"beta is 1.5, expected a probability in \[0, 1\]"):
             self.make(venv, tmp_path, 1.5)
+
+
+def test_robot_actions_draw_from_a_stream_of_their_own(venv):
+    policy = ActorCriticPolicy(Line.observation_space, spaces.Box(-1, 1, (2,), np.float32), lambda _: 1e-3)
+    obs = np.zeros((2, 1), np.float32)
+    before = th.get_rng_state()
+    act, again = (RobotActs(policy, venv, np.random.default_rng(0)) for _ in range(2))
+    first, second = act(obs), act(obs)
+    assert not np.array_equal(first, second)  # the stream goes on
+    th.manual_seed(99)
+    np.testing.assert_array_equal([again(obs), again(obs)], [first, second])
+    th.manual_seed(99)
+    untouched = th.get_rng_state()
+    act(obs)
+    assert th.equal(th.get_rng_state(), untouched)
+    th.set_rng_state(before)
 
 
 class TestGrowing:

@@ -211,9 +211,10 @@ class TestCollector:
             self.make(venv, tmp_path, 1.5)
 
 
-def test_robot_actions_draw_from_a_stream_of_their_own(venv):
-    policy = ActorCriticPolicy(Line.observation_space, spaces.Box(-1, 1, (2,), np.float32), lambda _: 1e-3)
-    obs = np.zeros((2, 1), np.float32)
+def test_robot_actions_draw_from_a_stream_of_their_own():
+    venv = DummyVecEnv([Line] * 32)  # 32 coins of two sides: two draws are hardly ever equal
+    policy = ActorCriticPolicy(Line.observation_space, Line.action_space, lambda _: 1e-3)
+    obs = np.zeros((32, 1), np.float32)
     before = th.get_rng_state()
     act, again = (RobotActs(policy, venv, np.random.default_rng(0)) for _ in range(2))
     first, second = act(obs), act(obs)

@@ -87,6 +87,8 @@ def compare(
             raise ValueError(f"{name} must be at least 1, got {value}.")
     if not budget > 0:
         raise ValueError(f"budget must be positive, got {budget!r}.")
+    if not (seeds and numbers and names):
+        raise ValueError("There is nothing to compare: seeds, n_demonstrations and algorithms must not be empty.")
     low, high = references(chosen)
     rows: list[Row] = []
     runs = [(seed, number, name) for seed in seeds for number in numbers for name in names]

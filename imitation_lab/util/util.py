@@ -67,6 +67,12 @@ def make_unique_timestamp() -> str:
 
 def _find_spec(env_name: str) -> gym.envs.registration.EnvSpec:
     """The specification of a registered environment; "module:Name-v0" imports `module` first."""
+    if not isinstance(env_name, str):
+        raise TypeError(
+            f"env_name must be the id of a registered environment, such as 'CartPole-v1', got {env_name!r}. "
+            "Register yours: gymnasium.register('My-v0', entry_point=...), with a function or class; or wrap what you "
+            "have in Stable-Baselines3's DummyVecEnv."
+        )
     module, _, env_id = env_name.rpartition(":")
     if module:
         importlib.import_module(module)
@@ -110,7 +116,7 @@ def make_vec_env(
     Raises:
         ValueError: if the environment is unknown (the text names near ids), or `n_envs` or `max_episode_steps` is
             not positive.
-        TypeError: if `rng` is not a `numpy.random.Generator`.
+        TypeError: if `rng` is not a `numpy.random.Generator`, or `env_name` not a text.
     """
     from stable_baselines3.common.monitor import Monitor
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv

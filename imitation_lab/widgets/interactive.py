@@ -243,12 +243,12 @@ class InteractiveExpert(Composite):
         """Shows the session as it is; call it after steps made elsewhere."""
         with self._lock:
             self.picture.value = image_to_png(self._render())
+            self.key_catcher.pair = self._place()  # before the text: who reads it may press the next key
             self.status.value = html.escape(self._text())
             self.take_over.disabled = self.session.in_control
             self.hand_back.disabled = not (self.session.in_control and self.session.has_policy)
             self.watch.disabled = not self.session.has_policy
             self.undo.disabled = self.save.disabled = not self.session.counts()["unsaved"]
-            self.key_catcher.pair = self._place()
             for widget in (
                 *self.action_buttons.values(),
                 *(self.take_over, self.hand_back, self.watch, self.undo, self.restart, self.save, self.key_catcher),

@@ -265,6 +265,7 @@ class PreferenceLabeler(Composite):
             if key != self.key:
                 self.key = key
                 self._show_pair()
+            self.key_catcher.pair = key or ""  # before the text: who reads it may press the next key
             self.progress.max = max(1, len(answers) + len(pending))
             self.progress.value = len(answers)
             self.status.value = html.escape(self._text(len(answers), len(pending)))
@@ -275,7 +276,6 @@ class PreferenceLabeler(Composite):
             self.recorded.layout.display = None if recorded else "none"
             self.key_catcher.text = KEYS_TEXT + (" · Enter as recorded" if recorded else "")
             self.undo.disabled = not answers
-            self.key_catcher.pair = key or ""
             for widget in (
                 self.left,
                 self.right,

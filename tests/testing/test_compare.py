@@ -103,6 +103,9 @@ def test_references_are_the_ends_of_the_scale():
         ({"n_demonstrations": 0}, "n_demonstrations must be at least 1, got 0"),
         ({"n_looks": 0}, "n_looks must be at least 1"),
         ({"budget": 0}, "budget must be positive"),
+        ({"seeds": []}, "nothing to compare: seeds"),
+        ({"n_demonstrations": []}, "nothing to compare"),
+        ({"algorithms": []}, "nothing to compare"),
     ],
 )
 def test_mistakes(arguments, text):

@@ -77,6 +77,11 @@ def test_make_vec_env_options(tmp_path):
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["mon000.monitor.csv", "mon001.monitor.csv"]
 
 
+def test_make_vec_env_wants_an_id(rng):
+    with pytest.raises(TypeError, match=r"must be the id of a registered environment.*got <function.*register"):
+        util.make_vec_env(lambda: None, rng=rng)
+
+
 def test_make_vec_env_takes_other_namespaces(rng):
     gym.register("some_space/Cart-v3", entry_point="gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=2)
     try:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import traitlets
 from gymnasium import spaces
 
 from imitation_lab.algorithms._dagger_collector import save_demonstrations
@@ -18,8 +17,8 @@ from imitation_lab.viz.episodes import _renderer
 from imitation_lab.viz.interactive import session_figure
 from imitation_lab.viz.style import LabFigure, image_to_png
 from imitation_lab.viz.tables import text_table
-from imitation_lab.widgets import preferences
 from imitation_lab.widgets.base import Composite, Row, alt_text, answer_while_running, control, image_of, ipw
+from imitation_lab.widgets.keys import KeyCatcher
 
 ARROWS = {
     2: ("ArrowLeft", "ArrowRight"),
@@ -31,16 +30,6 @@ OTHER_KEYS = {"Backspace": "undo", "t": "turn", "w": "watch"}
 ROOT_CLASS = "imitation-lab-expert"
 _SYMBOLS = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "Backspace": "⌫"}
 _DIGITS_AND_LETTERS = "123456789abcdefghijklmnopqrs"
-
-
-class ActionKeys(preferences.KeyCatcher):
-    """Sends the keys in `bindings` that are pressed while the focus is in the widget around it, with the step meant."""
-
-    _esm = preferences.KeyCatcher._esm.replace(preferences.ROOT_CLASS, ROOT_CLASS).replace("start();", "")
-    play = traitlets.Any(None)  # there is no loop to start
-
-    def __repr__(self) -> str:
-        return "ActionKeys()"
 
 
 class InteractiveExpert(Composite):
@@ -66,7 +55,7 @@ class InteractiveExpert(Composite):
         take_over, hand_back, watch, undo, restart, save: the other buttons.
         picture: the frame.
         status: where we are, who is in control, and what came of the last click.
-        key_catcher: the `ActionKeys`.
+        key_catcher: the `KeyCatcher`.
 
     Raises:
         ValueError: the environment makes no pictures, there is not one key per action, or a key is taken.
@@ -132,8 +121,9 @@ class InteractiveExpert(Composite):
             button.on_click(lambda _, word=name: self.do(word))
             setattr(self, name, button)
         text = " · ".join(f"{_SYMBOLS.get(key, key)} {what}" for key, what in self.bindings.items())
-        self.key_catcher = ActionKeys(
-            label="Keys of the interactive expert",
+        self.key_catcher = KeyCatcher(
+            ROOT_CLASS,
+            "Keys of the interactive expert",
             text=f"Keys (click here first): {text}",
             bindings=list(self.bindings),
         )
@@ -234,7 +224,7 @@ class InteractiveExpert(Composite):
 
     def _on_key(self, _: Any, content: Any, buffers: Any) -> None:
         with self._lock:  # a key meant for a frame that has gone since must not label the next one
-            if isinstance(content, dict) and content.get("pair") == self._place():
+            if isinstance(content, dict) and content.get("place") == self._place():
                 self.press(str(content.get("key")))
 
     # What is shown.
@@ -243,7 +233,7 @@ class InteractiveExpert(Composite):
         """Shows the session as it is; call it after steps made elsewhere."""
         with self._lock:
             self.picture.value = image_to_png(self._render())
-            self.key_catcher.pair = self._place()  # before the text: who reads it may press the next key
+            self.key_catcher.place = self._place()  # before the text: who reads it may press the next key
             self.status.value = html.escape(self._text())
             self.take_over.disabled = self.session.in_control
             self.hand_back.disabled = not (self.session.in_control and self.session.has_policy)
@@ -305,4 +295,4 @@ def _bindings(names: list[str], keys: Sequence[str] | None) -> dict[str, str]:
     return {**found, **OTHER_KEYS}
 
 
-__all__ = ["ARROWS", "OTHER_KEYS", "ActionKeys", "InteractiveExpert"]
+__all__ = ["ARROWS", "OTHER_KEYS", "InteractiveExpert"]

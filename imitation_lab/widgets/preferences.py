@@ -26,14 +26,7 @@ from imitation_lab.widgets.base import (
     image_of,
     ipw,
 )
-
-try:
-    import anywidget
-    import traitlets
-except ImportError as error:
-    raise ImportError(
-        "PreferenceLabeler needs anywidget for its keys: install the extra with pip install 'imitation-lab[notebooks]'."
-    ) from error
+from imitation_lab.widgets.keys import KeyCatcher
 
 Render = Callable[[types.Trajectory], np.ndarray]
 KEYS = {
@@ -47,73 +40,6 @@ KEYS = {
 """What each key does; keys are named as browsers name them."""
 KEYS_TEXT = "Keys (click here first): ← left · → right · ↑ tie · ↓ skip · ⌫ undo"
 ROOT_CLASS = "imitation-lab-labeler"
-
-
-class KeyCatcher(anywidget.AnyWidget):
-    """Sends the keys in `KEYS` that are pressed while the focus is in the labeler around it, each with its pair.
-
-    It also starts the loop. Keys come as messages, not as a synchronized value: while the kernel is busy, values that
-    follow each other fast are merged, and an answer would be lost.
-    """
-
-    _esm = """
-    function render({ model, el }) {
-      const box = document.createElement("div");
-      box.tabIndex = 0;
-      box.setAttribute("role", "group");
-      box.setAttribute("aria-label", model.get("label"));
-      const write = () => { box.textContent = model.get("text"); };
-      write();
-      model.on("change:text", write);
-      box.style.cssText = "padding:2px 8px;border:1px solid #8a8a8a;border-radius:4px;font-size:13px;cursor:pointer";
-      box.onclick = () => box.focus({ preventScroll: true });
-      el.appendChild(box);
-      let root = box;
-      const onKey = (event) => {
-        if (event.ctrlKey || event.metaKey || event.altKey || !model.get("bindings").includes(event.key)) return;
-        // Enter presses the button that has the focus
-        if (event.key === "Enter" && event.target !== box) return;
-        event.preventDefault();
-        event.stopPropagation();
-        if (!event.repeat) model.send({ key: event.key, pair: model.get("pair") });
-      };
-      const listen = (target) => {
-        root.removeEventListener("keydown", onKey);
-        root = target;
-        root.setAttribute("data-lm-suppress-shortcuts", "true");
-        root.addEventListener("keydown", onKey);
-      };
-      listen(box);
-      // a Play that is made with playing=true shows it, and stands still: it must change to be heard
-      const start = async () => {
-        const play = await model.widget_manager?.get_model(model.get("play").replace("IPY_MODEL_", ""));
-        play?.set("playing", false);
-        setTimeout(() => play?.set("playing", true), 100);
-      };
-      // the labeler around it exists once this view is on the page
-      const timer = setInterval(() => {
-        const around = el.closest(".ROOT_CLASS");
-        if (!around) return;
-        clearInterval(timer);
-        listen(around);
-        start();
-      }, 100);
-      return () => {
-        clearInterval(timer);
-        model.off("change:text", write);
-        root.removeEventListener("keydown", onKey);
-      };
-    }
-    export default { render };
-    """.replace("ROOT_CLASS", ROOT_CLASS)
-    label = traitlets.Unicode("Keys of the preference labeler").tag(sync=True)
-    text = traitlets.Unicode(KEYS_TEXT).tag(sync=True)
-    bindings = traitlets.List(traitlets.Unicode(), list(KEYS)).tag(sync=True)
-    pair = traitlets.Unicode("").tag(sync=True)
-    play = traitlets.Instance(ipw.Play).tag(sync=True, **ipw.widget_serialization)
-
-    def __repr__(self) -> str:
-        return "KeyCatcher()"
 
 
 class PreferenceLabeler(Composite):
@@ -194,7 +120,9 @@ class PreferenceLabeler(Composite):
             min=0, max=self.n_frames - 1, value=0, interval=interval, repeat=True,
             description="Play", tooltip="Loop both clips in step.",
         )  # fmt: skip
-        self.key_catcher = KeyCatcher(play=self.play)
+        self.key_catcher = KeyCatcher(
+            ROOT_CLASS, "Keys of the preference labeler", text=KEYS_TEXT, bindings=list(KEYS), play=self.play
+        )
         self.key_catcher.on_msg(self._on_key)
         self.reveal = control(
             ipw.Checkbox, "show true returns", "The true returns of both clips; look after you made up your mind.",
@@ -252,7 +180,7 @@ class PreferenceLabeler(Composite):
 
     def _on_key(self, _: Any, content: Any, buffers: Any) -> None:
         with self._lock:  # a key meant for a pair that has gone since must not answer the next one
-            if isinstance(content, dict) and content.get("pair") == (self.key or ""):
+            if isinstance(content, dict) and content.get("place") == (self.key or ""):
                 self.press(str(content.get("key")))
 
     # What is shown.
@@ -265,7 +193,7 @@ class PreferenceLabeler(Composite):
             if key != self.key:
                 self.key = key
                 self._show_pair()
-            self.key_catcher.pair = key or ""  # before the text: who reads it may press the next key
+            self.key_catcher.place = key or ""  # before the text: who reads it may press the next key
             self.progress.max = max(1, len(answers) + len(pending))
             self.progress.value = len(answers)
             self.status.value = html.escape(self._text(len(answers), len(pending)))
@@ -379,4 +307,4 @@ def bradley_terry_stack(
     )  # fmt: skip
 
 
-__all__ = ["KEYS", "KeyCatcher", "PreferenceLabeler", "bradley_terry_stack"]
+__all__ = ["KEYS", "PreferenceLabeler", "bradley_terry_stack"]

@@ -88,11 +88,11 @@ def test_keys_do_what_the_buttons_do(gatherer):
 
 def test_a_key_meant_for_an_earlier_pair_does_not_answer_the_next(gatherer):
     labeler = PreferenceLabeler(gatherer, n_frames=2)
-    press = {"key": "ArrowLeft", "pair": labeler.key_catcher.pair}
+    press = {"key": "ArrowLeft", "place": labeler.key_catcher.place}
     for _ in range(2):
         labeler.key_catcher._handle_custom_msg(press, [])
     assert list(gatherer.answers) == ["0000-00"]
-    assert labeler.key_catcher.pair == "0000-01"
+    assert labeler.key_catcher.place == "0000-01"
     labeler.key_catcher._handle_custom_msg("nonsense", [])
     assert len(gatherer.answers) == 1
 

@@ -1,0 +1,96 @@
+"""Keys for a widget: ipywidgets has none."""
+
+import traitlets
+
+from imitation_lab.widgets.base import ipw
+
+try:
+    import anywidget
+except ImportError as error:
+    raise ImportError(
+        "Widgets with keys need anywidget: install the extra with pip install 'imitation-lab[notebooks]'."
+    ) from error
+
+__all__ = ["KeyCatcher"]
+
+
+class KeyCatcher(anywidget.AnyWidget):
+    """Sends the keys in `bindings` that are pressed while the focus is in the widget around it.
+
+    A key comes as a message ``{"key", "place"}``, not as a synchronized value: while the kernel is busy, values that
+    follow each other fast are merged, and a key would be lost.
+
+    Args:
+        root: the CSS class of the widget around, in which keys act; needed.
+        label: its name for screen readers; needed.
+
+    Attributes:
+        text: what the box says.
+        bindings: the keys, as browsers name them.
+        place: what is shown, sent with each key, so that one meant for what has gone since can be told.
+        play: an ``ipywidgets.Play`` to start once the widget is on the page, or None.
+    """
+
+    _esm = """
+    function render({ model, el }) {
+      const box = document.createElement("div");
+      box.tabIndex = 0;
+      box.setAttribute("role", "group");
+      box.setAttribute("aria-label", model.get("label"));
+      const write = () => { box.textContent = model.get("text"); };
+      write();
+      model.on("change:text", write);
+      box.style.cssText = "padding:2px 8px;border:1px solid #8a8a8a;border-radius:4px;font-size:13px;cursor:pointer";
+      box.onclick = () => box.focus({ preventScroll: true });
+      el.appendChild(box);
+      let listener = box;
+      const onKey = (event) => {
+        if (event.ctrlKey || event.metaKey || event.altKey || !model.get("bindings").includes(event.key)) return;
+        // Enter presses the button that has the focus
+        if (event.key === "Enter" && event.target !== box) return;
+        event.preventDefault();
+        event.stopPropagation();
+        if (!event.repeat) model.send({ key: event.key, place: model.get("place") });
+      };
+      const listen = (target) => {
+        listener.removeEventListener("keydown", onKey);
+        listener = target;
+        listener.setAttribute("data-lm-suppress-shortcuts", "true");
+        listener.addEventListener("keydown", onKey);
+      };
+      listen(box);
+      // a Play that is made with playing=true shows it, and stands still: it must change to be heard
+      const start = async () => {
+        if (!model.get("play")) return;
+        const play = await model.widget_manager?.get_model(model.get("play").replace("IPY_MODEL_", ""));
+        play?.set("playing", false);
+        setTimeout(() => play?.set("playing", true), 100);
+      };
+      // the widget around it exists once this view is on the page
+      const timer = setInterval(() => {
+        const around = el.closest("." + model.get("root"));
+        if (!around) return;
+        clearInterval(timer);
+        listen(around);
+        start();
+      }, 100);
+      return () => {
+        clearInterval(timer);
+        model.off("change:text", write);
+        listener.removeEventListener("keydown", onKey);
+      };
+    }
+    export default { render };
+    """
+    root = traitlets.Unicode().tag(sync=True)
+    label = traitlets.Unicode().tag(sync=True)
+    text = traitlets.Unicode().tag(sync=True)
+    bindings = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    place = traitlets.Unicode().tag(sync=True)
+    play = traitlets.Instance(ipw.Play, allow_none=True).tag(sync=True, **ipw.widget_serialization)
+
+    def __init__(self, root: str, label: str, **kwargs: object) -> None:
+        super().__init__(root=root, label=label, **kwargs)
+
+    def __repr__(self) -> str:
+        return "KeyCatcher()"

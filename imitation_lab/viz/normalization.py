@@ -97,7 +97,8 @@ class NormalizationPanel:
         normalized.set_title("this batch, normalized")
         normalized.set_xlabel("normalized value [standard deviations]")
         normalized.legend(handles=[curve], loc="upper right", fontsize=9)
-        self.label = raw.text(0.985, 0.96, "", transform=raw.transAxes, ha="right", va="top", fontsize=10)
+        # above the axes: inside, the tallest bar would run through it
+        self.label = raw.text(1.0, 1.03, "", transform=raw.transAxes, ha="right", va="bottom", fontsize=10)
 
     @property
     def artists(self) -> list[Artist]:
@@ -112,7 +113,7 @@ class NormalizationPanel:
         self.raw.set_data(trace.raw_histogram[batch, i])
         for stairs, layer in zip(self.outputs, trace.layers, strict=True):
             stairs.set_data(trace.series[layer, self.updating].histogram[batch, i])
-        self.label.set_text(f"batch {batch}\nmean {style.plain(trace.batch_mean[batch, i], 3)}")
+        self.label.set_text(f"batch {batch}: mean {style.plain(trace.batch_mean[batch, i], 3)}")
 
     def pngs(self, batches: Sequence[int]) -> list[bytes]:
         """Return one PNG per batch."""

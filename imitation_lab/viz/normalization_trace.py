@@ -280,7 +280,8 @@ def _run(
     stats, outputs = [], []
     for i, batch in enumerate(inputs):
         layer.train(i < thaw)
-        tensor = th.as_tensor(batch) if reference is None else th.as_tensor(batch).to(reference)
+        tensor = th.tensor(batch)  # a copy: the batch may be read-only, and belongs to the caller
+        tensor = tensor if reference is None else tensor.to(reference)
         with th.no_grad():
             if old_statistics:
                 layer.eval()

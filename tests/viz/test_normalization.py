@@ -82,6 +82,18 @@ def test_torch_batch_norm_is_understood(batches):
     np.testing.assert_array_equal(series.count, np.arange(1, 9))
 
 
+def test_read_only_batches_are_taken_and_no_batch_is_changed(batches):
+    class Doubling(nn.Module):
+        def forward(self, x):
+            return x.mul_(2)
+
+    inputs = [batch.astype(np.float32) for batch in batches]
+    kept = [batch.copy() for batch in inputs]
+    inputs[0].flags.writeable = False  # PyTorch warns when it is handed such memory
+    NormalizationTrace.feed({"RunningNorm": RunningNorm(2), "Doubling": Doubling()}, inputs)
+    np.testing.assert_array_equal(inputs, kept)
+
+
 def test_mistakes_are_named(batches):
     with pytest.raises(ValueError, match="no batches given"):
         NormalizationTrace.feed(RunningNorm(2), [])
@@ -108,6 +120,9 @@ def test_panel_shows_the_trace(batches):
     assert mean.get_title(loc="left") == "mean [m]"
     np.testing.assert_array_equal(count.lines[-1].get_xdata(), [3, 3])
     np.testing.assert_array_equal(raw.patches[0].get_data().values, trace.raw_histogram[3, 0])
+    (label,) = raw.texts
+    assert label.get_text().startswith("batch 3: mean ")
+    assert label.get_window_extent().y0 >= raw.get_window_extent().y1  # no bar runs through it
     pngs = NormalizationPanel(trace, 0).pngs([0, 7])
     assert pngs[0] != pngs[1]
 

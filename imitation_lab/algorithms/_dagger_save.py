@@ -8,13 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch as th
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import checkpoint
-from imitation_lab.algorithms.bc import BC, BehaviorCloningLossCalculator, reconstruct_policy
+from imitation_lab.algorithms import _bc_save, checkpoint
 from imitation_lab.policies.serialize import load_policy_file, save_policy
 from imitation_lab.util import codec
 from imitation_lab.util import logger as lab_logger
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 VERSION = 1
 EXPERT_FILE = "expert.safetensors"
 _DEMONSTRATIONS = re.compile(r"round-\d{3,}/demo-\d{5,}\.safetensors")
-_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
 def save(trainer: DAggerTrainer) -> tuple[pathlib.Path, pathlib.Path]:
@@ -40,20 +37,16 @@ def save(trainer: DAggerTrainer) -> tuple[pathlib.Path, pathlib.Path]:
         "demonstrations": _names(trainer, trainer._files),
         "pending": _names(trainer, [path for path in _on_disk(trainer) if path not in trainer._files]),
         "n_labels": trainer.n_labels,
-        "beta_schedule": _described(lambda: _describe_schedule(trainer.beta_schedule)),
-        "bc_trainer": _described(lambda: _describe_learner(learner)),
+        "beta_schedule": _bc_save.described(lambda: _describe_schedule(trainer.beta_schedule)),
+        "bc_trainer": _bc_save.described(lambda: _bc_save.describe(learner)),
         "bc_logger": [learner._bc_logger._before, learner._bc_logger._batch],
         "one_rng": learner.rng is trainer.rng,
         "generators": [type(rng.bit_generator).__name__ for rng in (trainer.rng, learner.rng)],
     }
     if hasattr(trainer, "expert_policy"):
-        meta["expert_policy"] = _described(lambda: _save_expert(trainer))
+        meta["expert_policy"] = _bc_save.described(lambda: _save_expert(trainer))
     state.meta["trainer"] = meta
-    if learner.regularizer is not None:
-        state.meta["regularizer"] = learner.regularizer.state_dict()
-    # The weights are in the checkpoint too: an interrupt between two files cannot make a pair that does not match.
-    checkpoint.pack_module(state, "policy", learner.policy)
-    checkpoint.pack_optimizer(state, "optimizer", learner.optimizer)
+    _bc_save.pack_learner(state, learner)
     checkpoint.pack_randomness(state, "random", trainer=trainer.rng, bc=learner.rng)
     paths = []
     for name in (number, "latest"):
@@ -88,7 +81,7 @@ def load(
         kinds, one_rng, round_num = meta["generators"], bool(meta["one_rng"]), int(meta["round"])
         files, pending = ([str(name) for name in meta[key]] for key in ("demonstrations", "pending"))
         before, batch = (int(n) for n in meta["bc_logger"])
-        rngs = [_generator(name) for name in kinds]
+        rngs = [_bc_save.generator(name) for name in kinds]
         if len(rngs) != 2 or round_num < 0:
             raise ValueError
     except (KeyError, TypeError, ValueError) as error:
@@ -98,24 +91,19 @@ def load(
     if custom_logger is not None:
         custom_logger = lab_logger.as_logger(custom_logger)  # one for both trainers
     if learner is None:
-        spec = _found(meta, "bc_trainer")
-        learner = _build_learner(
-            spec, reconstruct_policy(policy_path, device), rng if one_rng else rngs[1], custom_logger
-        )
+        spec = _bc_save.found(meta, "bc_trainer")
+        learner = _bc_save.rebuild(spec, policy_path, device, rng if one_rng else rngs[1], custom_logger)
     elif one_rng:
         rng = learner.rng
-    schedule = given["beta_schedule"] or _build_schedule(_found(meta, "beta_schedule"))
+    schedule = given["beta_schedule"] or _build_schedule(_bc_save.found(meta, "beta_schedule"))
     kwargs: dict[str, Any] = {"venv": venv, "rng": rng, "beta_schedule": schedule, "bc_trainer": learner}
     if "expert_policy" in meta:
         kwargs["expert_policy"] = given["expert_policy"]
         if kwargs["expert_policy"] is None:
-            _found(meta, "expert_policy")
+            _bc_save.found(meta, "expert_policy")
             kwargs["expert_policy"] = load_policy_file(scratch_dir / EXPERT_FILE, device)
     trainer = cls(scratch_dir=scratch_dir, custom_logger=custom_logger, **kwargs, _resumed=True)
-    checkpoint.unpack_module(state, "policy", learner.policy)
-    checkpoint.unpack_optimizer(state, "optimizer", learner.optimizer)
-    if learner.regularizer is not None:
-        learner.regularizer.load_state_dict(state.entry("regularizer"))
+    _bc_save.unpack_learner(state, learner)
     for name in files:
         if not _DEMONSTRATIONS.fullmatch(name):
             raise ArtifactError(f"the checkpoint names {name!r}, which is no file of demonstrations")
@@ -160,29 +148,6 @@ def _set_aside(trainer: DAggerTrainer, known: set[str]) -> None:
         trainer.logger.log(f"{len(late)} files of demonstrations made after the checkpoint are renamed to unused-...")
 
 
-def _generator(name: str) -> np.random.Generator:
-    if name not in _GENERATORS:
-        raise ArtifactError(f"the checkpoint names the random generator {name!r}, which is not known")
-    return np.random.Generator(getattr(np.random, name)(0))
-
-
-def _described(describe: Any) -> dict[str, Any]:
-    try:
-        return {"spec": describe()}
-    except TypeError as error:
-        return {"error": str(error)}
-
-
-def _found(meta: dict[str, Any], name: str) -> Any:
-    found = meta.get(name)
-    if not isinstance(found, dict) or "spec" not in found:
-        why = found.get("error") if isinstance(found, dict) else "the file is damaged"
-        raise ArtifactError(
-            f"the checkpoint cannot rebuild {name}: {why}. Make it as in the run that was saved, and pass {name}=."
-        )
-    return found["spec"]
-
-
 def _describe_schedule(schedule: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(schedule) or isinstance(schedule, type):
         raise TypeError(f"{schedule!r} is a function, or no dataclass, and so no data")
@@ -197,41 +162,6 @@ def _build_schedule(spec: Any) -> Any:
         return cls(**codec.decode(spec["fields"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"the checkpoint's beta_schedule is damaged: {error!r}") from None
-
-
-def _describe_learner(learner: BC) -> dict[str, Any]:
-    if type(learner) is not BC:
-        raise TypeError(f"it is a {type(learner).__name__}, and only BC itself is known")
-    if learner.regularizer is not None:
-        raise TypeError("its regularizer_factory is a function")
-    if type(learner.loss_calculator) is not BehaviorCloningLossCalculator:
-        raise TypeError("its loss_calculator is not BC's own")
-    return codec.encode(
-        {
-            "observation_space": learner.observation_space,
-            "action_space": learner.action_space,
-            "batch_size": learner.batch_size,
-            "minibatch_size": learner.minibatch_size,
-            "optimizer_cls": type(learner.optimizer),
-            "ent_weight": float(learner.loss_calculator.ent_weight),
-            "l2_weight": float(learner.loss_calculator.l2_weight),
-        },
-        where="BC's argument",
-    )
-
-
-def _build_learner(
-    spec: Any, policy: ActorCriticPolicy, rng: np.random.Generator, custom_logger: lab_logger.AnyLogger | None
-) -> BC:
-    arguments = codec.decode(spec)
-    try:
-        optimizer = arguments["optimizer_cls"]
-        if not (isinstance(optimizer, type) and issubclass(optimizer, th.optim.Optimizer)):
-            raise ArtifactError("the checkpoint names no optimizer")
-        # The optimizer's own options, such as the learning rate, come back with its state.
-        return BC(policy=policy, rng=rng, custom_logger=custom_logger, **arguments)
-    except (KeyError, TypeError) as error:
-        raise ArtifactError(f"the checkpoint's arguments of bc_trainer are damaged: {error!r}") from None
 
 
 def _save_expert(trainer: Any) -> str:

@@ -30,7 +30,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from stable_baselines3.common.utils import ConstantSchedule, get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _loaders, _spaces, base
+from imitation_lab.algorithms import _bc_save, _loaders, _spaces, base
 from imitation_lab.algorithms._bc_logging import (
     BatchIteratorWithEpochEndCallback,
     BCLogger,
@@ -137,7 +137,7 @@ def reconstruct_policy(policy_path: types.AnyPath, device: th.device | str = "au
     return policy
 
 
-class BC(base.DemonstrationAlgorithm):
+class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
     """Behavioral cloning.
 
     Args:

@@ -37,7 +37,7 @@ import torch as th
 from gymnasium import spaces
 from tqdm.auto import tqdm
 
-from imitation_lab.algorithms import _soft_dp, _tabular_demos, base
+from imitation_lab.algorithms import _mce_irl_save, _soft_dp, _tabular_demos, base
 from imitation_lab.algorithms._tabular_reward import network_inputs, squeeze_r, uses_action
 from imitation_lab.envs import tabular
 from imitation_lab.policies.tabular import TabularPolicy
@@ -146,7 +146,7 @@ class Snapshot:
     grad_norm: float
 
 
-class MCEIRL(base.DemonstrationAlgorithm):
+class MCEIRL(_mce_irl_save.Checkpoints, base.DemonstrationAlgorithm):
     """Tabular maximum causal entropy inverse reinforcement learning.
 
     Args:
@@ -294,6 +294,12 @@ class MCEIRL(base.DemonstrationAlgorithm):
         finally:
             bar.set_postfix(linf_delta=f"{self.linf_deltas[-1]:.2g}" if self.linf_deltas else "–")
             bar.close()
+        self._conclude(inputs)
+        assert self.state_om is not None
+        return self.state_om.sum(axis=1) if self._uses_action else self.state_om
+
+    def _conclude(self, inputs: tuple) -> None:
+        """Sets what is learned, without an update."""
         with networks.evaluating(self.reward_net), th.no_grad():
             reward = squeeze_r(self.reward_net(*inputs))
         self.state_om = self._solve(reward)
@@ -301,7 +307,6 @@ class MCEIRL(base.DemonstrationAlgorithm):
         self._policy.set_pi(self._pi.copy())
         linf_delta = float(np.abs(self.state_om - self.demo_state_om).max())
         self._snapshot(self.reward, self.state_om, linf_delta, float("nan"))
-        return self.state_om.sum(axis=1) if self._uses_action else self.state_om
 
     def soft_policy(self, reward: np.ndarray) -> np.ndarray:
         """The soft optimum of a reward; `train` calls it at each iteration. Override it to plan in another way.

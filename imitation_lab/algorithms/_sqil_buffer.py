@@ -5,19 +5,20 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.buffers import BaseBuffer, DictReplayBuffer, ReplayBuffer
+from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from imitation_lab.algorithms import _flat, _loaders, _spaces
 from imitation_lab.algorithms.base import AnyTransitions
+from imitation_lab.policies.replay_buffer_wrapper import OuterReplayBuffer
 from imitation_lab.util import util
 
 NEEDED = ("obs", "acts", "next_obs", "dones")
 _NAMES = {"obs": "observations", "acts": "actions", "next_obs": "next_observations"}
 
 
-class SQILReplayBuffer(ReplayBuffer):
+class SQILReplayBuffer(OuterReplayBuffer):
     """Keeps the learner's transitions and samples them together with the expert's.
 
     A batch of n holds n/2 of each, drawn with replacement (the expert gets the odd one). The rewards are 1 for the
@@ -71,39 +72,13 @@ class SQILReplayBuffer(ReplayBuffer):
         cls: Any = DictReplayBuffer if is_dict else ReplayBuffer
         options = {"optimize_memory_usage": optimize_memory_usage}
         options["handle_timeout_termination"] = handle_timeout_termination
-        self.replay_buffer: ReplayBuffer = cls(buffer_size, observation_space, action_space, device, n_envs, **options)
-        inner = self.replay_buffer
-        # Not ReplayBuffer.__init__, which would allocate a second set of arrays.
-        BaseBuffer.__init__(self, inner.buffer_size, observation_space, action_space, inner.device, inner.n_envs)
+        super().__init__(cls(buffer_size, observation_space, action_space, device, n_envs, **options))
         self.expert: dict[str, Any] = {}
         self._n_expert = 0
         self._no_reward = np.zeros(n_envs, dtype=np.float32)
         self._rewards: dict[int, th.Tensor] = {}
         if demonstrations is not None:
             self.set_demonstrations(demonstrations)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "replay_buffer":  # not there yet, or while being copied
-            raise AttributeError(name)
-        return getattr(self.replay_buffer, name)
-
-    @property
-    def pos(self) -> int:
-        """Where the learner's next transition goes."""
-        return self.replay_buffer.pos
-
-    @pos.setter
-    def pos(self, pos: int) -> None:
-        self.replay_buffer.pos = pos
-
-    @property
-    def full(self) -> bool:
-        """Whether old transitions of the learner are being overwritten."""
-        return self.replay_buffer.full
-
-    @full.setter
-    def full(self, full: bool) -> None:
-        self.replay_buffer.full = full
 
     def set_demonstrations(self, demonstrations: AnyTransitions) -> None:
         """Sets the expert's transitions; earlier ones are forgotten, the learner's stay.

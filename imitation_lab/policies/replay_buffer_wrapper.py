@@ -11,7 +11,57 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Repla
 from imitation_lab.rewards.reward_function import RewardFn
 
 
-class ReplayBufferRewardWrapper(ReplayBuffer):
+class OuterReplayBuffer(ReplayBuffer):
+    """A replay buffer around another, which keeps the transitions; subclasses sample in a way of their own.
+
+    Args:
+        inner: the buffer that keeps them.
+    """
+
+    def __init__(self, inner: ReplayBuffer) -> None:
+        self.replay_buffer = inner
+        # Not ReplayBuffer.__init__, which would allocate a second set of arrays.
+        BaseBuffer.__init__(
+            self, inner.buffer_size, inner.observation_space, inner.action_space, inner.device, inner.n_envs
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "replay_buffer":  # not there yet, or while being copied
+            raise AttributeError(name)
+        return getattr(self.replay_buffer, name)
+
+    @property
+    def pos(self) -> int:
+        """Where the next transition goes."""
+        return self.replay_buffer.pos
+
+    @pos.setter
+    def pos(self, pos: int) -> None:
+        self.replay_buffer.pos = pos
+
+    @property
+    def full(self) -> bool:
+        """Whether old transitions are being overwritten."""
+        return self.replay_buffer.full
+
+    @full.setter
+    def full(self, full: bool) -> None:
+        self.replay_buffer.full = full
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        """Stores transitions in the wrapped buffer, as `ReplayBuffer.add` does."""
+        self.replay_buffer.add(*args, **kwargs)
+
+    def reset(self) -> None:
+        """Empties the buffer."""
+        self.replay_buffer.reset()
+
+    def truncate_last_trajectory(self) -> None:
+        """Marks the last stored steps as cut off, for buffers that know of trajectories."""
+        self.replay_buffer.truncate_last_trajectory()  # type: ignore[attr-defined]
+
+
+class ReplayBufferRewardWrapper(OuterReplayBuffer):
     """Stores what the environment gives and relabels each sampled batch with `reward_fn`.
 
     Give it to an off-policy algorithm: `SAC(..., replay_buffer_class=ReplayBufferRewardWrapper,
@@ -50,35 +100,9 @@ class ReplayBufferRewardWrapper(ReplayBuffer):
         **kwargs: Any,
     ) -> None:
         _check(replay_buffer_class, observation_space, reward_fn)
-        self.replay_buffer = replay_buffer_class(buffer_size, observation_space, action_space, **kwargs)
+        super().__init__(replay_buffer_class(buffer_size, observation_space, action_space, **kwargs))
         self.reward_fn = reward_fn
         self.actions_are_scaled = actions_are_scaled
-        inner = self.replay_buffer
-        # Not ReplayBuffer.__init__, which would allocate a second set of arrays.
-        BaseBuffer.__init__(self, inner.buffer_size, observation_space, action_space, inner.device, inner.n_envs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "replay_buffer":  # not there yet, or while being copied
-            raise AttributeError(name)
-        return getattr(self.replay_buffer, name)
-
-    @property
-    def pos(self) -> int:
-        """Where the next transition goes."""
-        return self.replay_buffer.pos
-
-    @pos.setter
-    def pos(self, pos: int) -> None:
-        self.replay_buffer.pos = pos
-
-    @property
-    def full(self) -> bool:
-        """Whether old transitions are being overwritten."""
-        return self.replay_buffer.full
-
-    @full.setter
-    def full(self, full: bool) -> None:
-        self.replay_buffer.full = full
 
     def sample(self, *args: Any, **kwargs: Any) -> ReplayBufferSamples | DictReplayBufferSamples:  # type: ignore[override]
         """Samples a batch from the wrapped buffer and puts `reward_fn`'s rewards in place of the stored ones.
@@ -103,18 +127,6 @@ class ReplayBufferRewardWrapper(ReplayBuffer):
         return samples._replace(
             rewards=th.as_tensor(rewards, dtype=samples.rewards.dtype, device=samples.rewards.device).unsqueeze(1)
         )
-
-    def add(self, *args: Any, **kwargs: Any) -> None:
-        """Stores transitions in the wrapped buffer, as `ReplayBuffer.add` does."""
-        self.replay_buffer.add(*args, **kwargs)
-
-    def reset(self) -> None:
-        """Empties the buffer."""
-        self.replay_buffer.reset()
-
-    def truncate_last_trajectory(self) -> None:
-        """Marks the last stored steps as cut off, for buffers that know of trajectories."""
-        self.replay_buffer.truncate_last_trajectory()  # type: ignore[attr-defined]
 
     def _get_samples(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("ReplayBufferRewardWrapper gives relabelled batches: call sample().")

@@ -45,6 +45,7 @@ def settings(task: str, algorithm: str) -> str:
         p = presets(task, algorithm)
         schedule = vars(p.gen_kwargs["learning_rate"])
         text = repr((p.n_demonstrations, p.n_envs, p.total_timesteps, sorted(schedule.items()), EVAL_EPISODES))
+        text += "" if p.normalize_reward else "not normalized"
         text += repr([sorted((k, v) for k, v in d.items() if k != "learning_rate") for d in _plain(p)])
     return hashlib.sha1(text.encode()).hexdigest()[:10]
 
@@ -128,7 +129,7 @@ def train_peer(preset: Any, seed: int, demos: Any, venv: Any, quiet: Any) -> Any
         demonstrations=demos,
         venv=venv,
         gen_algo=gen_algo,
-        reward_net=nets.NormalizedRewardNet(net, norm),
+        reward_net=nets.NormalizedRewardNet(net, norm) if preset.normalize_reward else net,
         custom_logger=quiet,
         log_dir=quiet.get_dir(),
         **kwargs,

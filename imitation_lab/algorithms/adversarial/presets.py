@@ -75,6 +75,7 @@ class Preset:
         reward_net_kwargs: arguments of the reward network.
         trainer_kwargs: arguments of `GAIL` or `AIRL`.
         result: what it reached.
+        normalize_reward: whether the learner gets the reward with mean 0 and a standard deviation of 1.
     """
 
     algorithm: Literal["gail", "airl"]
@@ -87,6 +88,7 @@ class Preset:
     reward_net_kwargs: Mapping[str, Any]
     trainer_kwargs: Mapping[str, Any]
     result: Result | None
+    normalize_reward: bool = True
 
     def make_venv(self, rng: np.random.Generator) -> VecEnv:
         """The environments, seeded from `rng`."""
@@ -109,7 +111,7 @@ class Preset:
                 g = cls(venv.observation_space, venv.action_space, **options)
                 h = BasicPotentialMLP(venv.observation_space, (32, 32), normalize_input_layer=RunningNorm)
                 net = ShapedRewardNet(g, h, gamma)
-        return NormalizedRewardNet(net, RunningNorm)
+        return NormalizedRewardNet(net, RunningNorm) if self.normalize_reward else net
 
     def build(
         self,

@@ -15,12 +15,13 @@ from imitation_lab.scripts import _engine
 USER_ERRORS = (ValueError, TypeError, FileNotFoundError, FileExistsError, NotADirectoryError, ImportError)
 """What a user's mistake raises: told in a short message, exit status 2."""
 
-_UNOBSERVED = {
+UNOBSERVED = {
     "print_config": "list and explain every value",
     "print_named_configs": "list the named configurations",
     "save_config": "write the configuration to config.json",
     "print_dependencies": "list sources and packages",
 }
+"""Commands that run nothing."""
 
 
 def main_console(experiment: Any) -> Callable[..., None]:
@@ -83,22 +84,26 @@ def _run(experiment: Any, argv: Sequence[str], program: str | None) -> int:
     given = parser.parse_intermixed_args(list(argv))
     words = given.words
     command = words.pop(0) if words and words[0] != "with" else None
+    about = None
+    if command in experiment.functions and words and words[0] in UNOBSERVED:  # such as: airl print_config
+        about, command = command, words.pop(0)
     if words and words[0] != "with":
         raise ValueError(f"expected `with` before {words[0]!r}, as in: {program} {command or ''} with {words[0]}")
     updates, names = _engine.parse_updates(words[1:])
     options = {"--loglevel": given.loglevel, "--comment": given.comment}
     observer = None
-    if not given.unobserved and command not in _UNOBSERVED:
+    if not given.unobserved and command not in UNOBSERVED:
         from sacred.observers import FileStorageObserver
 
         observer = FileStorageObserver(os.path.join("output", "sacred", experiment.path), copy_sources=False)
         experiment.observers.append(observer)
     try:
-        finished = experiment.run(command, updates, names, options={k: v for k, v in options.items() if v})
+        given_options = {key: value for key, value in options.items() if value}
+        finished = experiment.run(command, updates, names, options=given_options, about=about)
     finally:
         if observer is not None:
             experiment.observers.remove(observer)
-    if command not in _UNOBSERVED:
+    if command not in UNOBSERVED:
         _report(finished, observer)
     return 0
 
@@ -106,7 +111,7 @@ def _run(experiment: Any, argv: Sequence[str], program: str | None) -> int:
 def _description(experiment: Any, program: str) -> str:
     """The help: what it does, its commands, an example."""
     commands = {name: (function.__doc__ or "").strip().partition("\n")[0] for name, function in
-                experiment.functions.items()} | _UNOBSERVED  # fmt: skip
+                experiment.functions.items()} | UNOBSERVED  # fmt: skip
     first, *_ = experiment.functions
     many = len(experiment.functions) > 1 and program.startswith("python")  # else it names the command already
     configs = [name for name, _ in experiment.gather_named_configs()]

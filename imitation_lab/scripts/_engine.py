@@ -28,10 +28,21 @@ except ImportError as _error:  # Sacred is an extra; the main functions work wit
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """A named configuration: what it is for, and its values, nested."""
+    """A named configuration.
+
+    Attributes:
+        doc: what it is for.
+        values: nested.
+        by_command: more values, over those, where a certain command runs.
+    """
 
     doc: str
     values: Mapping[str, Any]
+    by_command: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def of(self, command: str | None) -> Mapping[str, Any]:
+        """The values for one command."""
+        return merged(self.values, self.by_command.get(command or "", {}))
 
 
 class Missing:

@@ -25,11 +25,21 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "reward network": (
         "imitation_lab.rewards.reward_nets",
-        ("BasicRewardNet", "BasicShapedRewardNet", "CnnRewardNet"),
+        (
+            "BasicRewardNet",
+            "BasicShapedRewardNet",
+            "CnnRewardNet",
+            "imitation_lab.algorithms.adversarial.bounded:BoundedRewardNet",
+        ),
     ),
     "preference gatherer": ("imitation_lab.algorithms.preference_comparisons", ("SyntheticGatherer",)),
 }
-_WHERE = {name: f"{module}:{name}" for module, names in _KINDS.values() for name in names}
+"""By kind: a module and names in it; a name of another module is `module:name`."""
+_WHERE = {
+    name.rpartition(":")[2]: name if ":" in name else f"{module}:{name}"
+    for module, names in _KINDS.values()
+    for name in names
+}
 SB3_POLICIES = ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
 
 
@@ -41,7 +51,7 @@ def find(kind: str, value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    names = _KINDS[kind][1]
+    names = [name.rpartition(":")[2] for name in _KINDS[kind][1]]
     if value in names:
         return load_attr(_WHERE[value])
     registered = _registered(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import sys
 import warnings
@@ -19,18 +20,34 @@ with warnings.catch_warnings():
     from sacred.config.config_summary import ConfigSummary
 
 
+_about: contextvars.ContextVar[str | None] = contextvars.ContextVar("_about", default=None)
+"""The command that a configuration is for."""
+
+
 class _Documented(ConfigDict):
     """A configuration whose values are explained in `print_config`."""
 
-    def __init__(self, values: Mapping[str, Any], docs: Mapping[str, str] | None = None, doc: str = "") -> None:
+    def __init__(self, values: Mapping[str, Any], docs: Mapping[str, str]) -> None:
         super().__init__(_names.with_names(values))
-        self._docs = dict(docs or {})
-        self.__doc__ = doc  # what print_named_configs shows
+        self._docs = docs
 
     def __call__(self, fixed: Any = None, preset: Any = None, fallback: Any = None) -> ConfigSummary:
         summary = super().__call__(fixed, preset, fallback)
         summary.docs.update(self._docs)
         return summary
+
+
+class _NamedValues(ConfigDict):
+    """A named configuration, whose values may depend on the command."""
+
+    def __init__(self, named: _engine.Named) -> None:
+        super().__init__(_names.with_names(named.values))
+        self._own = {key: ConfigDict(_names.with_names(named.of(key))) for key in named.by_command}
+        self.__doc__ = named.doc  # what print_named_configs shows
+
+    def __call__(self, fixed: Any = None, preset: Any = None, fallback: Any = None) -> ConfigSummary:
+        own = self._own.get(_about.get() or "")
+        return super().__call__(fixed, preset, fallback) if own is None else own(fixed, preset, fallback)
 
 
 def make_ingredient(name: str, instance: Any, named: Mapping[str, _engine.Named]) -> sacred.Ingredient:
@@ -40,7 +57,7 @@ def make_ingredient(name: str, instance: Any, named: Mapping[str, _engine.Named]
     made.doc = group.doc
     made.configurations.append(_Documented(_schema.defaults(group.keys), _schema.flat_docs(group.keys)))
     for key, config in named.items():
-        made._add_named_config(key, _Documented(config.values, doc=config.doc))
+        made._add_named_config(key, _NamedValues(config))
     return made
 
 
@@ -68,7 +85,7 @@ def make_experiment(
     docs = _schema.flat_docs({key: entry for key, entry in schema.items() if key not in groups})
     made.configurations.append(_Documented(_schema.defaults(plain), docs))
     for key, config in named.items():
-        made._add_named_config(key, _Documented(config.values, doc=config.doc))
+        made._add_named_config(key, _NamedValues(config))
     for function in commands:
         made.add(function)
     made.default_command = commands[0].__name__  # type: ignore[assignment]
@@ -103,6 +120,8 @@ class Experiment(sacred.Experiment):
         info: dict[str, Any] | None = None,
         meta_info: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
+        *,
+        about: str | None = None,
     ) -> Any:
         """Runs a command; as `sacred.Experiment.run`.
 
@@ -113,6 +132,7 @@ class Experiment(sacred.Experiment):
             info: see Sacred.
             meta_info: see Sacred.
             options: see Sacred.
+            about: the command whose configuration print_config and the like show; None is the experiment's first.
 
         Raises:
             ValueError: if there is no such command, named configuration or key, or a value is of the wrong type. The
@@ -125,8 +145,12 @@ class Experiment(sacred.Experiment):
         updates = _engine.merged(updates, _engine.nested(config_updates or {}))
         updates = self.check_updates(updates)
         settings = {"--force": True, "--capture": "sys", **(options or {})}
-        with _light_host_info():
-            return super().run(command_name, updates, names, info, meta_info, settings)
+        token = _about.set(command_name if command_name in self.functions else about or self.default_command)
+        try:
+            with _light_host_info():
+                return super().run(command_name, updates, names, info, meta_info, settings)
+        finally:
+            _about.reset(token)
 
     def run_commandline(self, argv: Sequence[str] | None = None) -> None:
         """Runs what a command line asks for and exits: our own reading of it, as Sacred's makes objects of values."""

@@ -60,11 +60,13 @@ def _group(cls: type, instance: Any) -> Group:
 
 
 def union(schemas: Iterable[Schema]) -> Schema:
-    """The keys of several functions; what they share must be the same in all."""
+    """The keys of several functions; what they share must be the same in all, but the first explains it."""
     result: Schema = {}
     for schema in schemas:
         for name, entry in schema.items():
-            assert result.setdefault(name, entry) == entry, f"the commands disagree on {name!r}"
+            known = result.setdefault(name, entry)
+            same = dataclasses.replace(entry, doc=known.doc) == known if type(entry) is type(known) else False
+            assert same, f"the commands disagree on {name!r}"
     return result
 
 

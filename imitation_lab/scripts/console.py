@@ -93,7 +93,7 @@ def _train(argv: list[str]) -> int:
         return 2
     name, *rest = argv
     module, command = TRAIN[name]
-    if not rest or rest[0] == "with" or rest[0].startswith("-"):
+    if not rest or rest[0] == "with" or rest[0].startswith("-") or rest[0] in _console.UNOBSERVED:
         rest = [command, *rest]
     return _run(module, f"{module}_ex", rest, f"imitation-lab train {name}")
 

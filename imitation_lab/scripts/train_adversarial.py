@@ -10,22 +10,21 @@ The last goes on where an earlier run stopped, and ends as that run would have e
 # ruff: noqa: B008 (defaults are never changed)
 from __future__ import annotations
 
-import pathlib
 import pprint
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from imitation_lab.scripts import _console, _engine, _names
+from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts.config import train_adversarial as config
 from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
 from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.expert import Expert
 from imitation_lab.scripts.ingredients.logging import Logging
 from imitation_lab.scripts.ingredients.policy import Policy
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation, statistics
+from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 from imitation_lab.scripts.ingredients.reward import Reward
 from imitation_lab.scripts.ingredients.rl import RL
-from imitation_lab.scripts.output import CHECKPOINT_FILE, Output, streams
+from imitation_lab.scripts.output import Output, streams
 
 if TYPE_CHECKING:
     from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
@@ -88,7 +87,7 @@ def train_adversarial(
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
     with logging.start("train_adversarial", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:
-        if agent_path is not None and (pathlib.Path(agent_path) / CHECKPOINT_FILE).is_file():
+        if agent_path is not None and _resuming.is_checkpoint(agent_path):
             trainer = cls.load(agent_path, venv, custom_logger=out.logger, log_dir=out / "log")
         else:
             agent_seed = util.make_seeds(rng)
@@ -111,20 +110,19 @@ def train_adversarial(
         out.save_policy(trainer.policy)
         out.save_reward(trainer.reward_train, "train")
         out.save_reward(trainer.reward_test, "test")
-        found = policy_evaluation.evaluate(trainer.policy, environment, evaluation_rng)
-    return {"imit_stats": found, "expert_stats": statistics(trajectories)}
+    return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
 
 
 def _saver(trainer: AdversarialTrainer, out: Output, interval: int) -> Any:
     """Saves the trainer after every `interval` rounds, counted from the very beginning."""
+    save = _resuming.saver(trainer, out)
 
-    def save(round_number: int) -> None:
+    def at_end_of_round(round_number: int) -> None:
         done = trainer.gen_algo.num_timesteps // trainer.gen_train_timesteps
         if done % interval == 0:
-            trainer.save(out / "checkpoints" / f"{done:05d}")
-            out.save_policy(trainer.policy, f"{done:05d}")
+            save(f"{done:05d}")
 
-    return save if interval > 0 else None
+    return at_end_of_round if interval > 0 else None
 
 
 gail = _engine.variant(train_adversarial, "gail", "Generative adversarial imitation learning.", algorithm="gail")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from imitation_lab.scripts import _console, _engine
+from imitation_lab.scripts import _console, _engine, _resuming
 from imitation_lab.scripts.config import train_density as config
 from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
 from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.expert import Expert
 from imitation_lab.scripts.ingredients.logging import Logging
 from imitation_lab.scripts.ingredients.policy import Policy
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation, statistics
+from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 from imitation_lab.scripts.ingredients.rl import RL
 from imitation_lab.scripts.output import streams
 
@@ -31,6 +31,8 @@ def train_density(
     standardise_inputs: bool = True,
     min_log_density: float | None = None,
     allow_variable_horizon: bool = False,
+    checkpoint_interval: int = 0,
+    agent_path: str | None = None,
     environment: Environment = Environment(),
     demonstrations: Demonstrations = Demonstrations(),
     expert: Expert = Expert(),
@@ -43,7 +45,7 @@ def train_density(
     """Density-based imitation.
 
     Args:
-        total_timesteps: environment steps of the policy.
+        total_timesteps: environment steps of the policy; those of the run at agent_path count.
         density_type: what the density is over.
         kernel: gaussian, exponential, tophat, epanechnikov, linear or cosine.
         kernel_bandwidth: in standard deviations, if inputs are standardised.
@@ -51,6 +53,9 @@ def train_density(
         standardise_inputs: whether each dimension is scaled to mean 0 and variance 1 over the demonstrations.
         min_log_density: rewards below are raised to it; kernels that end need one.
         allow_variable_horizon: whether episodes may differ in length.
+        checkpoint_interval: environment steps between checkpoints in checkpoints/<step>; 0 makes none. All environments
+            are reset there.
+        agent_path: a checkpoint's folder of an earlier run, to go on from, with its density.
         environment: see there.
         demonstrations: see there.
         expert: see there; used where demonstrations are generated.
@@ -66,28 +71,39 @@ def train_density(
     from imitation_lab.algorithms.density import DensityAlgorithm, DensityType
     from imitation_lab.util import util
 
+    _resuming.check(agent_path, checkpoint_interval)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
     with logging.start("train_density", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:
-        trainer = DensityAlgorithm(
-            demonstrations=trajectories,
-            venv=venv,
-            rng=rng,
-            density_type=DensityType[density_type],
-            kernel=kernel,
-            kernel_bandwidth=kernel_bandwidth,
-            rl_algo=rl.make(venv, policy, util.make_seeds(rng)),
-            is_stationary=is_stationary,
-            standardise_inputs=standardise_inputs,
-            min_log_density=min_log_density,
-            custom_logger=out.logger,
-            allow_variable_horizon=allow_variable_horizon,
+        if agent_path is not None:
+            trainer = DensityAlgorithm.load(agent_path, venv, custom_logger=out.logger)
+        else:
+            trainer = DensityAlgorithm(
+                demonstrations=trajectories,
+                venv=venv,
+                rng=rng,
+                density_type=DensityType[density_type],
+                kernel=kernel,
+                kernel_bandwidth=kernel_bandwidth,
+                rl_algo=rl.make(venv, policy, util.make_seeds(rng)),
+                is_stationary=is_stationary,
+                standardise_inputs=standardise_inputs,
+                min_log_density=min_log_density,
+                custom_logger=out.logger,
+                allow_variable_horizon=allow_variable_horizon,
+            )
+            trainer.train()
+        learner, save = trainer.rl_algo, _resuming.saver(trainer, out)
+        assert learner is not None
+        _resuming.learn(
+            learner,
+            total_timesteps,
+            checkpoint_interval,
+            lambda steps: trainer.train_policy(steps, progress_bar=False),
+            lambda: save(f"{learner.num_timesteps:012d}"),
         )
-        trainer.train()
-        trainer.train_policy(total_timesteps, progress_bar=False)
         out.save_policy(trainer.policy)
-        found = policy_evaluation.evaluate(trainer.policy, environment, evaluation_rng)
-    return {"imit_stats": found, "expert_stats": statistics(trajectories)}
+    return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
 
 
 train_density_ex = _engine.experiment("train_density", [train_density], config.NAMED)

@@ -9,10 +9,12 @@ python -m imitation_lab.scripts.train_imitation sqil with cartpole seed=1
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from imitation_lab.scripts import _console, _engine, _names
+from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts.config import train_imitation as config
 from imitation_lab.scripts.ingredients.bc import BCSettings
 from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
@@ -20,12 +22,12 @@ from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.expert import Expert
 from imitation_lab.scripts.ingredients.logging import Logging
 from imitation_lab.scripts.ingredients.policy import Policy
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation, statistics
+from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 from imitation_lab.scripts.ingredients.sqil import SQILSettings
-from imitation_lab.scripts.output import streams
+from imitation_lab.scripts.output import Output, streams
 
 if TYPE_CHECKING:
-    from imitation_lab.data.types import Trajectory
+    from imitation_lab.algorithms.bc import BC
 
 Result = dict[str, dict[str, float]]
 
@@ -74,6 +76,8 @@ class DAggerSettings:
 
 def bc(
     *,
+    checkpoint_interval: int = 0,
+    agent_path: str | None = None,
     bc: BCSettings = BCSettings(),
     environment: Environment = Environment(),
     demonstrations: Demonstrations = Demonstrations(),
@@ -86,6 +90,9 @@ def bc(
     """Behavioral cloning.
 
     Args:
+        checkpoint_interval: how much training between checkpoints: passes over the demonstrations, or updates with
+            bc.train_kwargs.n_batches (bc), rounds (dagger), environment steps (sqil); 0 makes none.
+        agent_path: of an earlier run, to go on from: for bc and sqil a folder checkpoints/<n>, for dagger scratch.
         bc: see there.
         environment: see there.
         demonstrations: see there.
@@ -98,17 +105,44 @@ def bc(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
+    from imitation_lab.algorithms.bc import BC
+
+    _resuming.check(agent_path, checkpoint_interval)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
+    done = 0
     with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:
-        trainer = bc.make(venv, policy, rng, demonstrations=trajectories, custom_logger=out.logger)
-        trainer.train(**_checked("bc.train_kwargs", trainer.train, bc.arguments()))
-    out.save_policy(trainer.policy)
-    return _result(policy_evaluation.evaluate(trainer.policy, environment, evaluation_rng), trajectories)
+        if agent_path is not None:
+            trainer = BC.load(agent_path, custom_logger=out.logger)
+            done = _resuming.read_progress(agent_path)
+        else:
+            trainer = bc.make(venv, policy, rng, demonstrations=trajectories, custom_logger=out.logger)
+        kwargs = _checked("bc.train_kwargs", trainer.train, bc.arguments())
+        _train_bc(trainer, kwargs, done, checkpoint_interval, out)
+        out.save_policy(trainer.policy)
+    return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
+
+
+def _train_bc(trainer: BC, kwargs: dict[str, Any], done: int, interval: int, out: Output) -> None:
+    unit = "n_batches" if kwargs.get("n_epochs") is None else "n_epochs"
+    if interval and kwargs.get("early_stop_patience") is not None:
+        raise ValueError("early_stop_patience counts within one training, which checkpoint_interval cuts: use one.")
+    save, total = _resuming.saver(trainer, out), kwargs[unit]
+    while done < total:
+        piece = min(interval or total, total - done)
+        trainer.train(**{**kwargs, unit: piece})
+        if trainer.interrupted:
+            return
+        done += piece
+        if interval:
+            save(f"{done:05d}")
+            _resuming.write_progress(out / "checkpoints" / f"{done:05d}", done)
 
 
 def dagger(
     *,
+    checkpoint_interval: int = 0,
+    agent_path: str | None = None,
     dagger: DAggerSettings = DAggerSettings(),
     bc: BCSettings = BCSettings(),
     environment: Environment = Environment(),
@@ -122,6 +156,8 @@ def dagger(
     """DAgger: behavioral cloning of an expert who labels what the learner meets.
 
     Args:
+        checkpoint_interval: rounds between checkpoints.
+        agent_path: the folder scratch of an earlier run with checkpoints; it is copied.
         dagger: see there.
         bc: see there; trained so after each round.
         environment: see there.
@@ -135,42 +171,61 @@ def dagger(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the expert's under `expert_stats`.
     """
-    from imitation_lab.algorithms.dagger import SimpleDAggerTrainer
+    from imitation_lab.algorithms.dagger import SimpleDAggerTrainer, reconstruct_trainer
 
+    if agent_path is not None and not (pathlib.Path(agent_path) / "checkpoint-latest.safetensors").is_file():
+        raise FileNotFoundError(
+            f"there is no checkpoint in agent_path={agent_path!r}: give the folder scratch of a run of dagger that had "
+            "checkpoint_interval=1, say."
+        )
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng) if dagger.use_offline_rollouts else None
     with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:
         expert_policy = expert.load(venv, environment.gym_id)
-        learner = bc.make(venv, policy, rng, custom_logger=out.logger)
-        trainer = SimpleDAggerTrainer(
-            venv=venv,
-            scratch_dir=out / "scratch",
-            expert_policy=expert_policy,
-            expert_trajs=trajectories,
-            beta_schedule=dagger.schedule(),
-            bc_trainer=learner,
-            custom_logger=out.logger,
-            rng=rng,
-        )
-        trainer.train(
-            dagger.total_timesteps,
-            rollout_round_min_episodes=dagger.rollout_round_min_episodes or 1,
-            rollout_round_min_timesteps=dagger.rollout_round_min_timesteps,
-            bc_train_kwargs=_checked("bc.train_kwargs", learner.train, bc.arguments()),
-            progress_bar=False,
-        )
-    out.save_policy(trainer.policy)
-    found = policy_evaluation.evaluate(trainer.policy, environment, evaluation_rng)
-    if trajectories is None:
-        return {
-            "imit_stats": found,
-            "expert_stats": policy_evaluation.evaluate(expert_policy, environment, evaluation_rng),
-        }
-    return _result(found, trajectories)
+        if agent_path is not None:
+            shutil.copytree(agent_path, out / "scratch")
+            trainer: Any = reconstruct_trainer(out / "scratch", venv, out.logger, expert_policy=expert_policy)
+        else:
+            trainer = SimpleDAggerTrainer(
+                venv=venv,
+                scratch_dir=out / "scratch",
+                expert_policy=expert_policy,
+                expert_trajs=trajectories,
+                beta_schedule=dagger.schedule(),
+                bc_trainer=bc.make(venv, policy, rng, custom_logger=out.logger),
+                custom_logger=out.logger,
+                rng=rng,
+            )
+
+        def at_end_of_round(number: int) -> None:
+            if checkpoint_interval and (number + 1) % checkpoint_interval == 0:
+                trainer.save_trainer()
+
+        left = dagger.total_timesteps - trainer.n_labels
+        if agent_path is not None:
+            left += sum(map(len, trajectories or []))  # these are no labels of this kind
+        if left > 0:
+            trainer.train(
+                left,
+                rollout_round_min_episodes=dagger.rollout_round_min_episodes or 1,
+                rollout_round_min_timesteps=dagger.rollout_round_min_timesteps,
+                bc_train_kwargs=_checked("bc.train_kwargs", trainer.bc_trainer.train, bc.arguments()),
+                on_round_end=at_end_of_round,
+                progress_bar=False,
+            )
+        out.save_policy(trainer.policy)
+    if trajectories is not None:
+        return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
+    return {
+        "imit_stats": policy_evaluation.evaluate(trainer.policy, environment, evaluation_rng),
+        "expert_stats": policy_evaluation.evaluate(expert_policy, environment, evaluation_rng),
+    }
 
 
 def sqil(
     *,
+    checkpoint_interval: int = 0,
+    agent_path: str | None = None,
     sqil: SQILSettings = SQILSettings(),
     environment: Environment = Environment(),
     demonstrations: Demonstrations = Demonstrations(),
@@ -182,6 +237,8 @@ def sqil(
     """SQIL: off-policy learning in which the expert's transitions earn 1 and the learner's 0.
 
     Args:
+        checkpoint_interval: environment steps between checkpoints, where all environments are reset.
+        agent_path: a folder checkpoints/<step> of an earlier run.
         sqil: see there.
         environment: see there.
         demonstrations: see there.
@@ -196,31 +253,39 @@ def sqil(
     from imitation_lab.algorithms.sqil import SQIL
     from imitation_lab.util import util
 
+    _resuming.check(agent_path, checkpoint_interval)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
     with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:
-        cls = sqil.algorithm(venv.action_space)
-        rl_kwargs = {"seed": util.make_seeds(rng), **_names.with_classes(sqil.rl_kwargs)}
-        trainer = SQIL(
-            venv=venv,
-            demonstrations=trajectories,
-            policy=sqil.policy,
-            custom_logger=out.logger,
-            rl_algo_class=cls,
-            rl_kwargs=_checked("sqil.rl_kwargs", cls, rl_kwargs),
+        if agent_path is not None:
+            trainer = SQIL.load(agent_path, venv, custom_logger=out.logger)
+        else:
+            cls = sqil.algorithm(venv.action_space)
+            rl_kwargs = {"seed": util.make_seeds(rng), **_names.with_classes(sqil.rl_kwargs)}
+            trainer = SQIL(
+                venv=venv,
+                demonstrations=trajectories,
+                policy=sqil.policy,
+                custom_logger=out.logger,
+                rl_algo_class=cls,
+                rl_kwargs=_checked("sqil.rl_kwargs", cls, rl_kwargs),
+            )
+        learner, save = trainer.rl_algo, _resuming.saver(trainer, out)
+        kwargs = {"progress_bar": False, "reset_num_timesteps": False, **sqil.train_kwargs}
+        _resuming.learn(
+            learner,
+            sqil.total_timesteps,
+            checkpoint_interval,
+            lambda steps: trainer.train(total_timesteps=steps, **kwargs),
+            lambda: save(f"{learner.num_timesteps:012d}"),
         )
-        trainer.train(total_timesteps=sqil.total_timesteps, **sqil.train_kwargs)
-    out.save_policy(trainer.policy)
-    return _result(policy_evaluation.evaluate(trainer.policy, environment, evaluation_rng), trajectories)
+        out.save_policy(trainer.policy)
+    return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
 
 
 def _checked(where: str, function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     _names.check(where, kwargs, function)
     return kwargs
-
-
-def _result(found: dict[str, float], trajectories: Sequence[Trajectory]) -> Result:
-    return {"imit_stats": found, "expert_stats": statistics(trajectories)}
 
 
 train_imitation_ex = _engine.experiment("train_imitation", [bc, dagger, sqil], config.NAMED)

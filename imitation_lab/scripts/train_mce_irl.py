@@ -12,7 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from imitation_lab.scripts import _console, _engine, _names
+from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts.config import train_mce_irl as config
 from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.logging import Logging
@@ -34,6 +34,8 @@ def train_mce_irl(
     optimizer_kwargs: Mapping[str, Any] = {"lr": 0.1},
     log_interval: int | None = 100,
     n_episodes_eval: int = 200,
+    checkpoint_interval: int = 0,
+    agent_path: str | None = None,
     environment: Environment = Environment(gym_id="imitation_lab/CliffWorld-v0"),
     reward: Reward = Reward(net_kwargs=_LINEAR, normalize_output_layer=None),
     logging: Logging = Logging(),
@@ -46,13 +48,15 @@ def train_mce_irl(
     Args:
         n_expert_demos: episodes of the expert; None gives its exact occupancy in place of demonstrations.
         discount: of future rewards.
-        max_iter: most updates.
+        max_iter: most updates; those of the run at agent_path count.
         linf_eps: stops where no state's occupancy differs more than this.
         grad_l2_eps: stops where the gradient's norm is at most this.
         optimizer_cls: of the reward network's weights.
         optimizer_kwargs: its arguments.
         log_interval: updates between logs; None logs nothing.
         n_episodes_eval: episodes to compare policy and expert by.
+        checkpoint_interval: updates between checkpoints in checkpoints/<update>; 0 makes none.
+        agent_path: a checkpoint's folder of an earlier run, to go on from, with its settings.
         environment: see there; a tabular one.
         reward: see there; of state, or of state and action.
         logging: see there.
@@ -66,40 +70,49 @@ def train_mce_irl(
     from imitation_lab.envs.tabular import StateObservation, tabular_model
     from imitation_lab.util import util
 
+    _resuming.check(agent_path, checkpoint_interval)
     rng, evaluation_rng = streams(seed)
     environment.register()
     env = gym.make(util._find_spec(environment.gym_id), **environment.env_make_kwargs)
     model = tabular_model(env)
-    _, _, pi = mce_partition_fh(env, discount=discount)
-    expert = TabularPolicy(gym.spaces.Discrete(model.state_dim), gym.spaces.Discrete(model.action_dim), pi, rng)
+    expert_pi = mce_partition_fh(env, discount=discount)[2].copy()
 
-    def episodes(policy: Any, n: int, source: Any) -> Any:
+    def episodes(pi: Any, n: int, source: Any) -> Any:
+        policy = TabularPolicy(gym.spaces.Discrete(model.state_dim), gym.spaces.Discrete(model.action_dim), pi, source)
         with environment.venv(source, wrappers=[lambda inner, _: StateObservation(inner)]) as venv:
             return list(rollout.generate_trajectories(policy, venv, rollout.make_min_episodes(n), source))[:n]
 
-    demonstrations: Any = mce_occupancy_measures(env, pi=pi, discount=discount)[1]
+    demonstrations: Any = mce_occupancy_measures(env, pi=expert_pi, discount=discount)[1]
     if n_expert_demos is not None:
-        demonstrations = episodes(expert, n_expert_demos, rng)
+        demonstrations = episodes(expert_pi, n_expert_demos, rng)
     with logging.start("train_mce_irl", environment.gym_id) as out, environment.venv(rng) as venv:
-        net = reward.make(venv, rng)
-        trainer = MCEIRL(
-            demonstrations,
-            env,
-            net,
-            rng,
-            optimizer_cls=_names.find("optimizer", optimizer_cls),
-            optimizer_kwargs=_names.with_classes(optimizer_kwargs),
-            discount=discount,
-            linf_eps=linf_eps,
-            grad_l2_eps=grad_l2_eps,
-            log_interval=log_interval,
-            custom_logger=out.logger,
-        )
-        trainer.train(max_iter, progress_bar=False)
-        out.save_reward(net, "final")
+        if agent_path is not None:
+            trainer = MCEIRL.load(agent_path, env, custom_logger=out.logger)
+        else:
+            trainer = MCEIRL(
+                demonstrations,
+                env,
+                reward.make(venv, rng),
+                rng,
+                optimizer_cls=_names.find("optimizer", optimizer_cls),
+                optimizer_kwargs=_names.with_classes(optimizer_kwargs),
+                discount=discount,
+                linf_eps=linf_eps,
+                grad_l2_eps=grad_l2_eps,
+                log_interval=log_interval,
+                custom_logger=out.logger,
+            )
+        while (before := trainer.iteration) < max_iter:
+            updates = min(max_iter - before, checkpoint_interval or max_iter)
+            trainer.train(updates, progress_bar=False)
+            if trainer.iteration - before < updates:  # it has converged
+                break
+            if checkpoint_interval:
+                trainer.save(out / "checkpoints" / f"{trainer.iteration:05d}")
+        out.save_reward(trainer.reward_net, "final")
     return {
-        "imit_stats": statistics(episodes(trainer.policy, n_episodes_eval, evaluation_rng)),
-        "expert_stats": statistics(episodes(expert, n_episodes_eval, evaluation_rng)),
+        "imit_stats": statistics(episodes(trainer.policy.pi, n_episodes_eval, evaluation_rng)),
+        "expert_stats": statistics(episodes(expert_pi, n_episodes_eval, evaluation_rng)),
     }
 
 

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from imitation_lab.scripts import _console, _engine, _names
+from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts.config import train_preference_comparisons as config
 from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.logging import Logging
@@ -103,7 +103,7 @@ def train_preference_comparisons(
 
     rng, evaluation_rng = streams(seed)
     trajectories = None if trajectory_path is None else serialize.load_with_rewards(trajectory_path)
-    resumed = agent_path is not None and (pathlib.Path(agent_path) / CHECKPOINT_FILE).is_file()
+    resumed = _resuming.is_checkpoint(agent_path)
     with (
         logging.start("train_preference_comparisons", environment.gym_id) as out,
         environment.venv(rng, out.folder) as venv,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imitation_lab.scripts import _console, _engine
+from imitation_lab.scripts import _console, _engine, _resuming
 from imitation_lab.scripts.config import train_rl as config
 from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.logging import Logging
@@ -80,7 +80,6 @@ def train_rl(
     Returns:
         Statistics of the final policy's episodes, under the environment's own rewards.
     """
-    from imitation_lab.algorithms.adversarial._generator import schedules_over
     from imitation_lab.policies.serialize import save_stable_model
     from imitation_lab.util import util
 
@@ -99,7 +98,7 @@ def train_rl(
             venv, reward_type, reward_path, load_reward_kwargs, normalize_kwargs if normalize_reward else None
         )
         agent_seed = util.make_seeds(rng)
-        resumed = agent_path is not None and (pathlib.Path(agent_path) / CHECKPOINT_FILE).is_file()
+        resumed = _resuming.is_checkpoint(agent_path)
         if agent_path is not None and not resumed:
             algorithm = rl.load(agent_path, train_venv, policy, agent_seed)
         else:
@@ -109,15 +108,16 @@ def train_rl(
             _restore(pathlib.Path(str(agent_path)), algorithm, normalizer, rng, train_venv)
         else:
             algorithm.num_timesteps = 0
-        while algorithm.num_timesteps < total_timesteps:
-            left = total_timesteps - algorithm.num_timesteps
-            with schedules_over(algorithm, 0, total_timesteps):  # not over each piece between two checkpoints
-                steps = min(left, policy_save_interval or left)
-                algorithm.learn(steps, reset_num_timesteps=False, callback=callback)
-            if policy_save_interval:
-                folder = out / "policies" / f"{algorithm.num_timesteps:012d}"
-                save_stable_model(folder, algorithm)
-                _save(folder, algorithm, normalizer, rng, train_venv)
+
+        def save() -> None:
+            folder = out / "policies" / f"{algorithm.num_timesteps:012d}"
+            save_stable_model(folder, algorithm)
+            _save(folder, algorithm, normalizer, rng, train_venv)
+
+        def go_on(steps: int) -> None:
+            algorithm.learn(steps, reset_num_timesteps=False, callback=callback)
+
+        _resuming.learn(algorithm, total_timesteps, policy_save_interval, go_on, save)
         if policy_save_final:
             save_stable_model(out / "policies" / "final", algorithm)
         if rollout_save_final:

@@ -1,8 +1,11 @@
 """The named configurations: all that were promised, each of which fits its experiment."""
 
 import dataclasses
+from functools import partial
 
+import numpy as np
 import pytest
+import torch as th
 
 from imitation_lab.scripts import (
     _names,
@@ -88,9 +91,11 @@ def test_all_named_configurations_are_there_and_fit(name):
     listed = {key for key, _ in experiment.gather_named_configs()}
     assert promised <= listed
     for key, named in config.NAMED.items():
-        values = _schema.checked(experiment.schema, named.values)
-        for group in values.values():
-            _names.with_classes(group)
+        assert named.by_command.keys() <= experiment.functions.keys()
+        for command in (None, *named.by_command):
+            values = _schema.checked(experiment.schema, named.of(command))
+            for group in values.values():
+                _names.with_classes(group)
         assert named.doc, key
 
 
@@ -151,6 +156,50 @@ def test_tuned_settings_build_their_networks(rng):
         assert algorithm.n_steps == 4096 // 8
         assert type(algorithm.policy.features_extractor).__name__ == "NormalizeFeaturesExtractor"
         assert type(Reward(**named["reward"]).make(venv, rng)).__name__ == "NormalizedRewardNet"
+
+
+@pytest.mark.parametrize("command", ["gail", "airl"])
+@pytest.mark.parametrize(("name", "preset_name"), [("cartpole", "CartPole"), ("pendulum", "Pendulum")])
+def test_adversarial_settings_are_those_of_the_preset(command, name, preset_name, rng):
+    from imitation_lab.algorithms import checkpoint
+    from imitation_lab.algorithms.adversarial.presets import presets
+    from imitation_lab.scripts.ingredients.environment import Environment
+    from imitation_lab.scripts.ingredients.policy import Policy
+    from imitation_lab.scripts.ingredients.reward import Reward
+    from imitation_lab.scripts.ingredients.rl import RL
+
+    preset = presets(preset_name, command)
+    config = print_config(train_adversarial.train_adversarial_ex, name, about=command)
+    assert config["total_timesteps"] == preset.total_timesteps
+    assert config["demonstrations"]["n_expert_demos"] == preset.n_demonstrations
+    assert config["environment"]["num_vec"] == preset.n_envs
+    for key, value in preset.trainer_kwargs.items():
+        assert config["algorithm_kwargs"][key] == value
+    with Environment(gym_id=config["environment"]["gym_id"], num_vec=preset.n_envs).venv(rng) as venv:
+        ours = RL(**config["rl"]).make(venv, Policy(**config["policy"]), 0)
+        assert checkpoint.describe_algorithm(ours) == checkpoint.describe_algorithm(preset.make_gen_algo(venv, 0))
+        default = "BasicRewardNet" if command == "gail" else "BasicShapedRewardNet"
+        nets = [
+            make(venv, np.random.default_rng(0))
+            for make in (preset.make_reward_net, partial(Reward(**config["reward"]).make, default=default))
+        ]
+        assert repr(nets[0]) == repr(nets[1])
+        for (key, weight), other in zip(nets[0].state_dict().items(), nets[1].state_dict().values(), strict=True):
+            assert th.equal(weight, other), key
+
+
+def print_config(experiment, *named, about=None, **updates):
+    return experiment.run("print_config", updates, named, options={"--loglevel": "ERROR"}, about=about).config
+
+
+def test_what_a_named_configuration_sets_may_depend_on_the_command():
+    experiment = train_adversarial.train_adversarial_ex
+    found = {about: print_config(experiment, "cartpole", about=about) for about in ("gail", "airl", None)}
+    assert found["gail"]["reward"]["net_cls"] is None
+    assert found["airl"]["reward"]["net_cls"] == "BoundedRewardNet"
+    assert found[None] == {**found["gail"], "seed": found[None]["seed"]}
+    assert print_config(experiment, "cartpole", about="airl", total_timesteps=7)["total_timesteps"] == 7
+    assert print_config(experiment, "cartpole", "fast", about="airl")["total_timesteps"] == 128
 
 
 def test_groups_cannot_be_changed_by_accident():

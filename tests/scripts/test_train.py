@@ -24,6 +24,7 @@ from imitation_lab.scripts.ingredients.expert import Expert
 from imitation_lab.scripts.ingredients.logging import Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 
+EPOCHS = {"bc": {"train_kwargs": {"n_epochs": 3, "n_batches": None}}, "checkpoint_interval": 1}
 STATISTICS = {f"{what}_{stat}" for what in ("return", "len") for stat in ("min", "mean", "std", "max")} | {"n_traj"}
 
 
@@ -53,7 +54,7 @@ def test_adversarial(command):
     where = folder(finished)
     load_policy_file(where / "policies/final/policy.safetensors")
     chain = [type(load_net(where / f"reward/{name}.safetensors")).__name__ for name in ("train", "test")]
-    assert chain == (["NormalizedRewardNet"] * 2 if command == "gail" else ["NormalizedRewardNet", "BasicRewardNet"])
+    assert chain == (["NormalizedRewardNet"] * 2 if command == "gail" else ["NormalizedRewardNet", "BoundedRewardNet"])
     assert (where / "monitor/mon001.monitor.csv").is_file()
 
 
@@ -150,6 +151,108 @@ def test_a_resumed_adversarial_training_equals_an_uninterrupted_one(command):
     for file in ("policies/final/policy.safetensors", "reward/train.safetensors"):
         assert (folder(whole) / file).read_bytes() == (folder(resumed) / file).read_bytes()
     assert whole.result == resumed.result
+
+
+@pytest.mark.parametrize(
+    ("command", "named", "updates", "checkpoints"),
+    [
+        ("bc", "pendulum", {"bc": {"train_kwargs": {"n_batches": 5}}, "checkpoint_interval": 2}, [2, 4, 5]),
+        ("bc", "pendulum", EPOCHS, [1, 2, 3]),
+        ("sqil", "cartpole", {"sqil": {"total_timesteps": 150}, "checkpoint_interval": 50}, [56, 112, 152]),
+        ("sqil", "pendulum", {"sqil": {"rl_kwargs": {"train_freq": 5}}, "checkpoint_interval": 60}, [60, 100]),
+    ],
+)
+def test_a_resumed_imitation_equals_an_uninterrupted_one(command, named, updates, checkpoints):
+    whole = run(train_imitation.train_imitation_ex, command, [named], seed=3, **updates)
+    found = sorted((folder(whole) / "checkpoints").iterdir())
+    assert [int(path.name) for path in found] == checkpoints
+    resumed = run(train_imitation.train_imitation_ex, command, [named], seed=3, **updates, agent_path=str(found[0]))
+    same_files(whole, resumed, "policies/final/policy.safetensors")
+    assert whole.result == resumed.result
+
+
+def same_files(whole, resumed, *names):
+    for name in names:
+        assert (folder(whole) / name).read_bytes() == (folder(resumed) / name).read_bytes()
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_resumed_dagger_equals_an_uninterrupted_one(offline, monkeypatch):
+    from imitation_lab.algorithms.dagger import DAggerTrainer
+
+    updates = {"seed": 3, "checkpoint_interval": 1, "dagger": {"use_offline_rollouts": offline}}
+    experiment = train_imitation.train_imitation_ex
+    whole = run(experiment, "dagger", ["pendulum"], **updates)
+    update, taken = DAggerTrainer.extend_and_update, []
+
+    def interrupted(self, *args, **kwargs):
+        if len(taken) == 1:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return update(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DAggerTrainer, "extend_and_update", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(experiment, "dagger", ["pendulum"], **updates, logging={"log_dir": "cut"})
+    before = sorted(path.name for path in pathlib.Path("cut/scratch").rglob("*"))
+    resumed = run(experiment, "dagger", ["pendulum"], **updates, agent_path="cut/scratch")
+    same_files(whole, resumed, "policies/final/policy.safetensors")
+    assert whole.result == resumed.result
+    assert sorted(path.name for path in pathlib.Path("cut/scratch").rglob("*")) == before
+
+
+@pytest.mark.parametrize("named", [["fixed_cartpole"], ["pendulum", "rl.sac"]])
+def test_a_resumed_density_equals_an_uninterrupted_one(named):
+    updates = {"seed": 3, "checkpoint_interval": 32, "total_timesteps": 96}
+    if "rl.sac" in named:
+        updates["rl"] = {"batch_size": 8, "rl_kwargs": {"gamma": 0.9, "learning_rate": 1e-3, "learning_starts": 10}}
+        updates["policy"] = {"policy_cls": "MlpPolicy"}
+    whole = run(train_density.train_density_ex, None, named, **updates)
+    path = folder(whole) / "checkpoints/000000000032"
+    resumed = run(train_density.train_density_ex, None, named, **updates, agent_path=str(path))
+    same_files(whole, resumed, "policies/final/policy.safetensors")
+    assert whole.result == resumed.result
+
+
+def test_a_resumed_mce_irl_equals_an_uninterrupted_one():
+    updates = {"seed": 3, "max_iter": 20, "checkpoint_interval": 7}
+    whole = run(train_mce_irl.train_mce_irl_ex, None, ["frozen_lake"], **updates)
+    assert [path.name for path in sorted((folder(whole) / "checkpoints").iterdir())] == ["00007", "00014", "00020"]
+    for name in ("00007", "00020"):
+        path = str(folder(whole) / "checkpoints" / name)
+        resumed = run(train_mce_irl.train_mce_irl_ex, None, ["frozen_lake"], **updates, agent_path=path)
+        same_files(whole, resumed, "reward/final.safetensors")
+        assert whole.result == resumed.result
+
+
+@pytest.mark.parametrize(
+    ("experiment", "command", "updates", "text"),
+    [
+        (
+            train_imitation.train_imitation_ex,
+            "bc",
+            {"agent_path": "missing"},
+            "no checkpoint.safetensors in agent_path",
+        ),
+        (train_imitation.train_imitation_ex, "sqil", {"agent_path": "missing"}, "give a folder below checkpoints/"),
+        (train_imitation.train_imitation_ex, "dagger", {"agent_path": "missing"}, "give the folder scratch of a run"),
+        (train_density.train_density_ex, None, {"agent_path": "missing"}, "no checkpoint.safetensors in agent_path"),
+        (train_mce_irl.train_mce_irl_ex, None, {"checkpoint_interval": -1}, "checkpoint_interval must be at least 0"),
+        (
+            train_imitation.train_imitation_ex,
+            "bc",
+            {
+                "checkpoint_interval": 1,
+                "bc": {"train_kwargs": {"validation_fraction": 0.5, "early_stop_patience": 2}},
+            },
+            "early_stop_patience counts within one training",
+        ),
+    ],
+)
+def test_checkpoints_that_cannot_be(experiment, command, updates, text):
+    with pytest.raises((FileNotFoundError, ValueError), match=text):
+        experiment.run(command, updates, ["fast", "logging.quiet"], options={"--loglevel": "CRITICAL"})
 
 
 def test_a_resumed_comparison_equals_an_uninterrupted_one(monkeypatch):

@@ -1,42 +1,51 @@
 """Named configurations of `train_adversarial`."""
 
-from typing import Any
+from typing import Any, Literal
 
 from stable_baselines3.common.utils import LinearSchedule
 
 from imitation_lab.algorithms.adversarial.presets import presets
+from imitation_lab.scripts._engine import Named, merged
 from imitation_lab.scripts.config.environments import by_environment, fast
 from imitation_lab.scripts.config.tuned import tuned
 
 
-def _from_preset(name: str) -> dict[str, Any]:
-    """GAIL's preset as a configuration, with what AIRL's trainer has in its place."""
-    gail, airl = presets(name, "gail"), presets(name, "airl")
+def _preset(name: str, algorithm: Literal["gail", "airl"]) -> dict[str, Any]:
+    """A preset of `algorithms.adversarial.presets` as configuration values."""
+    preset = presets(name, algorithm)
     rl_kwargs = {
         key: {"linear": [value.start, value.end]} if isinstance(value, LinearSchedule) else value
-        for key, value in gail.gen_kwargs.items()
+        for key, value in preset.gen_kwargs.items()
         if key != "n_steps"
     }
-    for_airl = {key: value for key, value in airl.trainer_kwargs.items() if gail.trainer_kwargs.get(key) != value}
+    net_kwargs = dict(preset.reward_net_kwargs)
+    reward: dict[str, Any] = {"net_kwargs": net_kwargs}
+    if "discount_factor" in net_kwargs:
+        reward["shaping"] = {"discount_factor": net_kwargs.pop("discount_factor")}
+        reward["net_cls"] = "BoundedRewardNet" if "bound" in net_kwargs else "BasicRewardNet"
     return {
-        "total_timesteps": gail.total_timesteps,
-        "demonstrations": {"n_expert_demos": gail.n_demonstrations},
-        "environment": {"num_vec": gail.n_envs},
+        "total_timesteps": preset.total_timesteps,
+        "demonstrations": {"n_expert_demos": preset.n_demonstrations},
+        "environment": {"num_vec": preset.n_envs},
         "policy": {"policy_cls": "MlpPolicy"},
-        "rl": {"batch_size": gail.gen_kwargs["n_steps"] * gail.n_envs, "rl_kwargs": rl_kwargs},
-        "algorithm_kwargs": dict(gail.trainer_kwargs),
-        "algorithm_specific": {"airl": for_airl},
+        "rl": {"batch_size": preset.gen_kwargs["n_steps"] * preset.n_envs, "rl_kwargs": rl_kwargs},
+        "reward": reward,
+        "algorithm_kwargs": dict(preset.trainer_kwargs),
     }
 
 
-_CARTPOLE = _from_preset("CartPole")
+def _by_environment() -> dict[str, Named]:
+    """As `by_environment`, with presets where there are some; what they set depends on the algorithm."""
+    named = by_environment(experts=True, variable={"algorithm_kwargs": {"allow_variable_horizon": True}})
+    for name, preset in (("cartpole", "CartPole"), ("fixed_cartpole", "CartPole"), ("pendulum", "Pendulum")):
+        plain = named[name]
+        own = {command: merged(plain.values, _preset(preset, command)) for command in ("gail", "airl")}
+        named[name] = Named(plain.doc, plain.values, own)
+    return named
+
 
 NAMED = {
-    **by_environment(
-        {"cartpole": _CARTPOLE, "fixed_cartpole": _CARTPOLE, "pendulum": _from_preset("Pendulum")},
-        experts=True,
-        variable={"algorithm_kwargs": {"allow_variable_horizon": True}},
-    ),
+    **_by_environment(),
     **tuned("gail", "airl"),
     **fast(
         ("environment", "demonstrations", "rl", "policy_evaluation"),

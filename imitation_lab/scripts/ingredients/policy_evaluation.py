@@ -23,6 +23,15 @@ class PolicyEvaluation:
 
     n_episodes_eval: int = 50
 
+    def compare(
+        self, policy: Any, trajectories: Any, environment: Environment, rng: np.random.Generator
+    ) -> dict[str, dict[str, float]]:
+        """The policy's statistics under `imit_stats`, those of the expert's trajectories under `expert_stats`."""
+        return {
+            "imit_stats": self.evaluate(policy, environment, rng),
+            "expert_stats": statistics(trajectories),
+        }
+
     def evaluate(self, policy: Any, environment: Environment, rng: np.random.Generator) -> dict[str, float]:
         """Statistics of episodes in fresh environments; see `data.rollout.rollout_stats`."""
         from imitation_lab.data import rollout

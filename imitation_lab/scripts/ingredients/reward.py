@@ -20,8 +20,11 @@ class Reward:
     """The reward network.
 
     Attributes:
-        net_cls: its class; None is BasicRewardNet, or BasicShapedRewardNet for AIRL.
+        net_cls: its class: BasicRewardNet, BoundedRewardNet, BasicShapedRewardNet or CnnRewardNet; None is the first,
+            or, for AIRL without reward.shaping, the third.
         net_kwargs: arguments of the class; normalize_input_layer is RunningNorm unless set.
+        shaping: adds the difference of a learned potential, as AIRL does: {"discount_factor": 0.99, "hid_sizes": [32,
+            32]}; None adds none.
         normalize_output_layer: RunningNorm, EMANorm, or None for rewards as they are.
         add_std_alpha: adds so many standard deviations of an ensemble to its mean; None adds nothing.
         ensemble_size: number of networks; None is one.
@@ -30,6 +33,7 @@ class Reward:
 
     net_cls: str | type | None = None
     net_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"normalize_input_layer": "RunningNorm"})
+    shaping: Mapping[str, Any] | None = None
     normalize_output_layer: str | type | None = "RunningNorm"
     add_std_alpha: float | None = None
     ensemble_size: int | None = None
@@ -65,9 +69,26 @@ class Reward:
             return reward_nets.AddSTDRewardWrapper(ensemble, default_alpha=self.add_std_alpha)
 
     def _net(self, venv: VecEnv, default: str) -> RewardNet:
-        cls = _names.find("reward network", self.net_cls or default)
+        from imitation_lab.rewards.reward_nets import BasicPotentialMLP, ShapedRewardNet
+
+        cls = _names.find("reward network", self.net_cls or (default if self.shaping is None else "BasicRewardNet"))
         kwargs = _names.with_classes(self.net_kwargs)
-        return _names.call("reward.net_kwargs", cls, venv.observation_space, venv.action_space, **kwargs)
+        net: RewardNet = _names.call("reward.net_kwargs", cls, venv.observation_space, venv.action_space, **kwargs)
+        if self.shaping is None:
+            return net
+        discount, sizes = self._shaping()
+        layer = {"normalize_input_layer": kwargs.get("normalize_input_layer")}
+        return ShapedRewardNet(net, BasicPotentialMLP(venv.observation_space, sizes, **layer), discount)
+
+    def _shaping(self) -> tuple[float, list[int]]:
+        assert self.shaping is not None
+        found = {"hid_sizes": [32, 32], **self.shaping}
+        for key in found:
+            if key not in ("discount_factor", "hid_sizes"):
+                raise ValueError(f"reward.shaping has no key {key!r}; it has discount_factor and hid_sizes.")
+        if "discount_factor" not in found:
+            raise ValueError("reward.shaping needs the policy's discount: reward.shaping.discount_factor=0.99, say.")
+        return float(found["discount_factor"]), list(found["hid_sizes"])
 
     def _normalized(self, net: RewardNet) -> RewardNet:
         from imitation_lab.rewards.reward_nets import NormalizedRewardNet

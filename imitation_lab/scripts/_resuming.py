@@ -1,0 +1,91 @@
+"""Training in pieces, between which everything is saved, and going on from there."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from imitation_lab.scripts.output import CHECKPOINT_FILE, Output
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+_PROGRESS_FILE = "progress.json"
+
+
+def is_checkpoint(path: str | None) -> bool:
+    """Whether a path is the folder of a checkpoint."""
+    return path is not None and (pathlib.Path(path) / CHECKPOINT_FILE).is_file()
+
+
+def check(path: str | None, interval: int) -> None:
+    """Checks what a user gives to save and resume.
+
+    Raises:
+        FileNotFoundError: if a path is given that is no checkpoint.
+        ValueError: if the interval is negative.
+    """
+    if interval < 0:
+        raise ValueError(f"checkpoint_interval must be at least 0, got {interval}.")
+    if path is not None and not is_checkpoint(path):
+        raise FileNotFoundError(
+            f"there is no {CHECKPOINT_FILE} in agent_path={path!r}: give a folder below checkpoints/ of a run that "
+            "had checkpoint_interval=1, say."
+        )
+
+
+def learn(
+    algorithm: BaseAlgorithm, total: int, interval: int, go_on: Callable[[int], Any], save: Callable[[], Any]
+) -> None:
+    """Learns until the algorithm has made `total` steps in the environments; an interrupt ends it.
+
+    Args:
+        algorithm: which counts its steps, those of an earlier run included.
+        total: steps.
+        interval: steps between two calls of `save`; 0 makes none.
+        go_on: learns for so many steps.
+        save: saves; the environments begin anew then, as they do in a run that goes on from there.
+    """
+    from imitation_lab.algorithms.adversarial._generator import schedules_over
+
+    while (before := algorithm.num_timesteps) < total:
+        steps = min(total - before, interval or total)
+        with schedules_over(algorithm, 0, total):  # not over each piece
+            go_on(steps)
+        if algorithm.num_timesteps - before < steps:
+            return
+        if interval:
+            save()
+
+
+def saver(trainer: Any, out: Output) -> Callable[[str], None]:
+    """A function that saves a trainer in checkpoints/<name>, and its policy in policies/<name>."""
+
+    def save(name: str) -> None:
+        trainer.save(out / "checkpoints" / name)
+        out.save_policy(trainer.policy, name)
+
+    return save
+
+
+def write_progress(folder: pathlib.Path, done: int) -> None:
+    """Notes beside a checkpoint how much has been done, where the checkpoint does not know."""
+    from imitation_lab.util.paths import atomic_path
+
+    with atomic_path(folder / _PROGRESS_FILE) as temporary:
+        temporary.write_text(json.dumps({"done": done}), encoding="utf-8")
+
+
+def read_progress(folder: str) -> int:
+    """What `write_progress` noted.
+
+    Raises:
+        ValueError: if it is damaged or missing.
+    """
+    file = pathlib.Path(folder) / _PROGRESS_FILE
+    try:
+        return int(json.loads(file.read_text(encoding="utf-8"))["done"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} does not tell how far the run came: {error!r}.") from None

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch as th
 from stable_baselines3 import DQN, PPO
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from imitation_lab.algorithms import base, bc, dagger, density, mce_irl, sqil
 from imitation_lab.algorithms import preference_comparisons as pc
@@ -17,6 +19,7 @@ from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.gail import GAIL
 from imitation_lab.data import types
 from imitation_lab.rewards import reward_nets
+from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.networks import RunningNorm
 
@@ -27,11 +30,15 @@ _QUIET: dict[str, Any] = {"progress_bar": False}
 
 
 class Look(NamedTuple):
-    """A policy, and what it took so far: the expert's answers, and steps in the environment."""
+    """A policy, and what it took so far: the expert's answers, and steps in the environment.
+
+    `reward` is what the algorithm learned to pay, a `RewardFn`, if it learns one.
+    """
 
     policy: Any
     labels: int
     env_steps: int
+    reward: RewardFn | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +93,7 @@ def _clone(setup: Setup, venv: VecEnv, demonstrations: Any) -> bc.BC:
         rng=setup.rng,
         batch_size=setup.options.get("batch_size", min(32, len(setup.demonstrations[0]))),
         optimizer_kwargs={"lr": setup.options.get("learning_rate", 3e-3)},
+        ent_weight=setup.options.get("ent_weight", 1e-3),
         custom_logger=setup.logger,
         device="cpu",
     )
@@ -109,7 +117,8 @@ def run_dagger(setup: Setup) -> Iterator[Look]:
             scratch_dir=folder,
             expert_policy=setup.task.expert,
             rng=setup.rng,
-            beta_schedule=dagger.LinearBetaSchedule(1),
+            # at first a learner gets stuck; then all labels of an episode would be of one cell
+            beta_schedule=dagger.LinearBetaSchedule(len(setup.demonstrations)),
             bc_trainer=learner,
         )
         for _ in setup.demonstrations:
@@ -126,6 +135,26 @@ def run_dagger(setup: Setup) -> Iterator[Look]:
             yield Look(trainer.policy, trainer.n_labels, trainer.n_labels)
 
 
+class _Standardised(VecEnvWrapper):
+    """Shifts and scales rewards to mean 0 and variance 1 so far, as reward networks do for the other algorithms.
+
+    Log densities are far below 0, and PPO would spend its steps on finding out how far.
+    """
+
+    def __init__(self, venv: VecEnv) -> None:
+        super().__init__(venv)
+        self._norm = RunningNorm(1)
+
+    def reset(self) -> VecEnvObs:
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        obs, rewards, dones, infos = self.venv.step_wait()
+        with th.no_grad():
+            scaled = self._norm.train()(th.as_tensor(rewards, dtype=th.float32)[:, None])
+        return obs, scaled[:, 0].numpy(), dones, infos
+
+
 def run_density(setup: Setup) -> Iterator[Look]:
     """Density estimation and PPO."""
     venv = setup.venv()
@@ -139,9 +168,10 @@ def run_density(setup: Setup) -> Iterator[Look]:
         **setup.options.get("density", {}),
     )
     trainer.train()
+    learner.set_env(_Standardised(trainer.venv_wrapped))
     for steps in setup.parts():
         trainer.train_policy(steps, **_QUIET)
-        yield Look(trainer.policy, setup.n_labels, learner.num_timesteps)
+        yield Look(trainer.policy, setup.n_labels, learner.num_timesteps, trainer)
 
 
 def _adversarial(cls: Any, setup: Setup) -> Iterator[Look]:
@@ -172,7 +202,7 @@ def _adversarial(cls: Any, setup: Setup) -> Iterator[Look]:
     )
     for steps in setup.parts(trainer.gen_train_timesteps):
         trainer.train(steps, **_QUIET)
-        yield Look(trainer.policy, setup.n_labels, learner.num_timesteps)
+        yield Look(trainer.policy, setup.n_labels, learner.num_timesteps, trainer.reward_test.predict)
 
 
 def run_gail(setup: Setup) -> Iterator[Look]:
@@ -232,7 +262,7 @@ def run_mce_irl(setup: Setup) -> Iterator[Look]:
         custom_logger=setup.logger,
     )
     trainer.train(setup.options["iterations"], **_QUIET)
-    yield Look(trainer.policy, setup.n_labels, 0)
+    yield Look(trainer.policy, setup.n_labels, 0, net.predict)
 
 
 def run_preferences(setup: Setup) -> Iterator[Look]:
@@ -253,16 +283,20 @@ def run_preferences(setup: Setup) -> Iterator[Look]:
             model, pc.CrossEntropyRewardLoss(), rng, epochs=5, lr=3e-3, custom_logger=setup.logger, **_QUIET
         ),
         initial_epoch_multiplier=4.0,
+        # two clips that earn the same are a tie; the default teacher would toss a coin, and most early pairs are ties
+        preference_gatherer=pc.SyntheticGatherer(
+            temperature=setup.options.get("temperature", 0.0), rng=rng, custom_logger=setup.logger
+        ),
         custom_logger=setup.logger,
         rng=rng,
     )
-    rounds = max(setup.n_looks, 4)
+    rounds = max(setup.n_looks, setup.options.get("rounds", 4))
     rounds += -rounds % setup.n_looks
     pairs, steps = setup.options["comparisons"] // rounds, setup.steps // rounds
     for number in range(1, rounds + 1):
         run.step(pairs, steps)
         if number % (rounds // setup.n_looks) == 0:
-            yield Look(learner, len(run.dataset), learner.num_timesteps)
+            yield Look(learner, len(run.dataset), learner.num_timesteps, net.predict)
 
 
 RUNS: dict[str, Run] = {

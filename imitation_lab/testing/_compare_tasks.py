@@ -11,6 +11,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from imitation_lab import experts
+from imitation_lab.algorithms import density
 from imitation_lab.data import rollout, types
 from imitation_lab.envs import grid_worlds, tabular
 
@@ -78,7 +79,7 @@ def grid_world() -> Task:
     make_env = functools.partial(grid_worlds.GridWorld, layout)
     best = greedy_policy(make_env())
     ppo = {
-        "n_steps": 30, "batch_size": 240, "n_epochs": 6, "learning_rate": 3e-3, "gamma": 0.95, "ent_coef": 0.01,
+        "n_steps": 30, "batch_size": 240, "n_epochs": 10, "learning_rate": 3e-3, "gamma": 0.9, "ent_coef": 0.01,
         "policy_kwargs": {"net_arch": [32, 32]},
     }  # fmt: skip
     return Task(
@@ -87,13 +88,22 @@ def grid_world() -> Task:
         expert=lambda obs: best[np.asarray(obs)],
         settings={
             "BC": {"n_batches": 300},
-            "DAgger": {"n_batches": 100},
-            "Density": {"steps": 16_000, "ppo": ppo},
+            "DAgger": {"n_batches": 100, "ent_weight": 0.3},  # unsure where it has no labels, so that it wanders
+            # one-hot cells: a scale for each would only push those that were seldom seen further away
+            "Density": {
+                "steps": 16_000,
+                "ppo": ppo,
+                "density": {
+                    "density_type": density.DensityType.STATE_DENSITY,
+                    "kernel_bandwidth": 0.5,
+                    "standardise_inputs": False,
+                },
+            },
             "GAIL": {"steps": 16_000, "ppo": ppo},
             "AIRL": {"steps": 16_000, "ppo": ppo},
             "SQIL": {"steps": 8_000, "dqn": {"gamma": 0.9}},
             "MCE IRL": {"iterations": 300},
-            "Preferences": {"steps": 16_000, "comparisons": 300, "fragment_length": 10, "ppo": ppo},
+            "Preferences": {"steps": 16_000, "comparisons": 600, "rounds": 8, "fragment_length": 10, "ppo": ppo},
         },
     )
 

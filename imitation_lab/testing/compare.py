@@ -13,7 +13,11 @@ make the rows; on one machine only the times differ from run to run.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import pathlib
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -22,12 +26,13 @@ import numpy as np
 import torch as th
 from tqdm.auto import tqdm
 
-from imitation_lab.data import rollout
+from imitation_lab.data import rollout, types
 from imitation_lab.testing import _compare_algorithms, intervals
 from imitation_lab.testing._compare_tasks import Task, cartpole, grid_world
 from imitation_lab.util import logger as lab_logger
+from imitation_lab.util import util
 
-__all__ = ["ALGORITHMS", "TASKS", "Task", "compare", "final", "returns_of", "scores", "summary"]
+__all__ = ["ALGORITHMS", "TASKS", "Task", "compare", "final", "load", "references", "returns_of", "scores", "summary"]
 
 TASKS: dict[str, Callable[[], Task]] = {"GridWorld": grid_world, "CartPole": cartpole}
 """Tasks by name."""
@@ -49,6 +54,7 @@ def compare(
     budget: float = 1.0,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     n_episodes: int = 100,
+    on_look: Callable[[Row, _compare_algorithms.Look], Any] | None = None,
     progress_bar: bool = True,
 ) -> list[Row]:
     """Trains algorithms on a task over seeds, and evaluates them alike.
@@ -67,6 +73,8 @@ def compare(
         budget: multiplies the steps in the environment that the task grants each algorithm.
         settings: of each algorithm, to replace those of the task.
         n_episodes: of an evaluation.
+        on_look: called with each row and its look, to see more than its return: `policy`, which goes on learning, and
+            `reward`, the learned `RewardFn`, or None where none is learned.
         progress_bar: whether to show one.
 
     Returns:
@@ -106,11 +114,17 @@ def compare(
             logger=lab_logger.configure(format_strs=[]),
         )
         with th.random.fork_rng(devices=()):
-            rows += _looks(setup, name, n_episodes, low, high)
+            rows += _looks(setup, name, n_episodes, (low, high), on_look)
     return rows
 
 
-def _looks(setup: _compare_algorithms.Setup, name: str, n_episodes: int, low: float, high: float) -> list[Row]:
+def _looks(
+    setup: _compare_algorithms.Setup,
+    name: str,
+    n_episodes: int,
+    ends: tuple[float, float],
+    on_look: Callable[[Row, _compare_algorithms.Look], Any] | None,
+) -> list[Row]:
     th.manual_seed(setup.seed)
     rows: list[Row] = []
     run = iter(ALGORITHMS[name](setup))
@@ -133,11 +147,13 @@ def _looks(setup: _compare_algorithms.Setup, name: str, n_episodes: int, low: fl
                 "labels": look.labels,
                 "env_steps": look.env_steps,
                 "return": mean,
-                "score": float(intervals.normalized_score(mean, low, high)),
+                "score": float(intervals.normalized_score(mean, *ends)),
                 "cpu_s": round(cpu, 2),
                 "wall_s": round(wall, 2),
             }
         )
+        if on_look is not None:
+            on_look(rows[-1], look)
 
 
 def returns_of(task: str | Task, policy: Any, n_episodes: int = 100, seed: int = _REFERENCE_SEED) -> np.ndarray:
@@ -175,17 +191,33 @@ def final(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 
 def scores(rows: Iterable[Mapping[str, Any]], key: str = "score") -> dict[str, np.ndarray]:
-    """The final `key` of each algorithm's runs, in the order of the seeds."""
+    """The final `key` of each algorithm's runs, in the order of the seeds.
+
+    Raises:
+        ValueError: if the rows are of several tasks or numbers of demonstrations, which are no sample of one thing.
+    """
+    rows = list(rows)
+    for name in ("task", "n_demonstrations"):
+        if len(different := sorted({row[name] for row in rows})) > 1:
+            raise ValueError(
+                f"The rows have the {name} {', '.join(map(str, different))}: choose those of one, such as "
+                f'[row for row in rows if row["{name}"] == {different[0]!r}].'
+            )
     found: dict[str, list[float]] = {}
     for row in sorted(final(rows), key=lambda row: row["seed"]):
         found.setdefault(row["algorithm"], []).append(row[key])
-    return {name: np.array(values) for name, values in found.items()}
+    order = list(dict.fromkeys(row["algorithm"] for row in rows))
+    return {name: np.array(found[name]) for name in order}
 
 
 def summary(rows: Iterable[Mapping[str, Any]], confidence: float = 0.95) -> list[Row]:
-    """One row per algorithm: interquartile mean of the final scores with its bootstrap interval, and what it took."""
+    """One row per algorithm: interquartile mean of the final scores with its bootstrap interval, and what it took.
+
+    Raises:
+        ValueError: as `scores`.
+    """
     rows = list(rows)
-    columns = {key: scores(rows, key) for key in ("score", "labels", "env_steps", "cpu_s")}
+    columns = {key: scores(rows, key) for key in ("score", "labels", "env_steps", "cpu_s", "wall_s")}
     table = []
     for name, values in columns["score"].items():
         low, high = intervals.bootstrap_interval(values, confidence=confidence)
@@ -196,10 +228,20 @@ def summary(rows: Iterable[Mapping[str, Any]], confidence: float = 0.95) -> list
                 "from": low,
                 "to": high,
                 "runs": len(values),
-                **{key: float(columns[key][name].mean()) for key in ("labels", "env_steps", "cpu_s")},
+                **{key: float(columns[key][name].mean()) for key in ("labels", "env_steps", "cpu_s", "wall_s")},
             }
         )
     return table
+
+
+def load(path: types.AnyPath) -> list[Row]:
+    """The rows in a file that the command has written.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is another kind of file.
+    """
+    return _read(util.parse_path(path))["rows"]
 
 
 def _task(task: str | Task) -> Task:
@@ -233,34 +275,62 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--demonstrations", type=int, nargs="+", default=[5])
     parser.add_argument("--looks", type=int, default=1)
     parser.add_argument("--budget", type=float, default=1.0)
-    parser.add_argument("--output", help="JSON file for the rows; rows that it holds already are kept")
+    parser.add_argument("--output", help="JSON file for the rows; runs that it holds already are not made again")
     given = parser.parse_args(arguments)
     th.set_num_threads(1)
-    rows = compare(
-        given.task,
-        given.algorithms,
-        seeds=given.seeds,
-        n_demonstrations=given.demonstrations,
-        n_looks=given.looks,
-        budget=given.budget,
-    )
-    for line in summary(rows):
-        print(
-            "  ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{value}" for key, value in line.items())
-        )
-    if given.output:
-        _write(given.output, rows)
+    words = sys.argv[1:] if arguments is None else arguments
+    kept = _Kept(given.output, shlex.join(["python", "-m", "imitation_lab.testing.compare", *words]))
+    names = _names(_task(given.task), given.algorithms)
+    rows: list[Row] = []
+    for seed, number in itertools.product(given.seeds, given.demonstrations):
+        found = [
+            row
+            for row in kept.rows
+            if (row["task"], row["seed"], row["n_demonstrations"]) == (given.task, seed, number)
+        ]
+        rows += [row for row in found if row["algorithm"] in names]
+        missing = [name for name in names if name not in {row["algorithm"] for row in found}]
+        if missing:
+            new = compare(
+                given.task, missing, seeds=[seed], n_demonstrations=number, n_looks=given.looks, budget=given.budget
+            )
+            rows += new
+            kept.add(new)
+    for number in given.demonstrations:
+        print(f"demonstrations {number}")
+        for line in summary(row for row in rows if row["n_demonstrations"] == number):
+            parts = (f"{key} {value:.3g}" if isinstance(value, float) else f"{value}" for key, value in line.items())
+            print("  ".join(parts))
     return rows
 
 
-def _write(path: str, rows: list[Row]) -> None:
-    """One row per line, so that changes can be read."""
-    from imitation_lab.util import util
+def _read(file: pathlib.Path) -> dict[str, list]:
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if not (isinstance(found, dict) and set(found) == {"commands", "rows"}):
+        raise ValueError(f"{file} holds no comparison: expected JSON with commands and rows, as --output writes it.")
+    return found
 
-    file = util.parse_path(path)
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    body = ",\n".join(json.dumps(row) for row in [*kept, *rows])
-    file.write_text(f"[\n{body}\n]\n", encoding="utf-8")
+
+class _Kept:
+    """The rows in the command's file, if there is one, and the commands that made them."""
+
+    def __init__(self, path: str | None, command: str) -> None:
+        self._file = None if path is None else util.parse_path(path)
+        if self._file is not None and not self._file.parent.is_dir():
+            raise FileNotFoundError(f"There is no folder {self._file.parent} for --output: make it first.")
+        there = self._file is not None and self._file.exists()
+        found = _read(self._file) if self._file is not None and there else {"commands": [], "rows": []}
+        self.rows: list[Row] = found["rows"]
+        self._commands = list(dict.fromkeys([*found["commands"], command]))
+
+    def add(self, rows: list[Row]) -> None:
+        """Writes the rows too, one per line, so that changes can be read."""
+        self.rows += rows
+        if self._file is None:
+            return
+        body = ",\n".join(json.dumps(row) for row in self.rows)
+        commands = json.dumps(self._commands, indent=1)
+        self._file.write_text(f'{{"commands": {commands},\n"rows": [\n{body}\n]}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":

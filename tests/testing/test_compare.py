@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from imitation_lab.testing import _compare_tasks, compare
+from imitation_lab.testing import _compare_algorithms, _compare_tasks, compare
 
 TINY = {
     "BC": {"n_batches": 2},
@@ -25,7 +25,7 @@ def without_times(rows):
 
 def row(**changes):
     given = {"task": "t", "algorithm": "A", "seed": 0, "n_demonstrations": 1, "look": 1, "labels": 3, "env_steps": 0}
-    return {**given, "return": 1.0, "score": 0.5, "cpu_s": 1.0, **changes}
+    return {**given, "return": 1.0, "score": 0.5, "cpu_s": 1.0, "wall_s": 2.0, **changes}
 
 
 def test_every_algorithm_and_what_it_used():
@@ -36,8 +36,18 @@ def test_every_algorithm_and_what_it_used():
     assert used["DAgger"] == (60, 60)
     assert used["GAIL"] == used["AIRL"] == (60, 480)  # one round of PPO: 16 environments, 30 steps
     assert used["SQIL"] == (60, 16)  # of at least one step in each environment
-    assert used["Preferences"] == (8, 4 * 480)
+    assert used["Preferences"] == (8, 8 * 480)  # in eight rounds
     assert np.isfinite([row["score"] for row in rows]).all()
+
+
+def test_log_densities_are_standardised_for_the_learner():
+    venv = _compare_algorithms._Standardised(_compare_tasks.grid_world().make_venv(0, 2))
+    paid = iter(np.array([[-40.0, -50.0], [-30.0, -40.0]]))
+    venv.venv.step_wait = lambda: (np.zeros(2), next(paid), np.zeros(2, dtype=bool), [{}, {}])
+    np.testing.assert_allclose(venv.step_wait()[1], [1, -1], rtol=1e-3)
+    # all four so far: mean -40, variance 50
+    np.testing.assert_allclose(venv.step_wait()[1], np.array([10, 0]) / 50**0.5, atol=1e-3)
+    venv.close()
 
 
 def test_seeds_make_the_rows():
@@ -113,10 +123,48 @@ def test_mistakes(arguments, text):
         compare.compare(**arguments, progress_bar=False)
 
 
-def test_the_command_adds_rows_to_a_file(tmp_path, capsys):
+def test_the_command_makes_what_its_file_lacks(tmp_path, capsys):
     file = tmp_path / "rows.json"
-    for seed in ("0", "1"):
-        compare.main(["--algorithms", "BC", "--seeds", seed, "--demonstrations", "1", "--output", str(file)])
-    rows = json.loads(file.read_text())
-    assert [row["seed"] for row in rows] == [0, 1]
-    assert "BC" in capsys.readouterr().out
+    given = ["--algorithms", "BC", "--demonstrations", "1", "2", "--output", str(file), "--seeds"]
+    first = compare.main([*given, "0"])
+    both = compare.main([*given, "0", "1"])
+    assert both[:2] == first  # times too: they were not made again
+    assert [(row["seed"], row["n_demonstrations"]) for row in both] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert compare.load(file) == both
+    assert without_times(both[2:]) == without_times(
+        compare.compare("GridWorld", ["BC"], seeds=[1], n_demonstrations=[1, 2], progress_bar=False)
+    )
+    commands = json.loads(file.read_text())["commands"]
+    assert [command.rpartition("--seeds ")[2] for command in commands] == ["0", "0 1"]
+    assert capsys.readouterr().out.count("demonstrations 2\nBC") == 2
+
+
+def test_a_file_of_another_kind(tmp_path):
+    file = tmp_path / "rows.json"
+    file.write_text("[]")
+    with pytest.raises(ValueError, match="holds no comparison: expected JSON with commands and rows"):
+        compare.load(file)
+    with pytest.raises(FileNotFoundError):
+        compare.load(tmp_path / "none.json")
+    with pytest.raises(FileNotFoundError, match="no folder .*none for --output: make it first"):
+        compare.main(["--output", str(tmp_path / "none" / "rows.json")])
+
+
+def test_different_things_are_no_sample():
+    with pytest.raises(ValueError, match=r"the n_demonstrations 1, 2: choose .*row\[\"n_demonstrations\"\] == 1"):
+        compare.summary([row(), row(n_demonstrations=2)])
+
+
+def test_a_closer_look_at_each_policy():
+    seen = []
+    rows = compare.compare("GridWorld", budget=0.01, **SMALL, on_look=lambda row, look: seen.append((row, look)))
+    assert [row for row, _ in seen] == rows
+    states, actions, done = np.array([0, 1]), np.array([2, 3]), np.zeros(2, dtype=bool)
+    without = []
+    for row, look in seen:
+        assert look.policy.predict(states)[0].shape == (2,)
+        if look.reward is None:
+            without.append(row["algorithm"])
+        else:
+            assert np.isfinite(look.reward(states, actions, states, done)).all()
+    assert without == ["BC", "DAgger", "SQIL"]

@@ -1,7 +1,7 @@
 """Tables and a plot of recorded runs.
 
 python -m imitation_lab.scripts.analyze with source_dirs=output/sacred
-python -m imitation_lab.scripts.analyze with table_verbosity=0 csv_output_path=results.csv plot_output_path=results.png
+python -m imitation_lab.scripts.analyze with summary csv_output_path=results.csv plot_output_path=results.png
 python -m imitation_lab.scripts.analyze gather_tb_directories with env_name=CartPole-v1
 """
 

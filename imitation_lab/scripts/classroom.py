@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for file in arguments.files:
         problems = course.check_submission(file)
         failed = failed or bool(problems)
-        print(f"{file}: {f'{len(problems)} of its tests fail' if problems else 'all visible tests pass'}")
+        print(f"{file}: {f'{len(problems)} not passed' if problems else 'all visible tests pass'}")
         for problem in problems:
             print(f"  {problem}")
     return int(failed)

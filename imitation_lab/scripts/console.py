@@ -18,12 +18,13 @@ Imitation learning and reward learning: the library's command line.
   imitation-lab train bc with cartpole         train by any algorithm; results land in output/
   imitation-lab eval with cartpole             evaluate a policy: statistics, videos, saved episodes
   imitation-lab analyze                        tables of what was trained
-  imitation-lab parallel, tune                 sweeps and tuning on Ray
-  imitation-lab convert FILE                   old trajectory files to the native format
-  imitation-lab inspect FILE                   what a file holds
+  imitation-lab parallel with bc_seeds         sweeps on Ray
+  imitation-lab tune with bc                   tuning on Ray
+  imitation-lab convert old.npz                old trajectory files to the native format
+  imitation-lab inspect output                 what a file or folder holds
   imitation-lab experts                        the bundled experts
   imitation-lab doctor                         versions, GPU, optional parts, a self-test
-  imitation-lab classroom                      hand out and grade assignments
+  imitation-lab classroom new spring           hand out and grade assignments
 """
 
 TRAIN = {

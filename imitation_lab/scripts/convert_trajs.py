@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 from imitation_lab.scripts import _console
@@ -62,7 +63,11 @@ def run(argv: Sequence[str], program: str | None = None) -> int:
         if given.output is not None and len(given.paths) > 1:
             raise ValueError(f"--output names one file, but {len(given.paths)} paths are given.")
         for path in given.paths:
-            print(f"{path} -> {convert_trajs(path, given.output)}")
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                print(f"{path} -> {convert_trajs(path, given.output)}")
+            for warning in told:
+                print(f"warning: {warning.message}", file=sys.stderr)
         return 0
 
     return _console.guarded(convert, given.debug)

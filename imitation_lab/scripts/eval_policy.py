@@ -1,8 +1,10 @@
-"""Evaluates a policy: statistics, videos, saved episodes.
+r"""Evaluates a policy: statistics, videos, saved episodes.
 
 python -m imitation_lab.scripts.eval_policy with cartpole eval_n_episodes=20
 python -m imitation_lab.scripts.eval_policy with cartpole videos=True environment.num_vec=1 eval_n_timesteps=500
-python -m imitation_lab.scripts.eval_policy with cartpole expert.policy_type=ppo expert.loader_kwargs.path=FILE
+python -m imitation_lab.scripts.train_rl with cartpole logging.log_dir=output/mine
+python -m imitation_lab.scripts.eval_policy with cartpole expert.policy_type=ppo \
+    expert.loader_kwargs.path=output/mine/policies/final
 """
 
 # ruff: noqa: B008 (defaults are never changed)

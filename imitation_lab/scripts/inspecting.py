@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
         help="tell what a file holds",
         description="Tell what a file or folder holds: policies, rewards, trajectories, checkpoints, preferences, "
         "models of Stable-Baselines3, recorded runs, logs. Nothing is unpickled or run.",
-        epilog="example: imitation-lab inspect output/…/policies/final/policy.safetensors",
+        epilog="example: imitation-lab inspect output",
     )
     parser.add_argument("path", metavar="FILE", help="file or folder")
     parser.set_defaults(run=run, passes_on=False)

@@ -1,8 +1,9 @@
-"""Sweeps: many runs of one experiment, on Ray Tune.
+r"""Sweeps: many runs of one experiment, on Ray Tune.
 
     python -m imitation_lab.scripts.parallel with bc_seeds run_name=seeds
     python -m imitation_lab.scripts.parallel with run_name=seeds resume=True
-    python -m imitation_lab.scripts.parallel with gail_batches search_space.config_updates.seed.grid="[0, 1]"
+    python -m imitation_lab.scripts.parallel with bc_seeds repeat=2 \
+        search_space.config_updates.bc.batch_size.grid="[16, 64]"
 
 Trials run on this machine's cores, or on a running cluster (`init_kwargs.address=auto`), all of whose machines see the
 folder of the sweep. A search space is data: a value is a constant, or one of `{"grid": [...]}`, `{"choice": [...]}`,

@@ -1,10 +1,11 @@
-"""Trains a policy and a reward by adversarial imitation: GAIL or AIRL.
+r"""Trains a policy and a reward by adversarial imitation: GAIL or AIRL.
 
     python -m imitation_lab.scripts.train_adversarial gail with fixed_cartpole
-    python -m imitation_lab.scripts.train_adversarial airl with pendulum checkpoint_interval=5
-    python -m imitation_lab.scripts.train_adversarial airl with pendulum agent_path=output/…/checkpoints/00005
+    python -m imitation_lab.scripts.train_adversarial airl with pendulum checkpoint_interval=25 \
+        logging.log_dir=output/airl
+    python -m imitation_lab.scripts.train_adversarial airl with pendulum agent_path=output/airl/checkpoints/00100
 
-The last goes on where an earlier run stopped, and ends as that run would have ended.
+The last goes on where the run before it had saved a checkpoint, and ends as that run would have ended.
 """
 
 # ruff: noqa: B008 (defaults are never changed)

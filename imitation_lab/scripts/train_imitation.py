@@ -1,8 +1,12 @@
 """Trains a policy by imitation: behavioral cloning, DAgger or SQIL.
 
-python -m imitation_lab.scripts.train_imitation bc with cartpole
-python -m imitation_lab.scripts.train_imitation dagger with cartpole dagger.total_timesteps=5000
-python -m imitation_lab.scripts.train_imitation sqil with cartpole seed=1
+    python -m imitation_lab.scripts.train_imitation bc with cartpole
+    python -m imitation_lab.scripts.train_imitation dagger with cartpole dagger.total_timesteps=5000
+    python -m imitation_lab.scripts.train_imitation sqil with fixed_cartpole seed=1
+    python -m imitation_lab.scripts.train_imitation bc with cartpole checkpoint_interval=5 logging.log_dir=output/bc
+    python -m imitation_lab.scripts.train_imitation bc with cartpole agent_path=output/bc/checkpoints/00005
+
+The last goes on where the run before it had saved a checkpoint, and ends as that run would have ended.
 """
 
 # ruff: noqa: B008 (defaults are never changed)

@@ -1,10 +1,10 @@
 """Trains a policy by reinforcement learning, on the environment's reward or a learned one.
 
-    python -m imitation_lab.scripts.train_rl with cartpole
+    python -m imitation_lab.scripts.train_rl with cartpole policy_save_interval=10240 logging.log_dir=output/rl
+    python -m imitation_lab.scripts.train_rl with cartpole agent_path=output/rl/policies/000000010240
     python -m imitation_lab.scripts.train_rl with pendulum rl.rl_kwargs.learning_rate=1e-3 seed=1
-    python -m imitation_lab.scripts.train_rl with cartpole agent_path=output/…/policies/000000020000
 
-The last goes on where an earlier run stopped, and ends as that run would have ended.
+The second goes on where the first had saved a checkpoint, and ends as that run would have ended.
 """
 
 # ruff: noqa: B008 (defaults are never changed)

@@ -1,6 +1,7 @@
-"""Tunes hyperparameters: a search on Ray Tune, then the best settings again with other seeds.
+r"""Tunes hyperparameters: a search on Ray Tune, then the best settings again with other seeds.
 
-python -m imitation_lab.scripts.tuning with bc base_named_configs="['cartpole']" num_samples=20 run_name=bc_cartpole
+python -m imitation_lab.scripts.tuning with bc base_named_configs="['cartpole']" num_samples=6 num_eval_seeds=2 \
+    run_name=bc_cartpole
 python -m imitation_lab.scripts.train_imitation bc with cartpole output/tuning/bc_cartpole/best.json
 """
 

@@ -1,5 +1,8 @@
 """Runs of the experiments in a folder of their own."""
 
+import json
+
+import numpy as np
 import pytest
 
 
@@ -12,3 +15,25 @@ def _own_folder(tmp_path, monkeypatch):
 def quiet():
     """Named configurations and options that keep a run off the screen."""
     return {"named_configs": ["logging.quiet"], "options": {"--loglevel": "ERROR"}}
+
+
+@pytest.fixture
+def without_ray(monkeypatch):
+    """Sweeps whose trials run here, one after the other."""
+    from imitation_lab.scripts import _space, _sweep
+
+    def sweep(plan, space, folder, *, num_samples, repeat, metric, mode, resume, **others):
+        if resume:
+            state = json.loads((folder / _sweep.STATE).read_text())
+            plan = _sweep.Plan(**state["plan"])
+            return _sweep._report(plan, folder, len(state["points"]), metric, mode)
+        drawn = _space.points(space, num_samples, np.random.default_rng(0))
+        points = [_sweep._seeded(point, seed) for point in drawn for seed in range(repeat)]
+        _sweep._write(folder / _sweep.STATE, {"plan": vars(plan), "points": points})
+        for i, point in enumerate(points):
+            row = {"trial": i, "tries": 1, "point": point, "drawn": {}, "error": None, "status": "COMPLETED"}
+            result = _sweep.run_one(plan, point, folder)
+            _sweep._write(folder / f"trials/{i:05d}.json", {**row, "result": result})
+        return _sweep._report(plan, folder, len(points), metric, mode)
+
+    monkeypatch.setattr(_sweep, "run", sweep)

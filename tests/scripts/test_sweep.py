@@ -130,17 +130,7 @@ def test_a_sweep_of_eight_trials_on_two_workers_resumes_after_an_interrupt(tmp_p
     assert {record["meta"]["comment"] for record in records} == {"eight"}
 
 
-def test_tuning_takes_the_best_and_runs_it_again_with_new_seeds(tmp_path, monkeypatch):
-    def one_after_the_other(plan, space, folder, *, num_samples, repeat, metric, mode, **others):
-        """A sweep without Ray."""
-        points = _space.points(space, num_samples, np.random.default_rng(0))
-        for i, point in enumerate(points):
-            row = {"trial": i, "tries": 1, "point": point, "drawn": {}, "error": None, "status": "COMPLETED"}
-            result = _sweep.run_one(plan, point, folder)
-            _sweep._write(folder / f"trials/{i:05d}.json", {**row, "result": result})
-        return _sweep._report(plan, folder, len(points), metric, mode)
-
-    monkeypatch.setattr(_sweep, "run", one_after_the_other)
+def test_tuning_takes_the_best_and_runs_it_again_with_new_seeds(tmp_path, without_ray):
     updates = {"sacred_ex_name": "train_mce_irl", "command_name": "train_mce_irl", "num_samples": 1, "run_name": "t"}
     updates["search_space"] = {"config_updates": {"max_iter": {"grid": [1, 200]}, "n_episodes_eval": 40}}
     updates |= {"search": "random", "num_eval_seeds": 2}

@@ -24,7 +24,8 @@ from imitation_lab.scripts.ingredients.expert import Expert
 from imitation_lab.scripts.ingredients.logging import Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 
-EPOCHS = {"bc": {"train_kwargs": {"n_epochs": 3, "n_batches": None}}, "checkpoint_interval": 1}
+EPOCHS = {"bc": {"train_kwargs": {"n_epochs": 3}}, "checkpoint_interval": 1}
+BATCHES = {"bc": {"train_kwargs": {"n_epochs": None, "n_batches": 5}}, "checkpoint_interval": 2}
 STATISTICS = {f"{what}_{stat}" for what in ("return", "len") for stat in ("min", "mean", "std", "max")} | {"n_traj"}
 
 
@@ -156,7 +157,7 @@ def test_a_resumed_adversarial_training_equals_an_uninterrupted_one(command):
 @pytest.mark.parametrize(
     ("command", "named", "updates", "checkpoints"),
     [
-        ("bc", "pendulum", {"bc": {"train_kwargs": {"n_batches": 5}}, "checkpoint_interval": 2}, [2, 4, 5]),
+        ("bc", "pendulum", BATCHES, [2, 4, 5]),
         ("bc", "pendulum", EPOCHS, [1, 2, 3]),
         ("sqil", "cartpole", {"sqil": {"total_timesteps": 150}, "checkpoint_interval": 50}, [56, 112, 152]),
         ("sqil", "pendulum", {"sqil": {"rl_kwargs": {"train_freq": 5}}, "checkpoint_interval": 60}, [60, 100]),

@@ -19,7 +19,8 @@ def _preset(name: str, algorithm: Literal["gail", "airl"]) -> dict[str, Any]:
         if key != "n_steps"
     }
     net_kwargs = dict(preset.reward_net_kwargs)
-    reward: dict[str, Any] = {"net_kwargs": net_kwargs}
+    layer = "RunningNorm" if preset.normalize_reward else None
+    reward: dict[str, Any] = {"net_kwargs": net_kwargs, "normalize_output_layer": layer}
     if "discount_factor" in net_kwargs:
         reward["shaping"] = {"discount_factor": net_kwargs.pop("discount_factor")}
         reward["net_cls"] = "BoundedRewardNet" if "bound" in net_kwargs else "BasicRewardNet"

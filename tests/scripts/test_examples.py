@@ -35,7 +35,6 @@ FAST = {
     "eval": ["fast", "eval_n_timesteps=40"],
     "tun": [
         "base_named_configs=['fast']",
-        "base_config_updates.bc.train_kwargs.n_batches=None",
         "num_samples=2",
         "num_eval_seeds=1",
     ],

@@ -7,9 +7,13 @@ import pathlib
 import re
 import shutil
 from collections.abc import Sequence
+from typing import Any
 
 TIMEOUT = 120
 """Seconds that one cell may take when it is graded; the slowest cell of our assignments takes a few."""
+
+_PATIENCE = 60
+_QUIET = "--IPKernelApp.log_level=ERROR"
 
 _CONFIG = '''\
 """nbgrader's settings for this course; see https://nbgrader.readthedocs.io."""
@@ -21,6 +25,10 @@ c.CourseDirectory.course_id = "{name}"
 c.ExecutePreprocessor.timeout = {timeout}
 c.ExecutePreprocessor.startup_timeout = 120
 c.ExecutePreprocessor.interrupt_on_timeout = True
+# How long it may take to react to that, or to show its output on a busy machine, before the submission is put aside.
+c.ExecutePreprocessor.iopub_timeout = {patience}
+# Without this each notebook begins with a warning about the kernel's connection, which stays on this machine.
+c.ExecutePreprocessor.extra_arguments = ["{quiet}"]
 '''
 
 _README = """\
@@ -29,12 +37,14 @@ _README = """\
 `source/` holds the assignments with their answers: keep it to yourself. In this folder, with the Python environment
 activated (nbgrader calls other programs by name), for example with `{first}`:
 
-1. `nbgrader generate_assignment {first}` writes the students' version to `release/`.
+1. `nbgrader generate_assignment {first}` writes the students' version, without answers and hidden tests, to `release/`.
 2. Hand `release/{first}` out. What comes back goes to `submitted/STUDENT/{first}/{first}.ipynb`
    (nbgrader's exchange can do both).
-3. `nbgrader autograde {first}` grades everything but the written answers.
-4. In JupyterLab, *Nbgrader → Formgrader* shows the written answers; each question states its rubric.
-5. `nbgrader generate_feedback {first}` and `nbgrader export` give feedback and `grades.csv`.
+3. `nbgrader autograde {first}` grades everything but the written answers. That checksums of test cells have changed is
+   no fault: the hidden tests come back.
+4. In JupyterLab, started in this folder, *Nbgrader → Formgrader* shows the written answers; each question states its
+   rubric.
+5. `nbgrader generate_feedback {first}` and `nbgrader export` write pages to `feedback/` and a table to `grades.csv`.
 
 A student checks a notebook with `imitation-lab classroom check {first}.ipynb`.
 """
@@ -80,7 +90,9 @@ def new_course(
             target / "source" / assignment,
             ignore=shutil.ignore_patterns(".*", "__*"),
         )
-    (target / "nbgrader_config.py").write_text(_CONFIG.format(name=name, timeout=TIMEOUT), encoding="utf-8")
+    (target / "nbgrader_config.py").write_text(
+        _CONFIG.format(name=name, timeout=TIMEOUT, patience=_PATIENCE, quiet=_QUIET), encoding="utf-8"
+    )
     (target / "README.md").write_text(_README.format(name=name, first=wanted[0]), encoding="utf-8")
     return wanted
 
@@ -113,19 +125,34 @@ def check_submission(path: str | os.PathLike[str]) -> list[str]:
     from nbgrader.validator import Validator
     from traitlets.config import Config
 
-    settings = {"timeout": TIMEOUT, "startup_timeout": 120, "interrupt_on_timeout": True}
+    settings = {
+        "timeout": TIMEOUT,
+        "startup_timeout": 120,
+        "interrupt_on_timeout": True,
+        "iopub_timeout": _PATIENCE,
+        "extra_arguments": [_QUIET],
+    }
     validator = Validator(config=Config({"ExecutePreprocessor": settings}))
     results = validator.validate(str(path))
+    parts = _parts(notebook)
     problems = [
-        f"a locked cell has changed: {_first_line(cell['source'])}"
+        f"{parts.get(cell['source'].strip(), 'a test')}: a locked cell has changed"
         for kind in ("changed", "type_changed")
         for cell in results.get(kind, [])
     ]
     for cell in results.get("failed", []):
         lines = [line.strip() for line in re.sub(r"\x1b\[[\d;]*m", "", cell["raw_error"]).splitlines() if line.strip()]
-        problems.append(f"{_first_line(cell['source'])}\n    {lines[-1] if lines else 'no answer'}")
+        found = lines[-1] if lines else "no answer"
+        unwritten = found.startswith("NotImplementedError")
+        problems.append(f"{parts.get(cell['source'].strip(), 'a test')}: {'not written yet' if unwritten else found}")
     return problems
 
 
-def _first_line(source: str) -> str:
-    return source.strip().partition("\n")[0]
+def _parts(notebook: Any) -> dict[str, str]:
+    """The heading above each cell, without its points, by the cell's text."""
+    found, heading = {}, "the first part"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (title := re.match(r"#+ (.+)", cell.source)):
+            heading = re.sub(r" \(.*points?\)$", "", title[1])
+        found[cell.source.strip()] = heading
+    return found

@@ -29,6 +29,8 @@ def test_new_makes_a_course_of_all_assignments(tmp_path, capsys):
         "timeout": course.TIMEOUT,
         "startup_timeout": 120,
         "interrupt_on_timeout": True,
+        "iopub_timeout": 60,
+        "extra_arguments": ["--IPKernelApp.log_level=ERROR"],
     }
     assert IDS[0] in (tmp_path / "spring" / "README.md").read_text()
     assert IDS[-1] in capsys.readouterr().out

@@ -43,7 +43,8 @@ POLICIES: dict[str, Any] = {"FeedForward32Policy": FeedForward32Policy, "MlpPoli
 class Recipe:
     """How an expert is trained.
 
-    `{"linear": x}` among the hyperparameters is a schedule from x to 0. With `normalize`, observations are normalized
+    `{"linear": x}` among the hyperparameters is a schedule from x to 0, and an activation function is named as in
+    `torch.nn`. With `normalize`, observations are normalized
     inside the policy, by a `NormalizeFeaturesExtractor`, and rewards while training, by a `VecNormalize` that nobody
     needs afterwards.
     """
@@ -113,6 +114,32 @@ RECIPES = {
         },
         normalize=True,
     ),
+    # As CartPole, on the environment that ends with a fall: with a fixed horizon it ends at 2,245, after 1.5 million steps.
+    "Hopper": Recipe(
+        "imitation_lab/Hopper-v0",
+        "Hopper-v5",
+        "PPO",
+        "MlpPolicy",
+        1_000_000,
+        8,
+        0,
+        10,
+        None,
+        {
+            "n_steps": 512,
+            "batch_size": 512,
+            "n_epochs": 20,
+            "learning_rate": {"linear": 4e-4},
+            "clip_range": 0.1,
+            "gamma": 0.995,
+            "gae_lambda": 0.98,
+            "ent_coef": 0.001,
+            "vf_coef": 0.2,
+            "max_grad_norm": 0.9,
+            "policy_kwargs": {"activation_fn": "ReLU"},
+        },
+        normalize=True,
+    ),
     "MountainCar": Recipe(
         "imitation_lab/MountainCar-v0",
         "MountainCar-v0",
@@ -165,9 +192,11 @@ def train(name: str) -> BasePolicy:
         key: LinearSchedule(value["linear"], 0.0, 1.0) if isinstance(value, dict) and "linear" in value else value
         for key, value in copy.deepcopy(recipe.hyperparameters).items()  # SB3 writes into policy_kwargs
     }
+    policy_kwargs = settings.setdefault("policy_kwargs", {})
+    if "activation_fn" in policy_kwargs:
+        policy_kwargs["activation_fn"] = getattr(th.nn, policy_kwargs["activation_fn"])
     if recipe.normalize:
-        extractor = {"features_extractor_class": NormalizeFeaturesExtractor}
-        settings["policy_kwargs"] = {**settings.get("policy_kwargs", {}), **extractor}
+        policy_kwargs["features_extractor_class"] = NormalizeFeaturesExtractor
         venv = VecNormalize(venv, norm_obs=False, gamma=settings["gamma"])
     algorithm = ALGORITHMS[recipe.algorithm]
     model: BaseAlgorithm = algorithm(POLICIES[recipe.policy], venv, seed=recipe.seed, device="cpu", **settings)

@@ -13,10 +13,10 @@ from imitation_lab.data.demonstrations import validate
 from imitation_lab.data.types import TrajectoryWithRew
 from imitation_lab.experts import bundle, recipe
 
-NAMES = ["CartPole", "CartPole-standard", "HalfCheetah", "MountainCar", "Pendulum"]
+NAMES = ["CartPole", "CartPole-standard", "HalfCheetah", "Hopper", "MountainCar", "Pendulum"]
 ENV_IDS = {name: f"imitation_lab/{name}-v0" for name in NAMES}
 ENV_IDS |= {"CartPole-standard": "CartPole-v1", "Pendulum": "Pendulum-v1"}
-MUJOCO = ("HalfCheetah",)
+MUJOCO = ("HalfCheetah", "Hopper")
 
 
 def test_the_bundle_is_complete_and_small():
@@ -58,7 +58,7 @@ def test_pendulum_expert_is_good():
     assert evaluation["return_mean"] > -170
 
 
-@pytest.mark.parametrize(("name", "bar"), [("HalfCheetah", 5000), ("MountainCar", -120)])
+@pytest.mark.parametrize(("name", "bar"), [("HalfCheetah", 5000), ("Hopper", 2500), ("MountainCar", -120)])
 def test_experts_of_longer_training_are_good(name, bar):
     evaluation = experts.card(name)["evaluation"]
     assert evaluation["episodes"] == 100

@@ -7,8 +7,10 @@ import pkgutil
 import re
 import shutil
 
+import command_line
+
 HIDDEN = {"imitation_lab.scripts"}
-"""Packages without an API page: the command line tells of itself, by `--help` and `print_config`."""
+"""Packages without an API page: the command line has a page of its own."""
 
 INDEX = """\
 # Tutorials
@@ -35,6 +37,7 @@ def write(docs: pathlib.Path) -> None:
     _tutorials(docs.parent / "notebooks", docs / "notebooks")
     _api(docs / "api")
     _presets(docs / "_build")
+    (docs / "_build" / "command_line.md").write_text(command_line.page(), encoding="utf-8")
 
 
 def _tutorials(source: pathlib.Path, target: pathlib.Path) -> None:

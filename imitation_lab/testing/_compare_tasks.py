@@ -16,7 +16,7 @@ from imitation_lab.data import rollout, types
 from imitation_lab.envs import grid_worlds, tabular
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Task:
     """Something to imitate.
 

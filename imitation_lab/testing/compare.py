@@ -13,6 +13,7 @@ make the rows; on one machine only the times differ from run to run.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import pathlib
@@ -40,6 +41,7 @@ TASKS: dict[str, Callable[[], Task]] = {"GridWorld": grid_world, "CartPole": car
 ALGORITHMS: dict[str, _compare_algorithms.Run] = _compare_algorithms.RUNS
 """Algorithms by name."""
 
+_RUN = ("task", "algorithm", "seed", "n_demonstrations")
 _REFERENCE_SEED, _REFERENCE_EPISODES = 10_000, 200
 Row = dict[str, Any]
 
@@ -175,7 +177,11 @@ def returns_of(task: str | Task, policy: Any, n_episodes: int = 100, seed: int =
 
 def references(task: str | Task) -> tuple[float, float]:
     """Mean returns of random actions and of the expert: the score's 0 and 1."""
-    task = _task(task)
+    return _references(_task(task))
+
+
+@functools.lru_cache(maxsize=16)
+def _references(task: Task) -> tuple[float, float]:
     low, high = (returns_of(task, policy, _REFERENCE_EPISODES).mean() for policy in (None, task.expert))
     return float(low), float(high)
 
@@ -184,7 +190,7 @@ def final(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     """The last look of each run."""
     last: dict[tuple, Row] = {}
     for row in rows:
-        key = tuple(row[name] for name in ("task", "algorithm", "seed", "n_demonstrations"))
+        key = tuple(row[name] for name in _RUN)
         if key not in last or row["look"] > last[key]["look"]:
             last[key] = dict(row)
     return list(last.values())
@@ -282,20 +288,23 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     kept = _Kept(given.output, shlex.join(["python", "-m", "imitation_lab.testing.compare", *words]))
     names = _names(_task(given.task), given.algorithms)
     rows: list[Row] = []
-    for seed, number in itertools.product(given.seeds, given.demonstrations):
-        found = [
-            row
-            for row in kept.rows
-            if (row["task"], row["seed"], row["n_demonstrations"]) == (given.task, seed, number)
-        ]
-        rows += [row for row in found if row["algorithm"] in names]
-        missing = [name for name in names if name not in {row["algorithm"] for row in found}]
-        if missing:
-            new = compare(
-                given.task, missing, seeds=[seed], n_demonstrations=number, n_looks=given.looks, budget=given.budget
+    bar = tqdm(list(itertools.product(given.seeds, given.demonstrations, names)), desc=given.task, unit="run")
+    for seed, number, name in bar:
+        bar.set_postfix_str(name)
+        wanted = (given.task, name, seed, number)
+        found = [row for row in kept.rows if tuple(row[key] for key in _RUN) == wanted]
+        if not found:
+            found = compare(
+                given.task,
+                name,
+                seeds=[seed],
+                n_demonstrations=number,
+                n_looks=given.looks,
+                budget=given.budget,
+                progress_bar=False,
             )
-            rows += new
-            kept.add(new)
+            kept.add(found)  # at once: whoever stops the command loses one run
+        rows += found
     for number in given.demonstrations:
         print(f"demonstrations {number}")
         for line in summary(row for row in rows if row["n_demonstrations"] == number):

@@ -13,9 +13,13 @@ from imitation_lab.viz.style import DPI, figure_to_png
 
 try:
     import ipywidgets as ipw
+    import traitlets
+
+    from imitation_lab.widgets.names import ROOT_CLASS, Names, names
 except ImportError as error:
     raise ImportError(
-        "imitation_lab.widgets needs ipywidgets: install the extra with pip install 'imitation-lab[notebooks]'. "
+        "imitation_lab.widgets needs ipywidgets and anywidget: install the extra with "
+        "pip install 'imitation-lab[notebooks]'. "
         "The figures themselves, in imitation_lab.viz, work without it."
     ) from error
 
@@ -23,7 +27,15 @@ W = TypeVar("W", bound=ipw.Widget)
 
 
 class Composite(ipw.VBox):
-    """A widget made of widgets, with a short stable ``repr`` (notebook tests compare it)."""
+    """A widget made of widgets, with a short stable ``repr`` (notebook tests compare it) and names for its controls."""
+
+    def __init__(self, children: Sequence[ipw.Widget] = (), **kwargs: Any) -> None:
+        super().__init__(children, **kwargs)
+        self.add_class(ROOT_CLASS)
+
+    @traitlets.validate("children")
+    def _named(self, proposal: Any) -> tuple[ipw.Widget, ...]:
+        return (*(child for child in proposal.value if not isinstance(child, Names)), names())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._summary()})"
@@ -34,7 +46,8 @@ class Composite(ipw.VBox):
     def close(self) -> None:
         """Remove this widget and all it holds from the page and from memory."""
         for child in self.children:
-            child.close()
+            if not isinstance(child, Names):  # the others need it
+                child.close()
         super().close()
 
 

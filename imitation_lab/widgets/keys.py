@@ -1,15 +1,9 @@
 """Keys for a widget: ipywidgets has none."""
 
+import anywidget
 import traitlets
 
 from imitation_lab.widgets.base import ipw
-
-try:
-    import anywidget
-except ImportError as error:
-    raise ImportError(
-        "Widgets with keys need anywidget: install the extra with pip install 'imitation-lab[notebooks]'."
-    ) from error
 
 __all__ = ["KeyCatcher"]
 
@@ -40,7 +34,8 @@ class KeyCatcher(anywidget.AnyWidget):
       const write = () => { box.textContent = model.get("text"); };
       write();
       model.on("change:text", write);
-      box.style.cssText = "padding:2px 8px;border:1px solid #8a8a8a;border-radius:4px;font-size:13px;cursor:pointer";
+      box.style.cssText = "margin:2px 8px 2px 2px;padding:2px 8px;border:1px solid #8a8a8a;border-radius:4px;"
+        + "font-size:13px;cursor:pointer";
       box.onclick = () => box.focus({ preventScroll: true });
       el.appendChild(box);
       let listener = box;

@@ -217,7 +217,9 @@ class TrainingDashboard(Composite):
             latest = [(self.labels.get(key, key), value) for key, value in self.latest.items()]
         blocks = [dict(latest[i : i + ROWS_PER_TABLE]) for i in range(0, len(latest), ROWS_PER_TABLE)]
         self.numbers.value = (
-            '<div style="display:flex;flex-wrap:wrap;gap:4px 24px">' + "".join(map(html_table, blocks)) + "</div>"
+            '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:4px 24px">'
+            + "".join(map(html_table, blocks))
+            + "</div>"
         )
         of = f" of {self.total}" if self.total else ""
         status = "stopped" if self.stopped else "finished" if self.finished else "running" if latest else "waiting"

@@ -67,6 +67,7 @@ def cost_curves(
     title: str = "IQM of the score",
     log_x: bool = False,
     x_ticks: Sequence[float] | None = None,
+    order: Sequence[str] | None = None,
     size: tuple[float, float] = (8.0, 3.6),
 ) -> style.LabFigure:
     """Score against a cost, one line per algorithm, all with markers of their own.
@@ -77,18 +78,24 @@ def cost_curves(
         title: what is shown.
         log_x: logarithmic horizontal axis.
         x_ticks: where to put numbers on it.
+        order: names by whose places colours and markers are given, so that an algorithm looks the same in figures that
+            show different ones; None takes the curves.
         size: inches.
 
     Raises:
-        ValueError: if there is no curve, or its costs and scores differ in number.
+        ValueError: if there is no curve, its costs and scores differ in number, or `order` lacks it.
     """
     if not curves:
         raise ValueError("curves is empty: cost_curves needs at least one algorithm.")
     figure, grid = style.new_figure(size=size)
     axes = grid[0, 0]
-    for i, (name, (x, y)) in enumerate(curves.items()):
+    places = {name: i for i, name in enumerate(curves if order is None else order)}
+    if unknown := [name for name in curves if name not in places]:
+        raise ValueError(f"order lacks {', '.join(unknown)}: name every curve.")
+    for name, (x, y) in curves.items():
         if len(x) != len(y):
             raise ValueError(f"{name!r} has {len(x)} costs and {len(y)} scores: give one score per cost.")
+        i = places[name]
         dashed = "-" if i < len(style.PALETTE) else "--"
         axes.plot(x, y, dashed, color=style.color_of(name, i), marker=_MARKERS[i % 8], markersize=6, label=name)
     _ends(axes, vertical=False)

@@ -33,12 +33,23 @@ def test_curves_differ_in_marker_and_colour_or_dashes():
     assert "algorithm 7 0.1, 0.7" in figure.alt
 
 
+def test_a_curve_looks_the_same_among_others():
+    curve = ([1], [0.5])
+    figures = [
+        comparison.cost_curves(dict.fromkeys(names, curve), x_label="x", order=["A", "B", "C"])
+        for names in ("ABC", "C")
+    ]
+    last, alone = (figure.axes[0].lines[i] for figure, i in zip(figures, (2, 0), strict=True))
+    assert (last.get_color(), last.get_marker()) == (alone.get_color(), alone.get_marker())
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
         (lambda: comparison.score_intervals([], {}), "rows is empty"),
         (lambda: comparison.score_intervals(ROWS, {"A": [1.0]}), "no scores of B; it has those of A"),
         (lambda: comparison.cost_curves({}, x_label="x"), "curves is empty"),
+        (lambda: comparison.cost_curves({"A": ([1], [1])}, x_label="x", order=["B"]), "order lacks A"),
         (lambda: comparison.cost_curves({"A": ([1], [1, 2])}, x_label="x"), "'A' has 1 costs and 2 scores"),
     ],
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
+import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from imitation_lab.scripts import _engine
@@ -72,7 +75,7 @@ def _run(experiment: Any, argv: Sequence[str], program: str | None) -> int:
     program = program or f"python -m imitation_lab.scripts.{experiment.path}"
     parser = argparse.ArgumentParser(
         prog=program,
-        description=_description(experiment, program),
+        description=_description(experiment, program, argv[0] if argv else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [COMMAND] [with NAME... KEY=VALUE...] [options]",
     )
@@ -99,7 +102,8 @@ def _run(experiment: Any, argv: Sequence[str], program: str | None) -> int:
         experiment.observers.append(observer)
     try:
         given_options = {key: value for key, value in options.items() if value}
-        finished = experiment.run(command, updates, names, options=given_options, about=about)
+        with _without_colours() if command in UNOBSERVED else contextlib.nullcontext():
+            finished = experiment.run(command, updates, names, options=given_options, about=about)
     finally:
         if observer is not None:
             experiment.observers.remove(observer)
@@ -108,22 +112,36 @@ def _run(experiment: Any, argv: Sequence[str], program: str | None) -> int:
     return 0
 
 
-def _description(experiment: Any, program: str) -> str:
-    """The help: what it does, its commands, an example."""
+@contextlib.contextmanager
+def _without_colours() -> Iterator[None]:
+    """Removes the colours that Sacred prints, unless a terminal shows them."""
+    if sys.stdout.isatty():
+        yield
+        return
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        yield
+    print(re.sub("\x1b\\[[0-9;]*m", "", printed.getvalue()), end="")
+
+
+def _description(experiment: Any, program: str, command: str) -> str:
+    """The help: what it, or one command, does; its commands; an example."""
     commands = {name: (function.__doc__ or "").strip().partition("\n")[0] for name, function in
                 experiment.functions.items()} | UNOBSERVED  # fmt: skip
     first, *_ = experiment.functions
     many = len(experiment.functions) > 1 and program.startswith("python")  # else it names the command already
     configs = [name for name, _ in experiment.gather_named_configs()]
     example = next((name for name in configs if name == "cartpole"), next(iter(configs), ""))
-    lines = [experiment.doc, "", "commands:"]
+    setting = {"environment": " seed=0", "search_space": " run_name=mine"}
+    more = next((text for key, text in setting.items() if key in experiment.schema), "")
+    lines = [commands.get(command, experiment.doc), "", "commands:"]
     lines += [f"  {name:<22}{text}" for name, text in commands.items()]
     if configs:
         listed = textwrap.wrap(", ".join(configs), 90, initial_indent="  ", subsequent_indent="  ")
         lines += ["", "named configurations:", *listed]
     lines += [
         "",
-        f"example: {program} {first + ' ' if many else ''}with {example} seed=0",
+        f"example: {program} {first + ' ' if many else ''}with {example}{more}",
         f"         {program} print_config with {example}",
     ]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 r"""Evaluates a policy: statistics, videos, saved episodes.
 
 python -m imitation_lab.scripts.eval_policy with cartpole eval_n_episodes=20
-python -m imitation_lab.scripts.eval_policy with cartpole videos=True environment.num_vec=1 eval_n_timesteps=500
+python -m imitation_lab.scripts.eval_policy with cartpole video
 python -m imitation_lab.scripts.train_rl with cartpole logging.log_dir=output/mine
 python -m imitation_lab.scripts.eval_policy with cartpole expert.policy_type=ppo \
     expert.loader_kwargs.path=output/mine/policies/final
@@ -48,7 +48,7 @@ def eval_policy(
     Args:
         eval_n_timesteps: at least so many steps; None asks for episodes alone.
         eval_n_episodes: at least so many episodes; None asks for steps alone.
-        videos: whether to record videos, in videos/<copy>.
+        videos: whether to record videos, in videos/<copy>, of every step; the named configuration video records few.
         video_kwargs: for `VideoWrapper`: single_video, format, fps.
         render: whether to show the environments on the screen.
         render_fps: at most so many frames a second then.

@@ -11,6 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _MOST = 40
+_OTHERS = {
+    ".gif": "video",
+    ".html": "page",
+    ".ipynb": "notebook",
+    ".log": "text",
+    ".md": "text",
+    ".mp4": "video",
+    ".png": "picture",
+    ".tex": "table in LaTeX",
+    ".txt": "text",
+    ".webp": "video",
+}
+"""Files that other programs show."""
 
 
 def add_parser(commands: Any) -> None:
@@ -50,6 +63,10 @@ def describe(path: str) -> str:
         return _json(file)
     if file.suffix == ".csv":
         return _csv(file)
+    if file.suffix in _OTHERS:
+        return f"{_OTHERS[file.suffix]}, {_size(file)}"
+    if ".tfevents." in file.name:
+        return f"TensorBoard's log, {_size(file)}: tensorboard --logdir {file.parent}"
     kind = artifacts.sniff(path)
     readers: dict[str, Callable[[pathlib.Path], str]] = {"native": _native, "npz": _npz, "zip": _zip}
     if kind == "pickle":
@@ -60,6 +77,8 @@ def describe(path: str) -> str:
 
 
 def _native(file: pathlib.Path) -> str:
+    import numpy as np
+
     from imitation_lab.rewards.serialize import inspect_reward
     from imitation_lab.util import artifacts
 
@@ -69,7 +88,10 @@ def _native(file: pathlib.Path) -> str:
         return str(inspect_reward(file))
     lines = [f"{header.kind}, native format version {header.version}, {_size(file)}, checksum right"]
     lines += _values(header.meta)
-    rows = [f"  {name}  {dtype} {list(shape)}" for name, (dtype, shape) in sorted(header.tensors.items())]
+    rows = [
+        f"  {name}  {np.dtype(artifacts._DTYPES[dtype]).name} {list(shape)}"
+        for name, (dtype, shape) in sorted(header.tensors.items())
+    ]
     return "\n".join([*lines, "tensors:", *_shortened(rows)])
 
 

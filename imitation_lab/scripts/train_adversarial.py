@@ -3,7 +3,7 @@ r"""Trains a policy and a reward by adversarial imitation: GAIL or AIRL.
     python -m imitation_lab.scripts.train_adversarial gail with fixed_cartpole
     python -m imitation_lab.scripts.train_adversarial airl with pendulum checkpoint_interval=25 \
         logging.log_dir=output/airl
-    python -m imitation_lab.scripts.train_adversarial airl with pendulum agent_path=output/airl/checkpoints/00100
+    python -m imitation_lab.scripts.train_adversarial airl with pendulum agent_path=output/airl/checkpoints/00025
 
 The last goes on where the run before it had saved a checkpoint, and ends as that run would have ended.
 """

@@ -1,9 +1,16 @@
 """Runs of the experiments in a folder of their own."""
 
+import importlib.util
 import json
+import pathlib
 
 import numpy as np
 import pytest
+
+_spec = importlib.util.spec_from_file_location("hub", pathlib.Path(__file__).parents[1] / "util/conftest.py")
+_hub = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_hub)
+hub_server = _hub.hub_server
 
 
 @pytest.fixture(autouse=True)

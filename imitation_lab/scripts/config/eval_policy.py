@@ -6,6 +6,10 @@ from imitation_lab.scripts.config.environments import HUB, SEALS, by_environment
 NAMED = {
     **by_environment({name: {"expert": HUB["expert"]} for name in SEALS}),
     **fast(("environment",), {"eval_n_timesteps": 40}),
+    "video": Named(
+        "a video of one copy's first episodes",
+        {"videos": True, "eval_n_timesteps": 500, "environment": {"num_vec": 1}},
+    ),
     "render": Named("show it on the screen", {"render": True, "environment": {"num_vec": 1}}),
     "explore_eps_greedy": Named(
         "a random action now and then", {"explore_kwargs": {"switch_prob": 1.0, "random_prob": 0.1}}

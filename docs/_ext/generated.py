@@ -16,8 +16,9 @@ INDEX = """\
 # Tutorials
 
 One path, each tutorial a step: it learns something real within about a minute or two on two cores, shows what it
-learned, and asserts it. You may leave the path: *after 05* names what a tutorial builds on. Every page below is the notebook as it was executed. Sliders over stored pictures move here
-too; what computes anew needs a kernel: `imitation-lab lab` opens the tutorials in JupyterLab.
+learned, and asserts it. You may leave the path: *after 05* names what a tutorial builds on. Every page below is the
+notebook as it was executed. Sliders over stored pictures move here too; what computes anew needs a kernel:
+`imitation-lab lab` opens the tutorials in JupyterLab.
 
 | tutorial | level and prerequisites | minutes |
 |---|---|---|

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ElementHandle, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "output" / "browser"
@@ -54,22 +54,37 @@ class Lab:
 
     def execute(self, name: str) -> None:
         """Run a written notebook outside the browser and trust it; outputs and widget state are stored in it."""
-        for command in (["nbconvert", "--to", "notebook", "--execute", "--inplace"], ["jupyter", "trust"]):
-            subprocess.run(
-                [sys.executable, "-m", *command, f"{name}.ipynb"],
-                cwd=self.folder,
-                env=self.environment,
-                check=True,
-                timeout=180,
-                capture_output=True,
-            )
+        self._command("nbconvert", "--to", "notebook", "--execute", "--inplace", f"{name}.ipynb")
+        self.trust(name)
 
-    def open(self, name: str) -> Page:
-        """Open a written notebook and wait for its kernel."""
+    def trust(self, name: str) -> None:
+        """Trust a notebook's stored outputs, as who ran it does."""
+        self._command("jupyter", "trust", f"{name}.ipynb")
+
+    def _command(self, *words: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=self.folder,
+            env=self.environment,
+            check=True,
+            timeout=180,
+            capture_output=True,
+        )
+
+    def open(self, name: str, errors: list[str] | None = None) -> Page:
+        """Open a written notebook and wait for its kernel; what the console calls an error is added to `errors`."""
         page = self.browser.new_page(viewport={"width": 1280, "height": 1100})
+        if errors is not None:
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
         page.goto(f"{self.url}/lab/tree/{name}.ipynb?reset", timeout=60_000)
         self.wait_ready(page)
         return page
+
+    def close(self, page: Page) -> None:
+        """Close a notebook and end its kernel, which would outlive the page."""
+        page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        page.close()
 
     def wait_ready(self, page: Page) -> None:
         """Wait until the notebook on the page is connected to an idle kernel."""
@@ -80,8 +95,8 @@ class Lab:
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator("li.lm-Menu-item[data-command='runmenu:run-all']").click()
 
-    def screenshot(self, page: Page, name: str) -> Path:
-        """Keep a picture of the page for people to look at."""
+    def screenshot(self, page: Page | ElementHandle, name: str) -> Path:
+        """Keep a picture of the page, or of what is on it, for people to look at."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"{name}.png")
         return SCREENSHOTS / f"{name}.png"

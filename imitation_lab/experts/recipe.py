@@ -114,7 +114,7 @@ RECIPES = {
         },
         normalize=True,
     ),
-    # As CartPole, on the environment that ends with a fall: with a fixed horizon it ends at 2,245, after 1.5 million steps.
+    # As CartPole, on the environment that ends with a fall; with a fixed horizon it ends at 2,245 (1.5 million steps).
     "Hopper": Recipe(
         "imitation_lab/Hopper-v0",
         "Hopper-v5",

@@ -2,14 +2,16 @@
 
     python tests/benchmarks/quality.py --peer-python PEER_VENV/bin/python   # trains what is missing, prints the table
     python tests/benchmarks/quality.py --table                              # prints the table of what is there
+    python tests/benchmarks/quality.py --tasks HalfCheetah Hopper --seeds 1  # MuJoCo: minutes for each run
 
 Every finished seed is a line of `results/quality.jsonl`; a run that was stopped goes on with the next. A line counts as
 long as the settings it was made with (`settings`, a digest) are today's. Both libraries get the same text: our preset's
 demonstrations, generator, batches, updates and timesteps. What only ours has is left out for the peer: AIRL's bounded g
-and its warm-up rounds.
+and its warm-up rounds, and penalties.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,19 +19,34 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "quality.jsonl"
 OURS, PEER = "imitation_lab", "imitation"
-TASKS = {"CartPole": "imitation_lab/CartPole-v0", "Pendulum": "Pendulum-v1"}
-ALGORITHMS = ("bc", "gail", "airl")
-EVAL_EPISODES, REFERENCE_EPISODES = 50, 200
-BC = {
-    "CartPole": {"batch_size": 32, "n_epochs": 40, "lr": 1e-3},
-    "Pendulum": {"batch_size": 32, "n_epochs": 60, "lr": 1e-3},
+REFERENCE_EPISODES = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is learned, and how long each policy is looked at."""
+
+    env_id: str
+    eval_episodes: int
+    bc_epochs: int
+    algorithms: tuple[str, ...] = ("bc", "gail", "airl")
+
+
+TASKS = {
+    "CartPole": Task("imitation_lab/CartPole-v0", 50, 40),
+    "Pendulum": Task("Pendulum-v1", 200, 60),  # few starts decide how well it goes
+    "HalfCheetah": Task("imitation_lab/HalfCheetah-v0", 50, 60, ("bc", "gail")),
+    "Hopper": Task("imitation_lab/Hopper-v0", 50, 60, ("bc", "gail")),
 }
+QUICK = ("CartPole", "Pendulum")
+BC = {name: {"batch_size": 32, "n_epochs": task.bc_epochs, "lr": 1e-3} for name, task in TASKS.items()}
 """For both libraries; the policy is `FeedForward32Policy` with `NormalizeFeaturesExtractor`."""
 
 
@@ -38,13 +55,14 @@ def settings(task: str, algorithm: str) -> str:
     if algorithm in ("random", "expert"):
         text = str(REFERENCE_EPISODES)
     elif algorithm == "bc":
-        text = repr((BC[task], EVAL_EPISODES))
+        text = repr((BC[task], TASKS[task].eval_episodes))
     else:
         from imitation_lab.algorithms.adversarial.presets import presets
 
         p = presets(task, algorithm)
         schedule = vars(p.gen_kwargs["learning_rate"])
-        text = repr((p.n_demonstrations, p.n_envs, p.total_timesteps, sorted(schedule.items()), EVAL_EPISODES))
+        episodes = TASKS[task].eval_episodes
+        text = repr((p.n_demonstrations, p.n_envs, p.total_timesteps, sorted(schedule.items()), episodes))
         text += "" if p.normalize_reward else "not normalized"
         text += repr([sorted((k, v) for k, v in d.items() if k != "learning_rate") for d in _plain(p)])
     return hashlib.sha1(text.encode()).hexdigest()[:10]
@@ -62,7 +80,7 @@ def returns_of(policy: Any, task: str, episodes: int, deterministic: bool) -> fl
     from imitation_lab.data import rollout
     from imitation_lab.util import util
 
-    venv = util.make_vec_env(TASKS[task], rng=np.random.default_rng(1000), n_envs=10)
+    venv = util.make_vec_env(TASKS[task].env_id, rng=np.random.default_rng(1000), n_envs=10)
     found = rollout.generate_trajectories(
         policy,
         venv,
@@ -124,7 +142,7 @@ def train_peer(preset: Any, seed: int, demos: Any, venv: Any, quiet: Any) -> Any
     else:
         gamma = preset.reward_net_kwargs["discount_factor"]
         net = nets.BasicShapedRewardNet(*spaces, normalize_input_layer=norm, discount_factor=gamma, **options)
-    kwargs = {k: v for k, v in preset.trainer_kwargs.items() if k != "disc_warmup_rounds"}
+    kwargs = {k: v for k, v in preset.trainer_kwargs.items() if k not in ("disc_warmup_rounds", "penalties")}
     trainer = getattr(part(PEER, f"algorithms.adversarial.{preset.algorithm}"), preset.algorithm.upper())(
         demonstrations=demos,
         venv=venv,
@@ -172,7 +190,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     ]
     th.manual_seed(seed)
     start = time.process_time()
-    venv = util.make_vec_env(TASKS[task], rng=np.random.default_rng(seed), n_envs=preset.n_envs)
+    venv = util.make_vec_env(TASKS[task].env_id, rng=np.random.default_rng(seed), n_envs=preset.n_envs)
     if algorithm == "bc":
         policy = train_bc(package, task, seed, demos, venv, quiet)
     elif package == OURS:
@@ -181,23 +199,23 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         policy = train_peer(preset, seed, demos, venv, quiet)
     seconds = time.process_time() - start
     return {
-        "return": returns_of(policy, task, EVAL_EPISODES, deterministic=False),
-        "deterministic": returns_of(policy, task, EVAL_EPISODES, deterministic=True),
+        "return": returns_of(policy, task, TASKS[task].eval_episodes, deterministic=False),
+        "deterministic": returns_of(policy, task, TASKS[task].eval_episodes, deterministic=True),
         "cpu_seconds": round(seconds, 1),
     }
 
 
-def jobs(n_seeds: int, with_peer: bool) -> list[dict[str, Any]]:
+def jobs(tasks: Sequence[str], n_seeds: int, with_peer: bool) -> list[dict[str, Any]]:
     """All there is to do, seed by seed."""
     found = [
-        {"task": task, "algorithm": name, "library": OURS, "seed": 0} for task in TASKS for name in ("random", "expert")
+        {"task": task, "algorithm": name, "library": OURS, "seed": 0} for task in tasks for name in ("random", "expert")
     ]
     libraries = (OURS, PEER) if with_peer else (OURS,)
     found += [
         {"task": task, "algorithm": algorithm, "library": library, "seed": seed}
         for seed in range(n_seeds)
-        for algorithm in ALGORITHMS
-        for task in TASKS
+        for task in tasks
+        for algorithm in TASKS[task].algorithms
         for library in libraries
     ]
     return [job | {"settings": settings(job["task"], job["algorithm"])} for job in found]
@@ -226,13 +244,13 @@ def run(job: dict[str, Any], python: str) -> dict[str, Any]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def table(rows: dict[tuple, dict[str, Any]], n_seeds: int) -> str:
+def table(rows: dict[tuple, dict[str, Any]], tasks: Sequence[str], n_seeds: int) -> str:
     """Markdown: interquartile mean and interval of the normalized score, ours beside the peer's."""
     import numpy as np
 
     from imitation_lab.testing.intervals import bootstrap_interval, interquartile_mean, normalized_score
 
-    wanted = {tuple(job[name] for name in KEY): job for job in jobs(n_seeds, with_peer=True)}
+    wanted = {tuple(job[name] for name in KEY): job for job in jobs(tasks, n_seeds, with_peer=True)}
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for key in wanted.keys() & rows.keys():
         groups.setdefault(key[:3], []).append(rows[key])
@@ -240,12 +258,12 @@ def table(rows: dict[tuple, dict[str, Any]], n_seeds: int) -> str:
         "| task | algorithm | ours: IQM (95 %) | worst | return | imitation 1.0.1: IQM (95 %) | worst | return |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for task in TASKS:
+    for task in tasks:
         ends = [groups.get((task, name, OURS)) for name in ("random", "expert")]
         if not all(ends):
             continue
         random, expert = (end[0]["return"] for end in ends if end)
-        for algorithm in ALGORITHMS:
+        for algorithm in TASKS[task].algorithms:
             cells = []
             for library in (OURS, PEER):
                 group = groups.get((task, algorithm, library), [])
@@ -266,6 +284,7 @@ def main() -> None:
     """Parse the command line; train what is missing; print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", help="the Python of an environment with the peer, see run.py --make-peer")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=QUICK)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="jobs whose description has all words")
     parser.add_argument("--table", action="store_true", help="train nothing")
@@ -278,7 +297,7 @@ def main() -> None:
     rows = stored()
     if not args.table:
         RESULTS.parent.mkdir(exist_ok=True)
-        for job in jobs(args.seeds, with_peer=bool(args.peer_python)):
+        for job in jobs(args.tasks, args.seeds, with_peer=bool(args.peer_python)):
             key = tuple(job[name] for name in KEY)
             if key in rows or not set(args.only) <= {str(value) for value in job.values()}:
                 continue
@@ -290,7 +309,7 @@ def main() -> None:
             with RESULTS.open("a") as file:
                 file.write(json.dumps(rows[key]) + "\n")
             print(json.dumps(rows[key]), file=sys.stderr, flush=True)
-    print(table(rows, args.seeds))
+    print(table(rows, args.tasks, args.seeds))
 
 
 if __name__ == "__main__":

@@ -19,12 +19,15 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
 
 from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.bounded import BoundedRewardNet
 from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
 from imitation_lab.algorithms.adversarial.gail import GAIL
+from imitation_lab.algorithms.adversarial.penalties import R1Penalty
 from imitation_lab.algorithms.base import seeded_torch
+from imitation_lab.policies.base import NormalizeFeaturesExtractor
 from imitation_lab.rewards.reward_nets import (
     BasicPotentialMLP,
     BasicRewardNet,
@@ -36,12 +39,17 @@ from imitation_lab.util import util
 from imitation_lab.util.networks import RunningNorm
 
 _ALGORITHMS: dict[str, type[AdversarialTrainer]] = {"gail": GAIL, "airl": AIRL}
-_ENVIRONMENTS = {"CartPole": "imitation_lab/CartPole-v0", "Pendulum": "Pendulum-v1"}
+_ENVIRONMENTS = {
+    "CartPole": "imitation_lab/CartPole-v0",
+    "Pendulum": "Pendulum-v1",
+    "HalfCheetah": "imitation_lab/HalfCheetah-v0",
+    "Hopper": "imitation_lab/Hopper-v0",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a preset reached, on seeds that were not used to find it.
+    """What a preset reached, on three seeds that were not used to find it; with MuJoCo, on the one that was.
 
     Attributes:
         seeds: one training run each.
@@ -185,9 +193,10 @@ _PENDULUM: dict[str, Any] = {
     "expert": "Pendulum",
     "n_demonstrations": 20,
     "n_envs": 8,
+    "total_timesteps": 240_000,
     "gen_kwargs": {
-        "n_steps": 200,
-        "batch_size": 200,
+        "n_steps": 400,  # 16 episodes a round: from rare starts it is hardest
+        "batch_size": 400,
         "n_epochs": 10,
         "learning_rate": LinearSchedule(1e-3, 1e-4, 1.0),
         "gamma": 0.9,
@@ -197,12 +206,63 @@ _PENDULUM: dict[str, Any] = {
     },
     "trainer_kwargs": {
         "demo_batch_size": 512,
-        "n_disc_updates_per_round": 30,
+        "n_disc_updates_per_round": 60,
         "gen_replay_buffer_capacity": 8000,
         "disc_opt_kwargs": {"lr": 1e-3},
     },
 }
 _PENDULUM_AIRL: dict[str, Any] = {"disc_opt_kwargs": {"lr": 3e-4}, "gen_replay_buffer_capacity": 16_000}
+_HALF_CHEETAH: dict[str, Any] = {
+    "env_name": _ENVIRONMENTS["HalfCheetah"],
+    "expert": "HalfCheetah",
+    "n_demonstrations": 10,
+    "n_envs": 8,
+    "total_timesteps": 1_000_000,
+    "gen_kwargs": {
+        "n_steps": 256,
+        "batch_size": 256,
+        "n_epochs": 10,
+        "learning_rate": LinearSchedule(1e-3, 1e-4, 1.0),
+        "gamma": 0.98,
+        "gae_lambda": 0.92,
+        "clip_range": 0.2,
+        "policy_kwargs": {"features_extractor_class": NormalizeFeaturesExtractor, "log_std_init": -2.0},
+    },
+    "trainer_kwargs": {
+        "demo_batch_size": 1024,
+        "n_disc_updates_per_round": 8,
+        "gen_replay_buffer_capacity": 16_384,
+        "disc_opt_kwargs": {"lr": 3e-4},
+        "penalties": [R1Penalty(10.0)],  # without, the discriminator wins in the first rounds and tells nothing more
+    },
+}
+_HOPPER: dict[str, Any] = {
+    "env_name": _ENVIRONMENTS["Hopper"],
+    "expert": "Hopper",
+    "n_demonstrations": 10,
+    "n_envs": 8,
+    "total_timesteps": 1_000_000,
+    "gen_kwargs": {
+        "n_steps": 512,
+        "batch_size": 512,
+        "n_epochs": 20,
+        "learning_rate": LinearSchedule(4e-4, 1e-4, 1.0),
+        "gamma": 0.995,
+        "gae_lambda": 0.98,
+        "clip_range": 0.1,
+        "ent_coef": 0.001,
+        "vf_coef": 0.2,
+        "max_grad_norm": 0.9,
+        "policy_kwargs": {"features_extractor_class": NormalizeFeaturesExtractor, "activation_fn": nn.ReLU},
+    },
+    "trainer_kwargs": {
+        "demo_batch_size": 1024,
+        "n_disc_updates_per_round": 16,
+        "gen_replay_buffer_capacity": 16_384,
+        "disc_opt_kwargs": {"lr": 3e-4},
+        "penalties": [R1Penalty(2.0)],
+    },
+}
 _NET: dict[str, Any] = {"normalize_input_layer": RunningNorm}
 _PRESETS: dict[tuple[str, str], Preset] = {
     ("CartPole", "gail"): Preset(
@@ -239,31 +299,56 @@ _PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("Pendulum", "gail"): Preset(
         algorithm="gail",
-        total_timesteps=160_000,
         reward_net_kwargs=_NET,
+        normalize_reward=False,
         result=Result(
             seeds=(101, 102, 103),
-            returns=(-181.2, -186.8, -198.6),
-            deterministic_returns=(-181.2, -191.7, -198.6),
+            returns=(-185.3, -198.3, -171.5),
+            deterministic_returns=(-182.9, -197.1, -171.0),
             expert_return=-189.4,
-            n_episodes=50,
-            cpu_seconds=41.0,
+            n_episodes=200,
+            cpu_seconds=55.3,
         ),
-        **_PENDULUM,
+        **{**_PENDULUM, "gen_kwargs": {**_PENDULUM["gen_kwargs"], "gamma": 0.95}},
     ),
     ("Pendulum", "airl"): Preset(
         algorithm="airl",
-        total_timesteps=200_000,
         reward_net_kwargs={**_NET, "use_action": False, "discount_factor": 0.9},
         result=Result(
             seeds=(101, 102, 103),
-            returns=(-182.8, -220.4, -218.0),
-            deterministic_returns=(-182.4, -218.1, -210.7),
+            returns=(-208.5, -219.7, -207.4),
+            deterministic_returns=(-210.1, -219.0, -206.8),
             expert_return=-189.4,
-            n_episodes=50,
-            cpu_seconds=57.0,
+            n_episodes=200,
+            cpu_seconds=65.0,
         ),
         **{**_PENDULUM, "trainer_kwargs": {**_PENDULUM["trainer_kwargs"], **_PENDULUM_AIRL}},
+    ),
+    ("HalfCheetah", "gail"): Preset(
+        algorithm="gail",
+        reward_net_kwargs=_NET,
+        result=Result(
+            seeds=(0,),
+            returns=(3285.0,),
+            deterministic_returns=(3753.0,),
+            expert_return=5767.0,
+            n_episodes=20,
+            cpu_seconds=331.0,
+        ),
+        **_HALF_CHEETAH,
+    ),
+    ("Hopper", "gail"): Preset(
+        algorithm="gail",
+        reward_net_kwargs=_NET,
+        result=Result(
+            seeds=(0,),
+            returns=(3282.0,),
+            deterministic_returns=(3505.0,),
+            expert_return=3585.3,
+            n_episodes=20,
+            cpu_seconds=422.0,
+        ),
+        **_HOPPER,
     ),
 }
 
@@ -272,7 +357,8 @@ def presets(env_name: str, algorithm: str) -> Preset:
     """The settings for an environment and an algorithm.
 
     Args:
-        env_name: "CartPole" or "Pendulum", or the environment's id.
+        env_name: "CartPole" or "Pendulum", or the environment's id; for GAIL also "HalfCheetah" or "Hopper", which need
+            the extra `mujoco`.
         algorithm: "gail" or "airl".
 
     Raises:

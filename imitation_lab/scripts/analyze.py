@@ -17,11 +17,12 @@ from imitation_lab.scripts.config import analyze as config
 
 _ABOUT_RUNS = ("analyze", "parallel", "tuning")
 """Experiments that have no returns of their own."""
+_FOLDERS = ("output/sacred", "output/parallel")
 
 
 def analyze_imitation(
     *,
-    source_dirs: Sequence[str] | str = "output/sacred",
+    source_dirs: Sequence[str] | str | None = None,
     run_name: str | None = None,
     env_name: str | None = None,
     skip_failed_runs: bool = False,
@@ -35,7 +36,7 @@ def analyze_imitation(
     """Tables, and a plot, of recorded runs.
 
     Args:
-        source_dirs: folder to search for runs, or a list of them.
+        source_dirs: folder to search for runs, or a list of them; None takes output/sacred and output/parallel.
         run_name: only runs of this name: the comment they were started with, or the name of their sweep.
         env_name: only runs in this environment.
         skip_failed_runs: whether to leave out runs that did not complete.
@@ -77,7 +78,7 @@ def analyze_imitation(
 
 def gather_tb_directories(
     *,
-    source_dirs: Sequence[str] | str = "output/sacred",
+    source_dirs: Sequence[str] | str | None = None,
     run_name: str | None = None,
     env_name: str | None = None,
     skip_failed_runs: bool = False,
@@ -85,7 +86,7 @@ def gather_tb_directories(
     """Links the TensorBoard files of recorded runs into one folder.
 
     Args:
-        source_dirs: folder to search for runs, or a list of them.
+        source_dirs: folder to search for runs, or a list of them; None takes output/sacred and output/parallel.
         run_name: only runs of this name: the comment they were started with, or the name of their sweep.
         env_name: only runs in this environment.
         skip_failed_runs: whether to leave out runs that did not complete.
@@ -114,7 +115,11 @@ def gather_tb_directories(
     return {"gather_dir": str(target), "n_tb_dirs": number}
 
 
-def _chosen(source_dirs: Sequence[str] | str, run_name: str | None, env_name: str | None, skip_failed: bool) -> list:
+def _chosen(
+    source_dirs: Sequence[str] | str | None, run_name: str | None, env_name: str | None, skip_failed: bool
+) -> list:
+    if source_dirs is None:
+        source_dirs = [folder for folder in _FOLDERS if pathlib.Path(folder).is_dir()] or _FOLDERS[:1]
     runs = _results.collect([source_dirs] if isinstance(source_dirs, str) else source_dirs)
     runs = [run for run in runs if run.run.get("experiment", {}).get("name") not in _ABOUT_RUNS]
     rows = [_results.describe(run) for run in runs]

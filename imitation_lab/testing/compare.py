@@ -32,6 +32,7 @@ from imitation_lab.testing import _compare_algorithms, intervals
 from imitation_lab.testing._compare_tasks import Task, cartpole, grid_world
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import util
+from imitation_lab.util.paths import atomic_path
 
 __all__ = ["ALGORITHMS", "TASKS", "Task", "compare", "final", "load", "references", "returns_of", "scores", "summary"]
 
@@ -314,7 +315,11 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
 
 
 def _read(file: pathlib.Path) -> dict[str, list]:
-    found = json.loads(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        found = None
     if not (isinstance(found, dict) and set(found) == {"commands", "rows"}):
         raise ValueError(f"{file} holds no comparison: expected JSON with commands and rows, as --output writes it.")
     return found
@@ -339,7 +344,8 @@ class _Kept:
             return
         body = ",\n".join(json.dumps(row) for row in self.rows)
         commands = json.dumps(self._commands, indent=1)
-        self._file.write_text(f'{{"commands": {commands},\n"rows": [\n{body}\n]}}\n', encoding="utf-8")
+        with atomic_path(self._file) as temporary:  # an interrupt loses no run
+            temporary.write_text(f'{{"commands": {commands},\n"rows": [\n{body}\n]}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":

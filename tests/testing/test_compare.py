@@ -139,9 +139,10 @@ def test_the_command_makes_what_its_file_lacks(tmp_path, capsys):
     assert capsys.readouterr().out.count("demonstrations 2\nBC") == 2
 
 
-def test_a_file_of_another_kind(tmp_path):
+@pytest.mark.parametrize("text", ["[]", "", '{"commands": [], "rows": [{"task"'], ids=["other", "empty", "truncated"])
+def test_a_file_of_another_kind(tmp_path, text):
     file = tmp_path / "rows.json"
-    file.write_text("[]")
+    file.write_text(text)
     with pytest.raises(ValueError, match="holds no comparison: expected JSON with commands and rows"):
         compare.load(file)
     with pytest.raises(FileNotFoundError):
@@ -168,3 +169,18 @@ def test_a_closer_look_at_each_policy():
         else:
             assert np.isfinite(look.reward(states, actions, states, done)).all()
     assert without == ["BC", "DAgger", "SQIL"]
+
+
+def test_an_interrupt_while_writing_loses_no_run(tmp_path, monkeypatch):
+    file = tmp_path / "rows.json"
+    kept = compare._Kept(str(file), "command")
+    kept.add([{"seed": 0}])
+
+    def interrupted(path, text, **kwargs):
+        path.write_bytes(text[:20].encode())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare.pathlib.Path, "write_text", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kept.add([{"seed": 1}])
+    assert compare.load(file) == [{"seed": 0}]

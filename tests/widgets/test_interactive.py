@@ -52,6 +52,14 @@ def make(env=Walk, policy=left, **kwargs):
     return InteractiveExpert(session, **{"actions": ACTIONS, **kwargs})
 
 
+def test_a_key_that_follows_the_text_is_meant_for_the_frame_shown():
+    expert, order = make(), []
+    for widget, name in ((expert.picture, "value"), (expert.key_catcher, "place"), (expert.status, "value")):
+        widget.observe(lambda _, which=widget: order.append(which), name)
+    expert.act("left")
+    assert order == [expert.picture, expert.key_catcher, expert.status]
+
+
 def test_buttons_steer_and_the_frame_follows():
     expert = make()
     assert repr(expert) == "InteractiveExpert(0 demonstrated, 0 labelled, 0 unsaved)"

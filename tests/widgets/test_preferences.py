@@ -61,6 +61,15 @@ def test_buttons_answer_and_the_labels_are_on_the_disk_at_once(gatherer, tmp_pat
     assert not labeler.left.disabled
 
 
+def test_a_key_that_follows_the_text_is_meant_for_the_pair_shown(gatherer):
+    labeler, order = PreferenceLabeler(gatherer, n_frames=2), []
+    for widget in (labeler.key_catcher, labeler.status):
+        name = "place" if widget is labeler.key_catcher else "value"
+        widget.observe(lambda _, which=widget: order.append(which), name)
+    labeler.left.click()
+    assert order == [labeler.key_catcher, labeler.status]
+
+
 def test_undo_shows_the_pair_again_until_it_has_been_trained_on(gatherer):
     labeler = PreferenceLabeler(gatherer, n_frames=2)
     assert labeler.undo.disabled

@@ -5,7 +5,7 @@ from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.bounded import BoundedRewardNet
 from imitation_lab.algorithms.adversarial.gail import GAIL
 from imitation_lab.algorithms.adversarial.presets import presets
-from imitation_lab.rewards.reward_nets import BasicRewardNet
+from imitation_lab.rewards.reward_nets import BasicRewardNet, NormalizedRewardNet
 
 KEYS = [("CartPole", "gail"), ("CartPole", "airl"), ("Pendulum", "gail"), ("Pendulum", "airl")]
 MUJOCO = [("HalfCheetah", "gail"), ("Hopper", "gail")]
@@ -18,6 +18,7 @@ def test_presets_build_and_run(quiet, key):
     preset = presets(*key)
     trainer = preset.build(np.random.default_rng(0), 0, custom_logger=quiet, gen_train_timesteps=None)
     assert isinstance(trainer, GAIL if key[1] == "gail" else AIRL)
+    assert isinstance(trainer._reward_net, NormalizedRewardNet) == preset.normalize_reward
     assert preset.total_timesteps >= trainer.gen_train_timesteps
     assert presets(preset.env_name, key[1].upper()) is preset
     assert len(preset.result.seeds) == len(preset.result.returns) == (1 if key in MUJOCO else 3)

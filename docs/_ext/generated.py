@@ -103,14 +103,12 @@ def _store(folder: pathlib.Path, files: dict[str, str]) -> None:
 
 def _presets(target: pathlib.Path) -> None:
     """A table of what the presets of GAIL and AIRL reached."""
-    from imitation_lab.algorithms.adversarial.presets import presets
+    from imitation_lab.algorithms.adversarial.presets import available, presets
 
     target.mkdir(exist_ok=True)
     for algorithm in ("gail", "airl"):
         rows = ["| preset | returns, one seed each | expert | timesteps | CPU seconds |", "|---|---|---|---|---|"]
-        for env in ("CartPole", "Pendulum", "HalfCheetah", "Hopper"):
-            if algorithm == "airl" and env in ("HalfCheetah", "Hopper"):
-                continue
+        for env in (name for name, other in available() if other == algorithm):
             preset = presets(env, algorithm)
             if preset.result is not None:
                 returns = ", ".join(f"{value:.0f}" for value in preset.result.returns)

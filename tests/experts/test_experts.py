@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 
@@ -151,3 +152,14 @@ def test_recipe_writes_all_three_files_and_repeats_itself(tmp_path, monkeypatch,
     assert experts.list_experts() == ["Tiny"]
     assert len(experts.load_demonstrations("Tiny")) == 3
     assert json.loads((tmp_path / "a" / "Tiny" / "card.json").read_text()) == experts.card("CartPole-v1")
+
+
+def test_a_recipe_trains_with_the_activation_it_names(monkeypatch):
+    hopper = recipe.RECIPES["Hopper"]
+    assert hopper.hyperparameters["policy_kwargs"] == {"activation_fn": "ReLU"}
+    small = {**hopper.hyperparameters, "n_steps": 16, "batch_size": 16, "n_epochs": 1}
+    changes = {"train_env_id": "Pendulum-v1", "timesteps": 16, "n_envs": 1, "hyperparameters": small}
+    monkeypatch.setitem(recipe.RECIPES, "Hopper", dataclasses.replace(hopper, **changes))
+    layers = {type(layer).__name__ for layer in recipe.train("Hopper").mlp_extractor.modules()}
+    assert "ReLU" in layers
+    assert "Tanh" not in layers

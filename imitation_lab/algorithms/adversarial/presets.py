@@ -353,6 +353,11 @@ _PRESETS: dict[tuple[str, str], Preset] = {
 }
 
 
+def available() -> list[tuple[str, str]]:
+    """Environment and algorithm of each preset, such as ("CartPole", "gail")."""
+    return list(_PRESETS)
+
+
 def presets(env_name: str, algorithm: str) -> Preset:
     """The settings for an environment and an algorithm.
 
@@ -367,6 +372,6 @@ def presets(env_name: str, algorithm: str) -> Preset:
     names = {env_id: name for name, env_id in _ENVIRONMENTS.items()}
     found = _PRESETS.get((names.get(env_name, env_name), str(algorithm).lower()))
     if found is None:
-        known = ", ".join(f"({name!r}, {algo!r})" for name, algo in _PRESETS)
+        known = ", ".join(f"({name!r}, {algo!r})" for name, algo in available())
         raise ValueError(f"There is no preset for ({env_name!r}, {algorithm!r}); there are {known}.")
     return found

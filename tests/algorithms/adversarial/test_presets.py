@@ -4,7 +4,7 @@ import pytest
 from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.bounded import BoundedRewardNet
 from imitation_lab.algorithms.adversarial.gail import GAIL
-from imitation_lab.algorithms.adversarial.presets import presets
+from imitation_lab.algorithms.adversarial.presets import available, presets
 from imitation_lab.rewards.reward_nets import BasicRewardNet, NormalizedRewardNet
 
 KEYS = [("CartPole", "gail"), ("CartPole", "airl"), ("Pendulum", "gail"), ("Pendulum", "airl")]
@@ -39,6 +39,7 @@ def test_two_builds_are_alike_and_arguments_are_not_shared(quiet):
 
 
 def test_unknown_presets():
+    assert sorted(available()) == sorted(KEYS + MUJOCO)
     with pytest.raises(ValueError, match=r"no preset for \('Hopper', 'airl'\); there are \('CartPole', 'gail'\)"):
         presets("Hopper", "airl")
 

@@ -196,8 +196,9 @@ class RegularizationTrace:
 
     def numbers(self, i: int = -1) -> dict[str, Any]:
         """The key numbers of update `i`; before the first one, λ and the norm alone."""
+        settings = {} if self.factor is None else {"factor of the next update": self.factor}
         if not self.rows:
-            return {"updates": 0, "λ": self.lambda_, "weight norm": self.first_norm}
+            return {"updates": 0, "λ": self.lambda_, "weight norm": self.first_norm, **settings}
         row, number = self.rows[i], range(len(self))[i] + 1
         return {
             "update": number,
@@ -208,6 +209,7 @@ class RegularizationTrace:
             "λ from now on": row.next_lambda,
             "why": self.verdict(i),
             "weight norm": row.norm,
+            **settings,
         }
 
     def _weights(self) -> th.Tensor:

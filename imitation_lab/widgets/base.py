@@ -116,7 +116,7 @@ class Picture(Composite):
 
 
 def control(cls: type[W], description: str, tooltip: str, **kwargs: Any) -> W:
-    """Return a control with its label and explanation; sliders report when let go.
+    """Return a control with its label and explanation; sliders report when let go, and a list of one is disabled.
 
     Args:
         cls: the widget class, e.g. ``ipywidgets.IntSlider``.
@@ -128,6 +128,8 @@ def control(cls: type[W], description: str, tooltip: str, **kwargs: Any) -> W:
         raise ValueError("every control needs a description and a tooltip: screen readers and learners rely on them.")
     if hasattr(cls, "continuous_update"):
         kwargs.setdefault("continuous_update", False)
+    if len(kwargs.get("options", ())) == 1:
+        kwargs.setdefault("disabled", True)
     if issubclass(cls, ipw.Button):
         kwargs.setdefault("layout", {"width": "auto", "min_width": "9em"})  # no label is cut off
     else:

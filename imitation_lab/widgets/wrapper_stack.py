@@ -29,7 +29,7 @@ class WrapperStack(Composite):
         slots: three dropdowns, the innermost wrapper first.
         batch: slider over batches.
         transition: slider over the transitions of a batch; the one shown in numbers.
-        update: button that rewards this batch once with ``update_stats=True``.
+        update: button that rewards this batch once with ``update_stats=True``; for stacks that keep statistics.
         status: the stack as code, or the error's text.
         image: the ``Picture``.
         numbers: the table.
@@ -125,6 +125,7 @@ class WrapperStack(Composite):
         self._write()
 
     def _write(self) -> None:
+        self.update.disabled = all(layer.statistics is None for layer in self._layers)
         code = f"<code>{html.escape(stack_name(self.net))}</code>"
         if self.error is not None:
             self.status.value = (

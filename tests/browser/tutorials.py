@@ -55,13 +55,14 @@ def _root(node: ast.AST) -> str | None:
 
 
 class _Cell:
-    """The names that a cell reads, those it gives a value, and those of things it may change."""
+    """The names that a cell reads, those it gives a value, those of things it may change; whether it registers."""
 
     def __init__(self, source: str) -> None:
         self.reads: set[str] = set()
         self.writes: set[str] = set()
         self.imports: set[str] = set()
         self.changes: set[str | None] = set()
+        self.registers = False
         tree = ast.parse(source)
         for node in ast.walk(tree):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -72,6 +73,7 @@ class _Cell:
                 self.changes.add(_root(node.context_expr))
             called = isinstance(node, ast.Call)
             target = node.func if called else node
+            self.registers |= called and getattr(target, "attr", None) == "register"
             if isinstance(target, ast.Attribute | ast.Subscript) and (called or isinstance(target.ctx, ast.Store)):
                 self.changes.add(_root(target))
         self._bindings(tree)
@@ -92,14 +94,17 @@ def shows_widget(cell: nbformat.NotebookNode) -> bool:
 
 
 def needed_cells(notebook: nbformat.NotebookNode) -> list[int]:
-    """Return the numbers of the cells that show widgets, and of those that make or change what these show."""
+    """Return the numbers of the cells that show widgets, and of those that make or change what these show.
+
+    What a cell registers is asked for by a string: such cells are always among them.
+    """
     code = {i: _Cell(cell.source) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"}
     modules = set().union(*(cell.imports for cell in code.values()))
     wanted: set[str] = set()
     kept = []
     for i, cell in reversed(code.items()):
         given = (cell.writes | cell.imports | cell.changes) - (modules - cell.imports)
-        if shows_widget(notebook.cells[i]) or given & wanted:
+        if shows_widget(notebook.cells[i]) or cell.registers or given & wanted:
             kept.append(i)
             wanted |= cell.reads
     return kept[::-1]

@@ -44,7 +44,7 @@ def test_it_records_what_the_updater_saw_and_said(trace):
 
 def test_before_the_first_update_it_knows_the_start():
     trace = RegularizationTrace(regularizer())
-    assert trace.numbers() == {"updates": 0, "λ": 1.0, "weight norm": 5.0}
+    assert trace.numbers() == {"updates": 0, "λ": 1.0, "weight norm": 5.0, "factor of the next update": 0.5}
     assert len(regularization_panel(trace).axes) == 5
 
 

@@ -69,6 +69,11 @@ def test_controls_need_a_label_and_an_explanation():
         base.control(ipw.IntSlider, "", "x")
 
 
+def test_a_list_of_one_leaves_nothing_to_choose():
+    assert base.control(ipw.Dropdown, "feature", "Choose the feature.", options=["height"]).disabled
+    assert not base.control(ipw.Dropdown, "feature", "Choose the feature.", options=["height", "speed"]).disabled
+
+
 def test_missing_ipywidgets_name_the_extra(monkeypatch):
     real = builtins.__import__
 

@@ -51,6 +51,7 @@ def test_sliders_change_the_updater_and_the_picture(dashboard):
     dashboard.step()
     picture = dashboard.image.value
     dashboard.factor.value = 0.5
+    assert dashboard.table().splitlines()[-1].split() == ["factor", "of", "the", "next", "update", "0.5"]
     dashboard.band.value = (0.1, 0.2)
     assert dashboard.trace.updater == IntervalParamScaler(0.5, (0.1, 0.2))
     assert dashboard.image.value != picture

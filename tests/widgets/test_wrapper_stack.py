@@ -64,6 +64,14 @@ def test_update_moves_the_statistics(stack):
     assert "count 25" in stack.status.value
 
 
+def test_only_what_keeps_statistics_can_be_updated(stack):
+    assert not stack.update.disabled
+    stack.choose("shaping")
+    assert stack.update.disabled
+    stack.choose("EMANorm")
+    assert not stack.update.disabled
+
+
 def test_other_network(stack):
     stack.base.value = "ensemble"
     assert "RewardEnsemble has no forward()" in stack.error  # shaping would need it

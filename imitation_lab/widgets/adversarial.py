@@ -30,6 +30,7 @@ from imitation_lab.widgets.base import (
     FrameStack,
     Picture,
     Row,
+    Stack,
     alt_text,
     answer_while_running,
     control,
@@ -267,13 +268,11 @@ class AdversarialReplay(Composite):
         picture = ipw.Layout(
             max_width="100%", height="auto", align_self="flex-start"
         )  # one for all: each is a kilobyte
-        self._labels = ipw.Stack([ipw.Label(f"{number}", layout=plain) for number in self.rounds], selected_index=last)
-        self._step_labels = ipw.Stack(
-            [ipw.Label(f"{s + 1} of {n_steps}", layout=plain) for s in steps], selected_index=0
-        )
-        self._inner = [ipw.Stack([image_of(png, picture) for png in row], selected_index=0) for row in pngs]
+        self._labels = Stack([ipw.Label(f"{number}", layout=plain) for number in self.rounds], selected_index=last)
+        self._step_labels = Stack([ipw.Label(f"{s + 1} of {n_steps}", layout=plain) for s in steps], selected_index=0)
+        self._inner = [Stack([image_of(png, picture) for png in row], selected_index=0) for row in pngs]
         self._stacks = [*self._inner, self._labels, self._step_labels]
-        self.stack = ipw.Stack(self._inner, selected_index=last)
+        self.stack = Stack(self._inner, selected_index=last)
         joined = [(self.round_slider, self.stack), (self.round_slider, self._labels), (self.slider, self._step_labels)]
         joined += [(self.slider, inner) for inner in self._inner]
         self._links = [ipw.jslink((source, "value"), (target, "selected_index")) for source, target in joined]

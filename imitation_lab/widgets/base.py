@@ -64,6 +64,18 @@ class Row(ipw.HBox):
         super().close()
 
 
+def _still() -> ipw.Layout:
+    # a box without controls that can be scrolled, be it by a fraction of a pixel, is a stop for Tab
+    return ipw.Layout(overflow="visible")
+
+
+class Stack(ipw.Stack):
+    """Shows one of its children; keys pass it by."""
+
+    def __init__(self, children: Sequence[ipw.Widget], selected_index: int = 0) -> None:
+        super().__init__(children, selected_index=selected_index, layout=_still())
+
+
 def image_of(png: bytes, layout: ipw.Layout | None = None) -> ipw.Image:
     """Return an image widget no wider than the page."""
     return ipw.Image(value=png, format="png", layout=layout or _picture_layout())
@@ -102,7 +114,7 @@ class Picture(Composite):
     def __init__(self, figure: Figure) -> None:
         self.image = figure_image(figure)
         self.alt = alt_text(getattr(figure, "alt", ""))
-        super().__init__([self.alt, self.image])
+        super().__init__([self.alt, self.image], layout=_still())
 
     @property
     def value(self) -> bytes:
@@ -188,7 +200,7 @@ class FrameStack(Composite):
         shared = _picture_layout()
         self._images = [image_of(png, shared) for png in pngs]
         self.alt = alt_text(alt)
-        self.stack = ipw.Stack(self._images, selected_index=index)
+        self.stack = Stack(self._images, selected_index=index)
         self.slider = control(
             ipw.IntSlider, description, f"Choose the {description} to show.", min=0, max=len(pngs) - 1, value=index,
             continuous_update=True, layout=ipw.Layout(width="420px", max_width="100%"), readout=labels is None,
@@ -203,10 +215,10 @@ class FrameStack(Composite):
             )  # fmt: skip
             self._links.append(ipw.jslink((self.play, "value"), (self.slider, "value")))
             row.insert(0, self.play)
-        self._labels: ipw.Stack | None = None
+        self._labels: Stack | None = None
         if labels is not None:
             plain = ipw.Layout(margin="0 0 0 8px")
-            self._labels = ipw.Stack([ipw.Label(text, layout=plain) for text in labels], selected_index=index)
+            self._labels = Stack([ipw.Label(text, layout=plain) for text in labels], selected_index=index)
             self._links.append(ipw.jslink((self.slider, "value"), (self._labels, "selected_index")))
             row.append(self._labels)
         super().__init__([Row(row), self.alt, self.stack])

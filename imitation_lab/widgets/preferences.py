@@ -20,6 +20,7 @@ from imitation_lab.widgets.base import (
     Composite,
     FrameStack,
     Row,
+    Stack,
     alt_text,
     answer_while_running,
     control,
@@ -135,7 +136,7 @@ class PreferenceLabeler(Composite):
         self.alt = alt_text("Two clips side by side, left and right, which loop in step.")
         blank = figure_to_png(LabFigure(figsize=(9.0, 0.2)), FRAME_DPI)
         self._images = [image_of(blank) for _ in range(self.n_frames)]
-        self.stack = ipw.Stack(self._images, selected_index=0)
+        self.stack = Stack(self._images, selected_index=0)
         self._links = [ipw.jslink((self.play, "value"), (self.stack, "selected_index"))]
 
     # What buttons, keys and programs do.

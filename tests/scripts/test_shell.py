@@ -1,11 +1,56 @@
-"""In a real shell: demonstrations from a hub."""
+"""In a real shell: mistakes are told in short, with exit status 2 and no traceback; demonstrations from a hub."""
 
+import json
 import os
 import subprocess
 import sys
 
 from imitation_lab import experts
 from imitation_lab.data import huggingface_utils
+
+PROGRAM = [sys.executable, "-m", "imitation_lab.scripts.console"]
+
+
+def start(folder, *words, **environment):
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        [*PROGRAM, *words], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_mistakes_in_a_shell(tmp_path):
+    run = tmp_path / "runs/1"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    (run / "run.json").write_text(json.dumps({"status": "COMPLETED"})[:-3])
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/ray.py").write_text("raise ImportError('no module named ray')")
+    without_ray = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "without"), os.environ.get("PYTHONPATH", "")])}
+    mistakes = [
+        (["train", "bc", "with", "cartpoole"], {}, "'cartpoole': train_imitation has no named configuration"),
+        (["train", "gail", "with", "total_timestep=3"], {}, "Did you mean 'total_timesteps'"),
+        (
+            ["eval", "with", "pendulum", "expert.loader_kwargs.name=CartPole"],
+            {},
+            "which does not fit that of Pendulum-v1",
+        ),
+        (
+            ["train", "bc", "with", "cartpole", "demonstrations.source=local", "demonstrations.path=missing.npz"],
+            {},
+            "missing.npz",
+        ),
+        (["analyze", "with", "source_dirs=runs"], {}, "run.json is not valid JSON"),
+        (["parallel", "with", "fast", "run_name=x"], without_ray, "pip install 'imitation-lab[parallel]'"),
+        (["train", "bc", "with", "cartpoole", "--debug"], {}, "Traceback (most recent call last)"),
+    ]
+    running = [(start(tmp_path, *words, **env), words, text) for words, env, text in mistakes]
+    for process, words, text in running:
+        _, told = process.communicate(timeout=900)
+        assert text in told, (words, told)
+        if "--debug" not in words:
+            assert process.returncode == 2, (words, told)
+            assert "Traceback" not in told, words
+            assert told.count("\n") <= 6, told
 
 
 def test_demonstrations_from_the_hub(hub_server, tmp_path):

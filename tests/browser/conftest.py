@@ -34,6 +34,17 @@ READY = """() => {
   return !!(session?.isReady && panel.context?.isReady
     && kernel?.connectionStatus === 'connected' && kernel.status === 'idle');
 }"""
+ALL_RAN = """() => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  const code = panel.content.widgets.filter(cell => cell.model.type === 'code');
+  return code.every(cell => cell.model.executionCount) && panel.sessionContext.session.kernel.status === 'idle';
+}"""
+FORGET = """() => {
+  for (const cell of window.jupyterapp.shell.currentWidget.content.widgets)
+    if (cell.model.type === 'code') cell.model.executionCount = null;
+}"""
+OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.widgets.map(
+  cell => cell.model.type === 'code' ? cell.model.outputs.toJSON() : [])"""
 
 
 class Lab:
@@ -94,6 +105,28 @@ class Lab:
         """Run menu, Run All Cells."""
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator("li.lm-Menu-item[data-command='runmenu:run-all']").click()
+
+    def run_from(self, page: Page, cell: int, command: str = "notebook:run-all-below") -> None:
+        """Choose a cell and run it and what follows, or another command of the Run menu."""
+        page.evaluate(
+            """([cell, command]) => {
+              window.jupyterapp.shell.currentWidget.content.activeCellIndex = cell;
+              window.jupyterapp.commands.execute(command);
+            }""",
+            [cell, command],
+        )
+
+    def forget_runs(self, page: Page) -> None:
+        """Take the stored execution counts away, so that `wait_all_ran` sees those of now."""
+        page.evaluate(FORGET)
+
+    def wait_all_ran(self, page: Page, timeout: float) -> list[str]:
+        """Wait, at most so many milliseconds, until every code cell has run; returns what each cell printed."""
+        page.wait_for_function(ALL_RAN, timeout=timeout)
+        cells = page.evaluate(OUTPUTS)
+        errors = [output["evalue"] for outputs in cells for output in outputs if output["output_type"] == "error"]
+        assert errors == []
+        return ["".join("".join(output.get("text", "")) for output in outputs) for outputs in cells]
 
     def screenshot(self, page: Page | ElementHandle, name: str) -> Path:
         """Keep a picture of the page, or of what is on it, for people to look at."""

@@ -2,11 +2,15 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
 
 from imitation_lab.scripts import _console, _results, analyze
+from imitation_lab.scripts.train_imitation import train_imitation_ex
+
+QUIET = {"--loglevel": "ERROR"}
 
 
 def record(root, number, algorithm, env, seed, learner, expert=500.0, status="COMPLETED", comment=None):
@@ -38,7 +42,7 @@ def runs(tmp_path):
 
 
 def table(**updates):
-    return analyze.analysis_ex.run(None, updates, ["fast"], options={"--loglevel": "ERROR"}).result
+    return analyze.analysis_ex.run(None, updates, ["fast"], options=QUIET).result
 
 
 def test_the_summary_is_the_one_made_by_hand(runs, tmp_path):
@@ -63,6 +67,28 @@ def test_the_summary_is_the_one_made_by_hand(runs, tmp_path):
     tex = (tmp_path / "t.tex").read_text()
     assert r"bc & Pendulum-v1 & 1 & 1 & -200 & -- & -200 & -150 \\" in tex
     assert r"return\_mean" in tex
+
+
+def test_runs_as_the_scripts_record_them(capsys):
+    """Two algorithms and a run that fails: the table holds what the runs have printed."""
+    printed = {}
+    for command, seed in (("bc", 0), ("bc", 1), ("sqil", 0)):
+        words = [command, "with", "cartpole", "fast", "logging.quiet", f"seed={seed}"]
+        assert _console.run(train_imitation_ex, words) == 0
+        told = capsys.readouterr().out
+        printed[command, seed] = [float(number) for number in re.findall(r"return_mean ([\d.]+)", told)]
+    lost = ["demonstrations.source=local", "demonstrations.path=missing"]
+    assert _console.run(train_imitation_ex, ["bc", "with", "cartpole", *lost]) == 2
+
+    rows = analyze.analysis_ex.run(None, {"table_verbosity": 0}, options=QUIET).result
+    (one, expert), (two, same) = printed["bc", 0], printed["bc", 1]
+    assert expert == same == 500
+    assert one != two
+    assert [list(row.values())[:4] for row in rows] == [["bc", "CartPole-v1", 3, 2], ["sqil", "CartPole-v1", 1, 1]]
+    assert rows[0]["return_mean"] == pytest.approx((one + two) / 2, rel=1e-3)
+    assert rows[0]["return_std"] == pytest.approx(abs(one - two) / np.sqrt(2), rel=2e-2)
+    assert rows[0]["expert_return_mean"] == 500
+    assert rows[1]["return_mean"] == pytest.approx(printed["sqil", 0][0], rel=1e-3)
 
 
 def test_one_row_for_each_run(runs):
@@ -124,9 +150,7 @@ def test_tensorboard_folders_are_gathered(runs, tmp_path, capsys):
     (log / "log").mkdir(parents=True)
     (log / "log/events.out.tfevents.1").write_bytes(b"")
     (runs / "1/info.json").write_text(json.dumps({"log_dir": str(log)}))
-    found = analyze.analysis_ex.run(
-        "gather_tb_directories", {"source_dirs": str(runs)}, options={"--loglevel": "ERROR"}
-    ).result
+    found = analyze.analysis_ex.run("gather_tb_directories", {"source_dirs": str(runs)}, options=QUIET).result
     assert found["n_tb_dirs"] == 1
     (link,) = (tmp_path / found["gather_dir"]).iterdir()
     assert link.name == "bc_CartPole-v1_now"

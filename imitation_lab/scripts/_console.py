@@ -129,9 +129,10 @@ def _description(experiment: Any, program: str, command: str) -> str:
     commands = {name: (function.__doc__ or "").strip().partition("\n")[0] for name, function in
                 experiment.functions.items()} | UNOBSERVED  # fmt: skip
     first, *_ = experiment.functions
+    examples = sys.modules[experiment.functions[first].__module__].__doc__ or ""
     many = len(experiment.functions) > 1 and program.startswith("python")  # else it names the command already
     configs = [name for name, _ in experiment.gather_named_configs()]
-    example = next((name for name in configs if name == "cartpole"), next(iter(configs), ""))
+    example = next((name for name in re.findall(r" with (\w+)", examples) if name in configs), "")
     setting = {"environment": " seed=0", "search_space": " run_name=mine"}
     more = next((text for key, text in setting.items() if key in experiment.schema), "")
     lines = [commands.get(command, experiment.doc), "", "commands:"]

@@ -11,7 +11,7 @@ NAMED = {
     **fast(
         ("environment", "demonstrations", "policy_evaluation"),
         {
-            "bc": {"batch_size": 16, "train_kwargs": {"n_epochs": 1}},
+            "bc": {"batch_size": 8, "train_kwargs": {"n_epochs": 1}},
             "dagger": {
                 "total_timesteps": 60,
                 "rollout_round_min_episodes": 1,

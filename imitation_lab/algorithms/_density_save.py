@@ -45,11 +45,14 @@ class Checkpoints:
             "allow_variable_horizon": self.allow_variable_horizon,
             "horizon": self._horizon,
             "fitted": bool(self._models),
+            "normalize_reward": self.reward_norm is not None,
             "learner": None if self.rl_algo is None else _learner.describe(self.rl_algo),
         }
         for name, tensor in (("points", self._points), ("times", self._times)):
             if tensor is not None:
                 state.tensors[name] = tensor.cpu().numpy()
+        if self.reward_norm is not None:
+            checkpoint.pack_module(state, "reward_norm", self.reward_norm)
         if self.rl_algo is not None:
             checkpoint.pack_algorithm(state, "rl_algo", self.rl_algo)
         checkpoint.pack_randomness(state, "random", density=self.rng)
@@ -99,6 +102,7 @@ class Checkpoints:
                 custom_logger=custom_logger,
                 allow_variable_horizon=meta["allow_variable_horizon"],
                 device=device if rl_algo is None else None,
+                normalize_reward=meta.get("normalize_reward", False),
                 **arguments,
             )  # type: ignore[call-arg]
             self._horizon = meta["horizon"]
@@ -108,6 +112,8 @@ class Checkpoints:
             _restore_points(self, state)
             if meta.get("fitted"):
                 self.train()
+        if self.reward_norm is not None:
+            checkpoint.unpack_module(state, "reward_norm", self.reward_norm)
         if meta.get("learner") is not None:
             checkpoint.unpack_algorithm(state, "rl_algo", self.rl_algo)
         checkpoint.unpack_randomness(state, "random", density=self.rng)

@@ -43,8 +43,10 @@ from imitation_lab.algorithms import _density_save, _flat, _learner, _loaders, _
 from imitation_lab.algorithms._kernel_density import BOUNDED, KERNELS, KernelDensity
 from imitation_lab.algorithms.adversarial import _checks, _generator
 from imitation_lab.data import rollout
+from imitation_lab.rewards.reward_nets.wrappers import normalize_scalars
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.util import logger as lab_logger
+from imitation_lab.util import networks
 
 __all__ = ["KERNELS", "DensityAlgorithm", "DensityType"]
 
@@ -111,6 +113,8 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
         min_log_density: rewards below are raised to it. The default leaves them; kernels that are zero beyond the
             bandwidth need one to train a policy, as −∞ is no reward.
         device: of the density; by default that of `rl_algo`, without one "auto" as in SB3.
+        normalize_reward: whether `rl_algo` is paid log densities shifted and scaled by their mean and variance so far.
+            On-policy learners often need it. Off-policy ones keep what was paid at first: better leave it off.
 
     Raises:
         TypeError: if `density_type`, `rng`, `venv` or `rl_algo` is of another kind.
@@ -121,6 +125,7 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
         input_mean: what is taken from the inputs, `(d,)`; None before `train`.
         input_std: what they are divided by then, `(d,)`; None before `train`.
         venv_wrapped: the environments with the learned reward.
+        reward_norm: with `normalize_reward` the layer with the statistics, else None.
         wrapper_callback: logs the mean return under it, `rollout/ep_rew_wrapped_mean`.
     """
 
@@ -140,6 +145,7 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
         allow_variable_horizon: bool = False,
         min_log_density: float | None = None,
         device: th.device | str | None = None,
+        normalize_reward: bool = False,
     ) -> None:
         _check_settings(density_type, kernel, kernel_bandwidth, rng)
         if not isinstance(venv, VecEnv):
@@ -161,6 +167,8 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
         own = "auto" if rl_algo is None else rl_algo.device
         self.device = get_device(own if device is None else device)
         self.rl_algo = rl_algo
+        self.reward_norm = networks.RunningNorm(1) if normalize_reward else None
+        self._learning = False
         self.input_mean: th.Tensor | None = None
         self.input_std: th.Tensor | None = None
         self._points: th.Tensor | None = None
@@ -299,11 +307,14 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
             )
         with _learner.Progress(n_timesteps, "density", progress_bar) as progress:
             callback = _generator.callback_list(kwargs.pop("callback", None), self.wrapper_callback, progress)
+            self._learning = True
             try:
                 learner.learn(n_timesteps, callback, **{"reset_num_timesteps": False, **kwargs})
             except KeyboardInterrupt:
                 learner._last_obs = None  # the environments may be in the middle of a step
                 self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")
+            finally:
+                self._learning = False
 
     def test_policy(self, *, n_trajectories: int = 10, true_reward: bool = True) -> dict[str, float]:
         """Rolls out the policy; training begins new episodes after that.
@@ -332,7 +343,10 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
         return self.rl_algo
 
     def _reward_now(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
-        return self(state, action, next_state, done, None if self.is_stationary else self._clock.steps)
+        rewards = self(state, action, next_state, done, None if self.is_stationary else self._clock.steps)
+        if self.reward_norm is None or not self._learning:
+            return rewards
+        return normalize_scalars(self.reward_norm, rewards.astype(np.float32), update_stats=True)
 
     def _by_step(self, x: th.Tensor, steps: Any) -> th.Tensor:
         if steps is None:

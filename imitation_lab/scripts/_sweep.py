@@ -295,7 +295,8 @@ def _report(plan: Plan, folder: pathlib.Path, total: int, metric: str | None, mo
     print(text_table(shown) if shown else "no trial has ended")
     print(f"table:  {os.path.relpath(table)}")
     if len(trials) < total or failed:
-        print(f"{len(trials) - failed} of {total} trials finished; go on with: run_name={plan.run_name} resume=True")
+        name = plan.run_name.partition("/")[0]  # of what the user has started
+        print(f"{len(trials) - failed} of {total} trials finished; go on with: run_name={name} resume=True")
     return summary
 
 

@@ -30,6 +30,7 @@ def train_density(
     is_stationary: bool = True,
     standardise_inputs: bool = True,
     min_log_density: float | None = None,
+    normalize_reward: bool = False,
     allow_variable_horizon: bool = False,
     checkpoint_interval: int = 0,
     agent_path: str | None = None,
@@ -52,6 +53,7 @@ def train_density(
         is_stationary: whether there is one density for all time steps, or one for each.
         standardise_inputs: whether each dimension is scaled to mean 0 and variance 1 over the demonstrations.
         min_log_density: rewards below are raised to it; kernels that end need one.
+        normalize_reward: whether log densities are shifted and scaled by their mean and variance so far; for PPO, A2C.
         allow_variable_horizon: whether episodes may differ in length.
         checkpoint_interval: environment steps between checkpoints in checkpoints/<step>; 0 makes none. All environments
             are reset there.
@@ -89,6 +91,7 @@ def train_density(
                 is_stationary=is_stationary,
                 standardise_inputs=standardise_inputs,
                 min_log_density=min_log_density,
+                normalize_reward=normalize_reward,
                 custom_logger=out.logger,
                 allow_variable_horizon=allow_variable_horizon,
             )

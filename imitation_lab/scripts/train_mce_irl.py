@@ -26,6 +26,7 @@ _LINEAR: dict[str, Any] = {"use_action": False, "hid_sizes": []}
 def train_mce_irl(
     *,
     n_expert_demos: int | None = 100,
+    expert_temperature: float = 1.0,
     discount: float = 1.0,
     max_iter: int = 1000,
     linf_eps: float = 1e-3,
@@ -47,6 +48,7 @@ def train_mce_irl(
 
     Args:
         n_expert_demos: episodes of the expert; None gives its exact occupancy in place of demonstrations.
+        expert_temperature: the environment's rewards are divided by it; near 0 the expert makes no mistakes.
         discount: of future rewards.
         max_iter: most updates; those of the run at agent_path count.
         linf_eps: stops where no state's occupancy differs more than this.
@@ -71,11 +73,14 @@ def train_mce_irl(
     from imitation_lab.util import util
 
     _resuming.check(agent_path, checkpoint_interval)
+    if expert_temperature <= 0:
+        raise ValueError(f"expert_temperature must be positive, got {expert_temperature}.")
     rng, evaluation_rng = streams(seed)
     environment.register()
     env = gym.make(util._find_spec(environment.gym_id), **environment.env_make_kwargs)
     model = tabular_model(env)
-    expert_pi = mce_partition_fh(env, discount=discount)[2].copy()
+    rewards = model.reward_matrix / expert_temperature
+    expert_pi = mce_partition_fh(env, reward=rewards, discount=discount)[2].copy()
 
     def episodes(pi: Any, n: int, source: Any) -> Any:
         policy = TabularPolicy(gym.spaces.Discrete(model.state_dim), gym.spaces.Discrete(model.action_dim), pi, source)

@@ -78,11 +78,17 @@ def tune(
         "tune_run_kwargs": tune_run_kwargs,
         "metric": metric,
         "mode": mode,
-        "storage_path": str(folder),
+        "storage_path": storage_path,
     }
-    found = parallel(
-        **shared, search_space=search_space, search=search, num_samples=num_samples, run_name="search", resume=resume
-    )
+
+    def run(**settings: Any) -> dict[str, Any]:
+        found = parallel(**shared, **settings)
+        missing = found["trials"] - found["finished"] - found["failed"]
+        if missing and "time_budget_s" not in tune_run_kwargs:  # Ray ends quietly on Ctrl-C
+            raise KeyboardInterrupt
+        return found
+
+    found = run(search_space=search_space, search=search, num_samples=num_samples, run_name=run_name, resume=resume)
     if "best" not in found:
         raise RuntimeError(f"no trial gave {metric}: see {found['table']}.")
     point = found["best"]["point"]
@@ -94,7 +100,7 @@ def tune(
         again = (folder / "evaluation").exists()
         seeds = list(range(1000, 1000 + num_eval_seeds))
         space = {"named_configs": point["named_configs"], "config_updates": {**updates, "seed": {"grid": seeds}}}
-        parallel(**shared, search_space=space, run_name="evaluation", resume=again)
+        run(search_space=space, run_name=f"{run_name}/evaluation", resume=again)
         trials = _sweep.read_trials(folder / "evaluation")
         scores = [trial["result"][metric] for trial in trials if metric in trial["result"]]
         result |= {"mean": float(np.mean(scores)), "std": float(np.std(scores)), "scores": scores}

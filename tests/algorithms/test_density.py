@@ -477,18 +477,48 @@ def test_episodes_of_different_lengths(build):
     assert free.test_policy(n_trajectories=3)["len_min"] < 8
 
 
+def test_normalized_rewards_are_paid_while_the_policy_learns(build):
+    trainer = build(rl="PPO", normalize_reward=True, density_type=DensityType.STATE_DENSITY)
+    plain = build(rl="PPO", density_type=DensityType.STATE_DENSITY)
+    paid = {}
+    for name, one in (("plain", plain), ("normalized", trainer)):
+        rewards = []
+        one.train()
+
+        def keep(found, _, kept=rewards):
+            kept.append(found["rewards"].copy())
+            return True
+
+        one.train_policy(8, progress_bar=False, callback=keep)
+        paid[name] = np.stack(rewards)
+    first, second = paid["plain"][:2]
+    np.testing.assert_allclose(paid["normalized"][0], first, rtol=1e-4)  # nothing is known yet: mean 0, variance 1
+    expected = (second - first.mean()) / np.sqrt(first.var() + 1e-5)
+    np.testing.assert_allclose(paid["normalized"][1], expected, rtol=1e-4)
+
+    count = int(trainer.reward_norm.count)
+    assert count == paid["normalized"].size
+    batch = batch_of(trainer.venv, 5)
+    np.testing.assert_array_equal(trainer(*batch), plain(*batch))
+    trainer.test_policy(n_trajectories=2, true_reward=False)
+    assert int(trainer.reward_norm.count) == count
+
+
 # Checkpoints.
 
 
 def everything(trainer):
-    return {k: v.clone() for k, v in trainer.policy.state_dict().items()}
+    norm = {} if trainer.reward_norm is None else trainer.reward_norm.state_dict()
+    return {k: v.clone() for k, v in {**trainer.policy.state_dict(), **norm}.items()}
 
 
 @pytest.mark.parametrize("stationary", [True, False])
 @pytest.mark.parametrize(("rl", "act"), [("PPO", "discrete"), ("DQN", "discrete"), ("SAC", "box")])
 def test_a_resumed_run_is_bit_equal(build, quiet, tmp_path, rl, act, stationary):
     def start():
-        trainer = build("box", act, rl, seed=1, is_stationary=stationary, kernel_bandwidth=0.7)
+        trainer = build(
+            "box", act, rl, seed=1, is_stationary=stationary, kernel_bandwidth=0.7, normalize_reward=rl == "PPO"
+        )
         trainer.train()
         trainer.train_policy(32, progress_bar=False)
         return trainer

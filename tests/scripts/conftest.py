@@ -32,12 +32,14 @@ def without_ray(monkeypatch):
     def sweep(plan, space, folder, *, num_samples, repeat, metric, mode, resume, **others):
         if resume:
             state = json.loads((folder / _sweep.STATE).read_text())
-            plan = _sweep.Plan(**state["plan"])
-            return _sweep._report(plan, folder, len(state["points"]), metric, mode)
-        drawn = _space.points(space, num_samples, np.random.default_rng(0))
-        points = [_sweep._seeded(point, seed) for point in drawn for seed in range(repeat)]
-        _sweep._write(folder / _sweep.STATE, {"plan": vars(plan), "points": points})
+            plan, points = _sweep.Plan(**state["plan"]), state["points"]
+        else:
+            drawn = _space.points(space, num_samples, np.random.default_rng(0))
+            points = [_sweep._seeded(point, seed) for point in drawn for seed in range(repeat)]
+            _sweep._write(folder / _sweep.STATE, {"plan": vars(plan), "points": points})
         for i, point in enumerate(points):
+            if (folder / f"trials/{i:05d}.json").exists():
+                continue
             row = {"trial": i, "tries": 1, "point": point, "drawn": {}, "error": None, "status": "COMPLETED"}
             result = _sweep.run_one(plan, point, folder)
             _sweep._write(folder / f"trials/{i:05d}.json", {**row, "result": result})

@@ -136,8 +136,7 @@ def test_tuning_takes_the_best_and_runs_it_again_with_new_seeds(tmp_path, withou
     updates |= {"search": "random", "num_eval_seeds": 2}
     result = tuning.tuning_ex.run(None, updates, ["fast"], options={"--loglevel": "ERROR"}).result
     found = {
-        row["point"]["config_updates"]["max_iter"]: row
-        for row in _sweep.read_trials(tmp_path / "output/tuning/t/search")
+        row["point"]["config_updates"]["max_iter"]: row for row in _sweep.read_trials(tmp_path / "output/tuning/t")
     }
     assert found[200]["result"]["imit_stats.return_mean"] > found[1]["result"]["imit_stats.return_mean"] + 5
     best = json.loads((tmp_path / "output/tuning/t/best.json").read_text())
@@ -150,6 +149,26 @@ def test_tuning_takes_the_best_and_runs_it_again_with_new_seeds(tmp_path, withou
     train_mce_irl.train_mce_irl_ex.run(
         "print_config", named_configs=[str(tmp_path / "output/tuning/t/best.json")], options={"--loglevel": "ERROR"}
     )
+
+
+def test_an_interrupted_search_chooses_nothing(tmp_path, monkeypatch, without_ray, capsys):
+    whole = tuning.parallel
+
+    def interrupted(**settings):
+        found = whole(**settings)
+        sorted((tmp_path / "output/tuning/t/trials").glob("*.json"))[-1].unlink()
+        return found | {"finished": found["finished"] - 1}
+
+    updates = {"sacred_ex_name": "train_mce_irl", "command_name": "train_mce_irl", "run_name": "t", "search": "random"}
+    updates |= {"search_space": {"config_updates": {"max_iter": {"grid": [1, 2]}}}, "num_samples": 1}
+    monkeypatch.setattr(tuning, "parallel", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tuning.tuning_ex.run(None, updates, ["fast"], options={"--loglevel": "CRITICAL"})
+    assert not (tmp_path / "output/tuning/t/best.json").exists()
+    capsys.readouterr()
+    monkeypatch.setattr(tuning, "parallel", whole)
+    tuning.tuning_ex.run(None, {**updates, "resume": True}, ["fast"], options={"--loglevel": "CRITICAL"})
+    assert (tmp_path / "output/tuning/t/best.json").exists()
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own

@@ -89,7 +89,7 @@ class NormalizedRewardNet(PredictProcessedWrapper):
         assert layer is not None
         rewards = np.asarray(rewards, np.float32)
         if type(layer) in (RunningNorm, EMANorm) and layer.running_mean.device.type == "cpu":
-            return _normalize_scalars(layer, rewards, update_stats)  # type: ignore[arg-type]
+            return normalize_scalars(layer, rewards, update_stats)  # type: ignore[arg-type]
         column = to_tensor(rewards)[:, None].to(self.device)
         with eval_mode(layer), th.no_grad():
             normalized = to_numpy(layer(column)[:, 0])
@@ -98,7 +98,7 @@ class NormalizedRewardNet(PredictProcessedWrapper):
         return normalized
 
 
-def _normalize_scalars(layer: BaseNorm, rewards: np.ndarray, update_stats: bool) -> np.ndarray:
+def normalize_scalars(layer: BaseNorm, rewards: np.ndarray, update_stats: bool) -> np.ndarray:
     """What `layer` does to `(batch, 1)`, then `layer.update_stats`: the same formulas, on numbers in place of tensors.
 
     A dozen torch operations on a single feature take longer than the network before them.

@@ -35,6 +35,13 @@ def _preset(name: str, algorithm: Literal["gail", "airl"]) -> dict[str, Any]:
     }
 
 
+GENERATORS = {
+    name: {key: _preset(preset, "gail")[key] for key in ("environment", "policy", "rl")}
+    for name, preset in (("cartpole", "CartPole"), ("pendulum", "Pendulum"))
+}
+"""What trains the policy in GAIL's presets: it suits other learned rewards, too."""
+
+
 def _by_environment() -> dict[str, Named]:
     """As `by_environment`, with presets where there are some; what they set depends on the algorithm."""
     named = by_environment(experts=True, variable={"algorithm_kwargs": {"allow_variable_horizon": True}})

@@ -1,10 +1,31 @@
 """Named configurations of `train_density`."""
 
 from imitation_lab.scripts.config.environments import by_environment, fast
-from imitation_lab.scripts.config.train_rl import NAMED as RL
+from imitation_lab.scripts.config.train_adversarial import GENERATORS
 
-_CARTPOLE = {"total_timesteps": 100_000, "rl": RL["cartpole"].values["rl"], "policy": RL["cartpole"].values["policy"]}
-_PENDULUM = {"total_timesteps": 300_000, "rl": RL["pendulum"].values["rl"]}
+_CARTPOLE = {
+    "total_timesteps": 200_000,
+    "density_type": "STATE_DENSITY",
+    "normalize_reward": True,
+    **GENERATORS["cartpole"],
+}
+_PENDULUM = {
+    "total_timesteps": 20_000,
+    "density_type": "STATE_DENSITY",
+    "environment": {"num_vec": 4},
+    "policy": {"policy_cls": "MlpPolicy", "policy_kwargs": {"net_arch": [64, 64]}},
+    "policy_evaluation": {"deterministic": True},
+    "rl": {
+        "rl_cls": "SAC",
+        "batch_size": 128,
+        "rl_kwargs": {
+            "learning_rate": {"linear": 2e-3},
+            "gamma": 0.95,
+            "gradient_steps": 2,
+            "learning_starts": 400,
+        },
+    },
+}
 
 NAMED = {
     **by_environment(

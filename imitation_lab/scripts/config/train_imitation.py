@@ -1,12 +1,49 @@
 """Named configurations of `train_imitation`."""
 
+import dataclasses
+
 from imitation_lab.scripts.config.environments import by_environment, fast
 from imitation_lab.scripts.config.tuned import tuned
 
-_CARTPOLE = {"dagger": {"total_timesteps": 10_000}, "sqil": {"total_timesteps": 50_000}}
+_CARTPOLE = {
+    "dagger": {"total_timesteps": 10_000},
+    "sqil": {
+        "total_timesteps": 24_000,
+        "rl_kwargs": {
+            "learning_rate": 1e-3,
+            "batch_size": 64,
+            "train_freq": 1,
+            "gradient_steps": 2,
+            "learning_starts": 400,
+            "target_update_interval": 200,
+            "buffer_size": 50_000,
+            "exploration_fraction": 0.3,
+            "exploration_final_eps": 0.02,
+            "policy_kwargs": {"net_arch": [64, 64], "features_extractor_class": "NormalizeFeaturesExtractor"},
+        },
+    },
+}
+_PENDULUM_SQIL = {
+    "environment": {"num_vec": 4},
+    "policy_evaluation": {"deterministic": True},
+    "sqil": {
+        "total_timesteps": 16_000,
+        "rl_kwargs": {
+            "learning_rate": {"linear": 2e-3},
+            "gamma": 0.95,
+            "batch_size": 128,
+            "gradient_steps": 2,
+            "learning_starts": 400,
+            "policy_kwargs": {"net_arch": [64, 64]},
+        },
+    },
+}
+
+_ENVIRONMENTS = by_environment({"cartpole": _CARTPOLE, "fixed_cartpole": _CARTPOLE}, experts=True)
 
 NAMED = {
-    **by_environment({"cartpole": _CARTPOLE, "fixed_cartpole": _CARTPOLE}, experts=True),
+    **_ENVIRONMENTS,
+    "pendulum": dataclasses.replace(_ENVIRONMENTS["pendulum"], by_command={"sqil": _PENDULUM_SQIL}),
     **tuned("bc", "dagger"),
     **fast(
         ("environment", "demonstrations", "policy_evaluation"),

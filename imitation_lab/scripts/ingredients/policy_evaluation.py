@@ -18,10 +18,12 @@ class PolicyEvaluation:
     """How a policy is judged.
 
     Attributes:
-        n_episodes_eval: episodes that the trained policy plays, acting as it does in training.
+        n_episodes_eval: episodes that the trained policy plays.
+        deterministic: whether it plays its most likely actions, not as in training drawn ones.
     """
 
     n_episodes_eval: int = 50
+    deterministic: bool = False
 
     def compare(
         self, policy: Any, trajectories: Any, environment: Environment, rng: np.random.Generator
@@ -40,7 +42,9 @@ class PolicyEvaluation:
             raise ValueError(f"policy_evaluation.n_episodes_eval must be at least 1, got {self.n_episodes_eval}.")
         with environment.venv(rng) as venv:
             until = rollout.make_min_episodes(self.n_episodes_eval)
-            return statistics(rollout.generate_trajectories(policy, venv, until, rng))
+            return statistics(
+                rollout.generate_trajectories(policy, venv, until, rng, deterministic_policy=self.deterministic)
+            )
 
 
 def statistics(trajectories: Any) -> dict[str, float]:

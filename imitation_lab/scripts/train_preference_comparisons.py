@@ -1,9 +1,9 @@
 r"""Trains a reward from comparisons of clips, and a policy on that reward.
 
-    python -m imitation_lab.scripts.train_preference_comparisons with fixed_cartpole
-    python -m imitation_lab.scripts.train_preference_comparisons with fixed_cartpole reward.reward_ensemble \
+    python -m imitation_lab.scripts.train_preference_comparisons with pendulum
+    python -m imitation_lab.scripts.train_preference_comparisons with pendulum reward.reward_ensemble \
         active_selection=True
-    python -m imitation_lab.scripts.eval_policy with pendulum logging.log_dir=output/pendulum \
+    python -m imitation_lab.scripts.eval_policy with pendulum logging.log_dir=output/pendulum eval_n_timesteps=50_000 \
         rollout_save_path=episodes.safetensors explore_kwargs.random_prob=0.5 explore_kwargs.switch_prob=0.1
     python -m imitation_lab.scripts.train_preference_comparisons with pendulum \
         trajectory_path=output/pendulum/episodes.safetensors

@@ -32,7 +32,7 @@ LINE = re.compile(
 )
 FAST = {
     "train": ["fast"],
-    "eval": ["fast", "eval_n_timesteps=40"],
+    "eval": ["fast", "eval_n_timesteps=100"],
     "tun": [
         "base_named_configs=['fast']",
         "num_samples=2",

@@ -29,10 +29,9 @@ _PENDULUM_SQIL = {
     "sqil": {
         "total_timesteps": 16_000,
         "rl_kwargs": {
-            "learning_rate": {"linear": 2e-3},
+            "learning_rate": 1e-3,
             "gamma": 0.95,
-            "batch_size": 128,
-            "gradient_steps": 2,
+            "batch_size": 256,
             "learning_starts": 400,
             "policy_kwargs": {"net_arch": [64, 64]},
         },

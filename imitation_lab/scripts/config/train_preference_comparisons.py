@@ -11,10 +11,25 @@ _CARTPOLE = {
     "policy": RL["cartpole"].values["policy"],
 }
 _PENDULUM = {
-    "total_timesteps": 500_000,
-    "total_comparisons": 1000,
-    "fragment_length": 50,
-    "rl": RL["pendulum"].values["rl"],
+    "total_timesteps": 136_000,
+    "total_comparisons": 1500,
+    "fragment_length": 25,
+    "transition_oversampling": 2.0,
+    "fragmenter_kwargs": {"warning_threshold": 0},  # overlapping clips do no harm here
+    "initial_comparison_frac": 0.3,
+    "initial_epoch_multiplier": 2.0,
+    "reward_trainer_kwargs": {"epochs": 10, "lr": 2e-3},
+    "policy": {"policy_cls": "MlpPolicy"},
+    "rl": {
+        "batch_size": 3200,
+        "rl_kwargs": {
+            "batch_size": 200,
+            "n_epochs": 10,
+            "gae_lambda": 0.95,
+            "gamma": 0.9,
+            "learning_rate": {"linear": 2.5e-3},
+        },
+    },
 }
 
 NAMED = {

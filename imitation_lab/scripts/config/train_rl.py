@@ -2,12 +2,20 @@
 
 from imitation_lab.scripts.config.environments import by_environment, fast
 
-_PPO = {"gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20, "batch_size": 256, "learning_rate": {"linear": 1e-3}}
 _CARTPOLE = {
-    "total_timesteps": 30_000,
+    "total_timesteps": 60_000,
     "normalize_reward": False,
     "policy": {"policy_cls": "MlpPolicy"},
-    "rl": {"batch_size": 256, "rl_kwargs": {**_PPO, "clip_range": {"linear": 0.2}}},
+    "rl": {
+        "batch_size": 1024,
+        "rl_kwargs": {
+            "batch_size": 128,
+            "n_epochs": 10,
+            "gae_lambda": 0.9,
+            "gamma": 0.98,
+            "learning_rate": {"linear": 1e-3},
+        },
+    },
 }
 _PENDULUM = {
     "total_timesteps": 300_000,

@@ -60,7 +60,8 @@ class Report:
     def __str__(self) -> str:
         if self.ok:
             return f"{self.n_episodes} episodes, nothing to mend."
-        lines = [f"{len(self.findings)} findings in {self.n_episodes} episodes:"]
+        found, played = len(self.findings), self.n_episodes
+        lines = [f"{found} finding{'s' * (found > 1)} in {played} episode{'s' * (played > 1)}:"]
         lines += [f"- {finding}" for finding in self.findings[:_SHOWN]]
         if len(self.findings) > _SHOWN:
             lines.append(f"- and {len(self.findings) - _SHOWN} more, in .findings")

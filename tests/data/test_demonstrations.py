@@ -146,7 +146,7 @@ def test_one_finding_in_one_line(change, text):
     (finding,) = report.findings
     assert not report.ok
     assert "\n" not in str(finding)
-    with pytest.raises(ValueError, match=f"1 findings in 2 episodes:\n- episode 1: {text}"):
+    with pytest.raises(ValueError, match=f"1 finding in 2 episodes:\n- episode 1: {text}"):
         report.raise_if_bad()
 
 

@@ -1,6 +1,7 @@
 r"""Trains a reward from comparisons of clips, and a policy on that reward.
 
     python -m imitation_lab.scripts.train_preference_comparisons with pendulum
+    python -m imitation_lab.scripts.train_preference_comparisons with fixed_cartpole seed=1
     python -m imitation_lab.scripts.train_preference_comparisons with pendulum reward.reward_ensemble \
         active_selection=True
     python -m imitation_lab.scripts.eval_policy with pendulum logging.log_dir=output/pendulum eval_n_timesteps=50_000 \

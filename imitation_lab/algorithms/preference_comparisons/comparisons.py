@@ -275,7 +275,7 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         """Repeats `step`: first comparisons of the agent as it is, then `num_iterations` times more.
 
         After each round of comparisons the reward is trained, and then the agent; rounds share the timesteps equally,
-        the last one takes the rest.
+        the last one takes the rest. The agent's schedules, such as that of its learning rate, run over all rounds.
 
         Args:
             total_timesteps: environment steps for the agent to learn in all.
@@ -307,7 +307,13 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
                 f"total_timesteps must be at least 0 and checkpoint_interval at least 1, got {total_timesteps} and "
                 f"{checkpoint_interval}."
             )
-        self._plan = {"first": self.iteration, "timesteps": total_timesteps, "comparisons": total_comparisons}
+        generator = self.trajectory_generator
+        self._plan = {
+            "first": self.iteration,
+            "timesteps": total_timesteps,
+            "comparisons": total_comparisons,
+            "start": generator.algorithm.num_timesteps if isinstance(generator, AgentTrainer) else 0,
+        }
         return self._run(callback, checkpoint_path, checkpoint_interval, progress_bar)
 
     def resume(
@@ -368,17 +374,23 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         plan = self._plan
         pairs = self._rounds(plan["comparisons"])
         each, rest = divmod(plan["timesteps"], len(pairs))
+        steps = [each] * (len(pairs) - 1) + [each + rest]
         loss = accuracy = math.nan
         rounds = range(self.iteration - plan["first"], len(pairs))
-        for i in tqdm(rounds, desc="preference comparisons", unit="round", disable=not progress_bar, delay=2):
-            with contextlib.nullcontext() if progress_bar else _without_bar(self.reward_trainer):
-                status = self.step(pairs[i], each + (rest if i == len(pairs) - 1 else 0))
-            if not math.isnan(status.reward_loss):
-                loss, accuracy = status.reward_loss, status.reward_accuracy
-            if callback is not None:
-                callback(i)
-            if path is not None and (i + 1) % interval == 0:
-                self.save(path)
+        generator = self.trajectory_generator
+        with contextlib.ExitStack() as stack:
+            if not progress_bar:
+                stack.enter_context(_without_bar(self.reward_trainer))
+            if isinstance(generator, AgentTrainer):
+                stack.enter_context(generator.schedules_over(plan["start"], steps))
+            for i in tqdm(rounds, desc="preference comparisons", unit="round", disable=not progress_bar, delay=2):
+                status = self.step(pairs[i], steps[i])
+                if not math.isnan(status.reward_loss):
+                    loss, accuracy = status.reward_loss, status.reward_accuracy
+                if callback is not None:
+                    callback(i)
+                if path is not None and (i + 1) % interval == 0:
+                    self.save(path)
         self._plan = None
         return {"reward_loss": loss, "reward_accuracy": accuracy}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import contextlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +13,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import _spaces, checkpoint
+from imitation_lab.algorithms.adversarial import _generator
 from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.data import rollout, types
 from imitation_lab.data.wrappers import BufferingWrapper
@@ -169,6 +173,19 @@ class AgentTrainer(TrajectoryGenerator):
             callbacks += list(given) if isinstance(given, list) else [given]
         callback = callbacks[0] if len(callbacks) == 1 else CallbackList(callbacks)
         self.algorithm.learn(total_timesteps=steps, reset_num_timesteps=False, callback=callback, **kwargs)
+
+    def schedules_over(self, start: int, steps: Sequence[int]) -> contextlib.AbstractContextManager[None]:
+        """Lets the agent's schedules run once over several calls of `train`; within one each would run to its end.
+
+        Args:
+            start: the agent's timestep at which the first of them begins.
+            steps: those of each call.
+        """
+        whole = 1
+        if isinstance(self.algorithm, OnPolicyAlgorithm):
+            whole = self.algorithm.n_steps * self.algorithm.n_envs
+        end = start + sum(math.ceil(n / whole) * whole for n in steps)
+        return _generator.schedules_over(self.algorithm, start, end)
 
     def sample(self, steps: int) -> Sequence[types.TrajectoryWithRew]:
         """Trajectories of at least `steps` transitions, with the environment's rewards, in random order.

@@ -4,7 +4,7 @@ from imitation_lab.scripts.config.environments import by_environment, fast
 from imitation_lab.scripts.config.train_adversarial import GENERATORS
 
 _CARTPOLE = {
-    "total_timesteps": 200_000,
+    "total_timesteps": 300_000,
     "density_type": "STATE_DENSITY",
     "normalize_reward": True,
     **GENERATORS["cartpole"],

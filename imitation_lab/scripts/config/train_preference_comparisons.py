@@ -1,21 +1,37 @@
 """Named configurations of `train_preference_comparisons`."""
 
+import dataclasses
+
 from imitation_lab.scripts.config.environments import by_environment, fast
-from imitation_lab.scripts.config.train_rl import NAMED as RL
 
 _CARTPOLE = {
-    "total_timesteps": 100_000,
-    "total_comparisons": 500,
-    "fragment_length": 50,
-    "rl": RL["cartpole"].values["rl"],
-    "policy": RL["cartpole"].values["policy"],
+    "total_timesteps": 300_000,
+    "total_comparisons": 4000,
+    "num_iterations": 20,
+    "fragment_length": 10,
+    "fragmenter_kwargs": {"warning_threshold": 0},  # overlapping clips do no harm here
+    "initial_comparison_frac": 0.25,
+    "initial_epoch_multiplier": 2.0,
+    "reward_trainer_kwargs": {"epochs": 10, "lr": 2e-3},
+    "policy": {"policy_cls": "MlpPolicy"},
+    "rl": {
+        "batch_size": 4000,
+        "rl_kwargs": {
+            "batch_size": 500,
+            "n_epochs": 20,
+            "gae_lambda": 0.8,
+            "gamma": 0.98,
+            "ent_coef": 0.01,
+            "learning_rate": {"linear": 2e-3},
+        },
+    },
 }
 _PENDULUM = {
     "total_timesteps": 136_000,
     "total_comparisons": 1500,
     "fragment_length": 25,
     "transition_oversampling": 2.0,
-    "fragmenter_kwargs": {"warning_threshold": 0},  # overlapping clips do no harm here
+    "fragmenter_kwargs": {"warning_threshold": 0},
     "initial_comparison_frac": 0.3,
     "initial_epoch_multiplier": 2.0,
     "reward_trainer_kwargs": {"epochs": 10, "lr": 2e-3},
@@ -32,10 +48,15 @@ _PENDULUM = {
     },
 }
 
+_ENVIRONMENTS = by_environment(
+    {"cartpole": _CARTPOLE, "fixed_cartpole": _CARTPOLE, "pendulum": _PENDULUM},
+    variable={"allow_variable_horizon": True},
+)
+
 NAMED = {
-    **by_environment(
-        {"cartpole": _CARTPOLE, "fixed_cartpole": _CARTPOLE, "pendulum": _PENDULUM},
-        variable={"allow_variable_horizon": True},
+    **_ENVIRONMENTS,
+    "cartpole": dataclasses.replace(
+        _ENVIRONMENTS["cartpole"], doc="CartPole-v1, whose clips of one length all tie: take fixed_cartpole"
     ),
     **fast(
         ("environment", "rl", "policy_evaluation"),

@@ -249,11 +249,30 @@ def test_bit_equal_with_equal_seeds(silent) -> None:
     assert not th.equal(results[0], results[2])
 
 
+def test_schedules_run_once_over_all_rounds(silent) -> None:
+    left = []
+
+    def rate(progress_remaining: float) -> float:
+        left.append(progress_remaining)
+        return 1e-3
+
+    venv = line_venv()
+    run = comparisons(silent, venv=venv, agent=ppo(venv, learning_rate=rate))
+    left.clear()
+    run.train(150, 20)
+    rollouts = run.trajectory_generator.algorithm.num_timesteps // 32
+    assert rollouts > len(run._rounds(20))  # more than one in a round
+    np.testing.assert_allclose(sorted(set(left))[::-1], 1 - np.arange(1, rollouts + 1) / rollouts)
+    left.clear()
+    run.train(150, 20)  # anew, over the second half
+    np.testing.assert_allclose(sorted(set(left))[::-1], 1 - np.arange(1, rollouts + 1) / rollouts)
+
+
 @pytest.mark.parametrize("kind", ["ppo", "dqn"])
 def test_resumed_run_equals_an_uninterrupted_one(silent, tmp_path, kind: str) -> None:
     def make():
         venv = line_venv((10,)) if kind == "dqn" else line_venv()
-        agent = None
+        agent = ppo(venv, learning_rate=lambda left: 1e-2 * left) if kind == "ppo" else None
         if kind == "dqn":
             agent = sb3.DQN("MlpPolicy", venv, learning_starts=5, batch_size=8, buffer_size=60, seed=0, device="cpu")
         return comparisons(silent, venv=venv, agent=agent, ensemble=kind == "ppo", comparison_queue_size=15)

@@ -189,7 +189,7 @@ def test_later_named_configurations_win_and_updates_win_over_all():
         "print_config", named_configs=["cartpole"], config_updates={"rl": {"rl_kwargs": {"gamma": 0.5}}}
     ).config
     assert config["rl"]["rl_kwargs"]["gamma"] == 0.5
-    assert config["rl"]["rl_kwargs"]["n_epochs"] == 20
+    assert config["rl"]["rl_kwargs"]["batch_size"] == 128
 
 
 def test_classes_are_recorded_by_name():

@@ -23,6 +23,14 @@ _CARTPOLE = {
         },
     },
 }
+_PENDULUM_BC = {
+    "bc": {
+        "batch_size": 64,
+        "l2_weight": 0.0,
+        "optimizer_kwargs": {"lr": 1e-3},
+        "train_kwargs": {"n_epochs": 100},
+    },
+}
 _PENDULUM_SQIL = {
     "environment": {"num_vec": 4},
     "policy_evaluation": {"deterministic": True},
@@ -38,11 +46,14 @@ _PENDULUM_SQIL = {
     },
 }
 
-_ENVIRONMENTS = by_environment({"cartpole": _CARTPOLE, "fixed_cartpole": _CARTPOLE}, experts=True)
+_ENVIRONMENTS = by_environment(
+    {"cartpole": _CARTPOLE, "fixed_cartpole": _CARTPOLE, "pendulum": {"dagger": {"total_timesteps": 10_000}}},
+    experts=True,
+)
 
 NAMED = {
     **_ENVIRONMENTS,
-    "pendulum": dataclasses.replace(_ENVIRONMENTS["pendulum"], by_command={"sqil": _PENDULUM_SQIL}),
+    "pendulum": dataclasses.replace(_ENVIRONMENTS["pendulum"], by_command={"bc": _PENDULUM_BC, "sqil": _PENDULUM_SQIL}),
     **tuned("bc", "dagger"),
     **fast(
         ("environment", "demonstrations", "policy_evaluation"),

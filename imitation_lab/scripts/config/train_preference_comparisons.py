@@ -65,6 +65,7 @@ NAMED = {
             "total_comparisons": 8,
             "num_iterations": 2,
             "fragment_length": 4,
+            "transition_oversampling": 1.0,
             "initial_comparison_frac": 0.2,
             "initial_epoch_multiplier": 1.0,
             "fragmenter_kwargs": {"warning_threshold": 0},

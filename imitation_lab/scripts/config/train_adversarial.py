@@ -35,11 +35,8 @@ def _preset(name: str, algorithm: Literal["gail", "airl"]) -> dict[str, Any]:
     }
 
 
-GENERATORS = {
-    name: {key: _preset(preset, "gail")[key] for key in ("environment", "policy", "rl")}
-    for name, preset in (("cartpole", "CartPole"), ("pendulum", "Pendulum"))
-}
-"""What trains the policy in GAIL's presets: it suits other learned rewards, too."""
+CARTPOLE_GENERATOR = {key: _preset("CartPole", "gail")[key] for key in ("environment", "policy", "rl")}
+"""What trains the policy in GAIL's preset: it suits other learned rewards, too."""
 
 
 def _by_environment() -> dict[str, Named]:

@@ -1,13 +1,13 @@
 """Named configurations of `train_density`."""
 
 from imitation_lab.scripts.config.environments import by_environment, fast
-from imitation_lab.scripts.config.train_adversarial import GENERATORS
+from imitation_lab.scripts.config.train_adversarial import CARTPOLE_GENERATOR
 
 _CARTPOLE = {
     "total_timesteps": 300_000,
     "density_type": "STATE_DENSITY",
     "normalize_reward": True,
-    **GENERATORS["cartpole"],
+    **CARTPOLE_GENERATOR,
 }
 _PENDULUM = {
     "total_timesteps": 20_000,

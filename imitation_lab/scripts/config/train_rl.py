@@ -18,16 +18,17 @@ _CARTPOLE = {
     },
 }
 _FIXED_CARTPOLE = {
-    "total_timesteps": 200_000,
+    "total_timesteps": 300_000,
     "policy": {"policy_cls": "MlpPolicy"},
     "rl": {
-        "batch_size": 2048,
+        "batch_size": 4000,
         "rl_kwargs": {
-            "batch_size": 256,
-            "n_epochs": 10,
-            "gae_lambda": 0.9,
+            "batch_size": 500,
+            "n_epochs": 20,
+            "gae_lambda": 0.8,
             "gamma": 0.98,
-            "learning_rate": {"linear": 1e-3},
+            "clip_range": 0.3,
+            "learning_rate": {"linear": [3e-3, 1e-4]},
         },
     },
 }

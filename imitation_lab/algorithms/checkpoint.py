@@ -34,6 +34,8 @@ KIND = "checkpoint"
 _ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     name: getattr(sb3, name) for name in ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
 }
+for _class in _ALGORITHMS.values():
+    codec.register_class(_class)
 _SCHEDULES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (utils.ConstantSchedule, ("val",)),
     (utils.LinearSchedule, ("start", "end", "end_fraction")),
@@ -298,10 +300,10 @@ def describe_algorithm(algorithm: BaseAlgorithm) -> dict[str, Any]:
     arguments = {}
     for key in inspect.signature(cls.__init__).parameters:
         if key not in _NOT_ARGUMENTS and key not in ("policy_kwargs", "train_freq") and hasattr(algorithm, key):
-            arguments[key] = _encode(getattr(algorithm, key), f"{cls.__name__}'s argument {key!r}")
+            arguments[key] = encode(getattr(algorithm, key), f"{cls.__name__}'s argument {key!r}")
     # DQN, SAC and TD3 add what they derive from their own arguments; it must not be given twice.
     kwargs = {k: v for k, v in algorithm.policy_kwargs.items() if k != "use_sde"}
-    arguments["policy_kwargs"] = _encode(kwargs, f"{cls.__name__}'s policy_kwargs")
+    arguments["policy_kwargs"] = encode(kwargs, f"{cls.__name__}'s policy_kwargs")
     train_freq = getattr(algorithm, "train_freq", None)
     if isinstance(train_freq, TrainFreq):
         arguments["train_freq"] = codec.encode((train_freq.frequency, train_freq.unit.value))
@@ -318,7 +320,7 @@ def build_algorithm(spec: Mapping[str, Any], venv: VecEnv, device: th.device | s
     if cls is None:
         raise ArtifactError(f"the checkpoint names the algorithm {spec.get('class')!r}, which is not known")
     policy = codec.find_class(spec.get("policy", ""))
-    arguments = {key: _decode(value) for key, value in dict(spec.get("arguments", {})).items()}
+    arguments = {key: decode(value) for key, value in dict(spec.get("arguments", {})).items()}
     known = inspect.signature(cls.__init__).parameters.keys() - _NOT_ARGUMENTS
     if not arguments.keys() <= known:
         raise ArtifactError(f"{cls.__name__} has no argument {min(arguments.keys() - known)!r}")
@@ -328,7 +330,7 @@ def build_algorithm(spec: Mapping[str, Any], venv: VecEnv, device: th.device | s
         raise ArtifactError(f"the checkpoint's arguments do not fit {cls.__name__}: {error}") from error
 
 
-def _encode(value: Any, where: str) -> Any:
+def encode(value: Any, where: str) -> Any:
     """`codec.encode`, and schedules and action noises of SB3 as data."""
     if isinstance(value, utils.FloatSchedule):
         value = value.value_schedule
@@ -339,12 +341,14 @@ def _encode(value: Any, where: str) -> Any:
         value = value.base_noise
     if type(value) is noise.NormalActionNoise:
         return {"__noise__": [codec.encode(np.asarray(x)) for x in (value._mu, value._sigma)]}
+    if isinstance(value, dict):
+        return {key: encode(part, f"{where}[{key!r}]") for key, part in value.items()}
     if callable(value) and not isinstance(value, type):
         raise TypeError(f"{where} is the function {value!r}, which is code and no data")
     return codec.encode(value, where=where)
 
 
-def _decode(data: Any) -> Any:
+def decode(data: Any) -> Any:
     if isinstance(data, dict) and "__schedule__" in data:
         for cls, names in _SCHEDULES:
             if cls.__name__ == data["__schedule__"] and len(data["args"]) == len(names):
@@ -352,6 +356,8 @@ def _decode(data: Any) -> Any:
         raise ArtifactError(f"the checkpoint names the schedule {data['__schedule__']!r}, which is not known")
     if isinstance(data, dict) and "__noise__" in data:
         return noise.NormalActionNoise(*map(codec.decode, data["__noise__"]))
+    if isinstance(data, dict) and not any(key.startswith("__") for key in data):
+        return {key: decode(part) for key, part in data.items()}
     return codec.decode(data)
 
 

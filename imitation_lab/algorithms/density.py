@@ -39,18 +39,20 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from imitation_lab.algorithms import _density_save, _flat, _learner, _loaders, _spaces, base
+from imitation_lab.algorithms import _flat, _learner, _loaders, _saved, _spaces, base, checkpoint
 from imitation_lab.algorithms._kernel_density import BOUNDED, KERNELS, KernelDensity
 from imitation_lab.algorithms.adversarial import _checks, _generator
 from imitation_lab.data import rollout
 from imitation_lab.rewards.reward_nets.wrappers import normalize_scalars
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.util import codec, networks, util
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util import networks
+from imitation_lab.util.artifacts import ArtifactError
 
 __all__ = ["KERNELS", "DensityAlgorithm", "DensityType"]
 
 
+@codec.register_class
 class DensityType(enum.Enum):
     """What the density is over."""
 
@@ -93,7 +95,7 @@ class _Clock(VecEnvWrapper):
         return obs, rewards, dones, infos
 
 
-class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
+class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
     """Learns a reward by density estimation, and with `rl_algo` a policy from it.
 
     Call `train` to fit the density and then `train_policy`; `set_demonstrations` asks for `train` again.
@@ -128,6 +130,8 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
         reward_norm: with `normalize_reward` the layer with the statistics, else None.
         wrapper_callback: logs the mean return under it, `rollout/ep_rew_wrapped_mean`.
     """
+
+    _state = ("rl_algo", "reward_norm", "rng", "_points", "_times", "_horizon", "input_mean")
 
     def __init__(
         self,
@@ -226,7 +230,32 @@ class DensityAlgorithm(_density_save.Checkpoints, base.DemonstrationAlgorithm):
         self._points = self._flat({name: self._checked(name, tensors[name]) for name in tensors.fields})
         if not self.is_stationary:
             self._times = th.cat([th.arange(len(trajectory)) for trajectory in demonstrations]).to(self.device)
-        self._models = []
+        self._models, self.input_mean = [], None
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "normalize_reward": self.reward_norm is not None}
+
+    def _fits(self) -> None:
+        points, times = self._points, self._times
+        dims = sum(map(_flat.width, self._input_spaces()))
+        if points is None:
+            return
+        if points.dtype != np.float64 or points.shape[1:] != (dims,) or not np.isfinite(points).all():
+            raise ArtifactError(
+                f"the checkpoint's points are {points.dtype} of shape {points.shape}, expected finite float64 of (n, "
+                f"{dims}) for the spaces of venv"
+            )
+        self._points = th.from_numpy(points).to(self.device)
+        if not self.is_stationary:
+            if times is None or times.shape != points.shape[:1] or not 0 <= times.min() <= times.max() < 2**24:
+                raise ArtifactError("the checkpoint's time steps are damaged")
+            self._times = th.from_numpy(times).to(self.device)
+        if self.input_mean is not None:
+            self.train()
+
+    def _begin_anew(self) -> None:
+        if self.rl_algo is not None:
+            checkpoint.new_boundary(self.rl_algo, self.venv, lambda: util.make_seeds(self.rng))
 
     def train(self) -> None:
         """Fits standardisation and densities to the demonstrations.

@@ -35,15 +35,15 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from tqdm.auto import tqdm
 
-from imitation_lab.algorithms import _mce_irl_save, _soft_dp, _tabular_demos, base
+from imitation_lab.algorithms import _run, _saved, _soft_dp, _tabular_demos, base
 from imitation_lab.algorithms._tabular_reward import network_inputs, squeeze_r, uses_action
 from imitation_lab.envs import tabular
 from imitation_lab.policies.tabular import TabularPolicy
 from imitation_lab.rewards.reward_nets import RewardNet
+from imitation_lab.util import codec, networks
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util import networks
+from imitation_lab.util.artifacts import ArtifactError
 
 __all__ = ["MCEIRL", "Snapshot", "TabularPolicy", "mce_occupancy_measures", "mce_partition_fh", "squeeze_r"]
 
@@ -125,6 +125,7 @@ def _solve(model: tabular.TabularModel, solver: _soft_dp.Solver, reward: np.ndar
     return by_state
 
 
+@codec.register_class
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
     """What was learned at one iteration, before its update.
@@ -146,7 +147,7 @@ class Snapshot:
     grad_norm: float
 
 
-class MCEIRL(_mce_irl_save.Checkpoints, base.DemonstrationAlgorithm):
+class MCEIRL(_saved.Saved, base.DemonstrationAlgorithm):
     """Tabular maximum causal entropy inverse reinforcement learning.
 
     Args:
@@ -182,6 +183,8 @@ class MCEIRL(_mce_irl_save.Checkpoints, base.DemonstrationAlgorithm):
             depends on more than state and action, or the demonstrations do not fit.
     """
 
+    _state = ("reward_net", "optimizer", "rng", "demo_state_om", "_weights", "linf_deltas", "iteration", "reward", "history")  # fmt: skip
+
     def __init__(
         self,
         demonstrations: base.AnyTransitions | np.ndarray | None,
@@ -216,6 +219,7 @@ class MCEIRL(_mce_irl_save.Checkpoints, base.DemonstrationAlgorithm):
         self.demo_state_om: np.ndarray | None = None
         self.state_om: np.ndarray | None = None
         self.reward: np.ndarray | None = None
+        self._weights: np.ndarray | None = None
         self.linf_deltas: list[float] = []
         self.history: list[Snapshot] = []
         self.iteration = 0
@@ -237,6 +241,23 @@ class MCEIRL(_mce_irl_save.Checkpoints, base.DemonstrationAlgorithm):
         weights = self._solver.weights.copy()
         weights[-1] *= last_counts
         self._weights = weights
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "optimizer_cls": type(self.optimizer)}
+
+    def _fits(self) -> None:
+        shape = (self._model.state_dim, self._model.action_dim)[: 2 if self._uses_action else 1]
+        if self.demo_state_om is not None and (
+            self.demo_state_om.shape != shape or self._weights.shape != self._solver.weights.shape
+        ):
+            raise ArtifactError(
+                f"the checkpoint's occupancy has shape {self.demo_state_om.shape} over {len(self._weights) - 1} steps, "
+                f"but the environment's would have {shape} over {self._model.horizon}: give the environment of the run"
+            )
+        if self.reward is not None:
+            history = self.history
+            self._conclude(network_inputs(self.reward_net, self._model, self._uses_action))
+            self.history = history
 
     def train(
         self,
@@ -271,29 +292,19 @@ class MCEIRL(_mce_irl_save.Checkpoints, base.DemonstrationAlgorithm):
             snapshots = self.log_interval
         chosen = frozenset(snapshots) if isinstance(snapshots, Iterable) else None
         inputs = network_inputs(self.reward_net, self._model, self._uses_action)
-        bar = tqdm(total=max_iter, disable=not progress_bar, desc="MCE IRL", unit="it")
-        try:
-            with networks.training(self.reward_net), base.seeded_torch(self.rng):
-                for done in range(max_iter):
-                    wanted = (
-                        bool(snapshots) and self.iteration % snapshots == 0  # type: ignore[operator]
-                        if chosen is None
-                        else self.iteration in chosen
-                    )
-                    logged = self.log_interval is not None and self.iteration % self.log_interval == 0
-                    if self._iterate(inputs, wanted, logged):
-                        break
-                    if done % 16 == 15:
-                        bar.update(16)
-                    if on_iteration_end is not None and on_iteration_end() is False:
-                        break
-                    if stop is not None and stop.is_set():
-                        break
-        except KeyboardInterrupt:
-            self.logger.log("Interrupted: training stops here; the reward keeps what it has learned.")
-        finally:
-            bar.set_postfix(linf_delta=f"{self.linf_deltas[-1]:.2g}" if self.linf_deltas else "–")
-            bar.close()
+        with (
+            _run.Run(self, max_iter, "it", progress_bar, stop) as run,
+            networks.training(self.reward_net),
+            base.seeded_torch(self.rng),
+        ):
+            for _ in range(max_iter):
+                wanted = bool(snapshots) and self.iteration % snapshots == 0 if chosen is None else self.iteration in chosen
+                logged = self.log_interval is not None and self.iteration % self.log_interval == 0
+                if self._iterate(inputs, wanted, logged):
+                    break
+                ended = on_iteration_end is not None and on_iteration_end() is False
+                if not run.step(1, not ended, linf_delta=self.linf_deltas[-1]):
+                    break
         self._conclude(inputs)
         assert self.state_om is not None
         return self.state_om.sum(axis=1) if self._uses_action else self.state_om

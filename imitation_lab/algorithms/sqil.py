@@ -24,8 +24,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
-import pathlib
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -35,21 +34,18 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _learner, _spaces, base, checkpoint
+from imitation_lab.algorithms import _learner, _saved, _spaces, base, checkpoint
 from imitation_lab.algorithms._sqil_buffer import SQILReplayBuffer
 from imitation_lab.algorithms.adversarial import _checks, _generator
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.networks import evaluating
-from imitation_lab.util.paths import AnyPath
 
 __all__ = ["SQIL", "SQILReplayBuffer"]
 
-VERSION = 1
 _OWN = {"policy", "env", "replay_buffer_class", "demonstrations"}
 
 
-class SQIL(base.DemonstrationAlgorithm):
+class SQIL(_saved.Saved, base.DemonstrationAlgorithm):
     """Trains an SB3 off-policy algorithm to imitate.
 
     Args:
@@ -69,6 +65,8 @@ class SQIL(base.DemonstrationAlgorithm):
         rl_algo: the learner.
     """
 
+    _state = ("rl_algo", "_expert")
+
     def __init__(
         self,
         *,
@@ -86,18 +84,9 @@ class SQIL(base.DemonstrationAlgorithm):
         algorithm = rl_algo_class(
             policy, venv, replay_buffer_class=SQILReplayBuffer, replay_buffer_kwargs=buffer_kwargs, **kwargs
         )
-        self._set_up(algorithm, venv, demonstrations, custom_logger)
-
-    def _set_up(
-        self,
-        algorithm: OffPolicyAlgorithm,
-        venv: VecEnv,
-        demonstrations: base.AnyTransitions | None,
-        custom_logger: lab_logger.AnyLogger | None,
-    ) -> None:
         self.venv = venv
         self.rl_algo = algorithm
-        base.DemonstrationAlgorithm.__init__(self, demonstrations=demonstrations, custom_logger=custom_logger)
+        super().__init__(demonstrations=demonstrations, custom_logger=custom_logger)
         algorithm.set_logger(self.logger)
 
     @property
@@ -193,88 +182,22 @@ class SQIL(base.DemonstrationAlgorithm):
             acts = th.as_tensor(scaled, device=policy.device).reshape(len(scaled), -1)
             return th.cat(policy.critic(obs, acts), dim=1).amin(dim=1).cpu().numpy()
 
-    def save(self, path: AnyPath) -> pathlib.Path:
-        """Saves the learner, both halves of its replay buffer and all random states, between calls of `train`.
+    def _arguments(self) -> dict[str, Any]:
+        described = checkpoint.describe_algorithm(self.rl_algo)
+        buffer = {"handle_timeout_termination": self.replay_buffer.handle_timeout_termination}
+        kwargs = {**checkpoint.decode(described["arguments"]), "replay_buffer_kwargs": buffer}
+        return {"policy": self.rl_algo.policy_class, "rl_algo_class": type(self.rl_algo), "rl_kwargs": kwargs}
 
-        All environments are reset, with seeds drawn from NumPy's global generator, which SB3 seeds and draws from,
-        before training goes on with `reset_num_timesteps=False`. On CPU a resumed run is bit-equal to one that was
-        saved at the same time and went on.
+    @property
+    def _expert(self) -> dict[str, Any]:
+        return self.replay_buffer.expert
 
-        Args:
-            path: a folder, made if missing; a checkpoint in it is replaced.
+    @_expert.setter
+    def _expert(self, expert: dict[str, Any]) -> None:
+        self.replay_buffer.set_expert(expert)
 
-        Returns:
-            The file in the folder.
-        """
-        state = checkpoint.State()
-        buffer = self.replay_buffer
-        state.meta["sqil"] = {
-            "learner": _learner.describe(self.rl_algo),
-            "optimize_memory_usage": buffer.optimize_memory_usage,
-            "handle_timeout_termination": buffer.handle_timeout_termination,
-            "buffer_size": self.rl_algo.buffer_size,
-            "has_expert": bool(buffer.expert),
-        }
-        if buffer.expert:
-            for name, array in _leaves(buffer.expert):
-                state.tensors[f"expert/{name}"] = array
-        checkpoint.pack_algorithm(state, "rl_algo", self.rl_algo)
-        checkpoint.pack_randomness(state, "random")
-        file = _learner.checkpoint_file(path)
-        state.write(file, VERSION)
-        _begin_anew(self)
-        return file
-
-    @classmethod
-    def load(
-        cls,
-        path: AnyPath,
-        venv: VecEnv,
-        *,
-        rl_algo: OffPolicyAlgorithm | None = None,
-        custom_logger: lab_logger.AnyLogger | None = None,
-        device: th.device | str = "auto",
-    ) -> Self:
-        """Goes on from a checkpoint; the global random states become those of the run that was saved.
-
-        Args:
-            path: the folder given to `save`.
-            venv: environments like those of the run.
-            rl_algo: an algorithm built like that of the run, with any replay buffer, where an argument of it is a
-                function, or its class is not SB3's.
-            custom_logger: where metrics go.
-            device: of the algorithm that is built.
-
-        Raises:
-            FileNotFoundError: there is no checkpoint.
-            ArtifactError: it is damaged, or `rl_algo` is needed and not given, or does not fit.
-        """
-        state = checkpoint.State.read(_learner.checkpoint_file(path), VERSION)
-        meta = state.entry("sqil")
-        if rl_algo is None:
-            rl_algo = _built(meta, venv, device)
-        else:
-            rl_algo.set_env(venv)
-        options = {key: bool(meta.get(key)) for key in ("optimize_memory_usage", "handle_timeout_termination")}
-        buffer = SQILReplayBuffer(
-            rl_algo.buffer_size,
-            rl_algo.observation_space,
-            rl_algo.action_space,
-            None,
-            rl_algo.device,
-            rl_algo.n_envs,
-            **options,
-        )
-        rl_algo.optimize_memory_usage = options["optimize_memory_usage"]
-        rl_algo.replay_buffer_class, rl_algo.replay_buffer = SQILReplayBuffer, buffer
-        self = cls.__new__(cls)
-        self._set_up(rl_algo, venv, None, custom_logger)
-        checkpoint.unpack_algorithm(state, "rl_algo", rl_algo)
-        if meta.get("has_expert"):
-            _restore_expert(buffer, state)
-        checkpoint.unpack_randomness(state, "random")
-        _begin_anew(self)
-        return self
+    def _begin_anew(self) -> None:
+        checkpoint.new_boundary(self.rl_algo, self.venv, lambda: int(np.random.randint(2**31)))  # noqa: NPY002
 
 
 def _check(venv: VecEnv, cls: Any, kwargs: dict[str, Any]) -> None:
@@ -299,43 +222,3 @@ def _check(venv: VecEnv, cls: Any, kwargs: dict[str, Any]) -> None:
         raise ValueError(f"rl_kwargs has n_steps={kwargs['n_steps']}: SQIL's rewards are those of single steps. Use 1.")
     if kwargs.get("batch_size", 2) < 2:
         raise ValueError(f"batch_size is {kwargs['batch_size']}, expected at least 2: one transition of each kind.")
-
-
-def _begin_anew(sqil: SQIL) -> None:
-    """Done after saving and after loading alike, from the random states as they were saved."""
-    checkpoint.new_boundary(sqil.rl_algo, sqil.venv, lambda: int(np.random.randint(2**31)))  # noqa: NPY002
-
-
-def _built(meta: dict[str, Any], venv: VecEnv, device: th.device | str) -> OffPolicyAlgorithm:
-    """The learner, with SB3's own replay buffer of the smallest size until it gets ours."""
-    learner, size = meta.get("learner"), meta.get("buffer_size")
-    if isinstance(learner, dict) and isinstance(learner.get("spec"), dict):
-        arguments = {**learner["spec"].get("arguments", {}), "optimize_memory_usage": False}
-        arguments["buffer_size"] = venv.num_envs
-        learner = {"spec": {**learner["spec"], "arguments": arguments}}
-    algorithm = _learner.build(learner, venv, device)
-    if not isinstance(algorithm, OffPolicyAlgorithm) or not isinstance(size, int) or size < 1:
-        raise ArtifactError("the checkpoint's learner is damaged")
-    algorithm.buffer_size = size
-    return algorithm
-
-
-def _leaves(expert: dict[str, Any]) -> list[tuple[str, np.ndarray]]:
-    found = []
-    for name, value in expert.items():
-        parts = value if isinstance(value, dict) else {"": value}
-        found += [(f"{name}/{key}" if key else name, part) for key, part in parts.items()]
-    return found
-
-
-def _restore_expert(buffer: SQILReplayBuffer, state: checkpoint.State) -> None:
-    blank = buffer.blank_expert()
-    rows = len(state.array("expert/dones"))
-    for name, like in _leaves(blank):
-        array = np.array(state.array(f"expert/{name}", np.empty((rows, *like.shape[1:]), like.dtype)))
-        parent, _, key = name.partition("/")
-        if key:
-            blank[parent][key] = array
-        else:
-            blank[name] = array
-    buffer.set_expert(blank)

@@ -73,7 +73,7 @@ def train_mce_irl(
     from imitation_lab.util import util
 
     _resuming.check(agent_path, checkpoint_interval)
-    if expert_temperature <= 0:
+    if not expert_temperature > 0:
         raise ValueError(f"expert_temperature must be positive, got {expert_temperature}.")
     rng, evaluation_rng = streams(seed)
     environment.register()

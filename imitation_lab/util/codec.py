@@ -7,6 +7,8 @@ with one ``__tag__``. A class is stored by name and looked up in a registry: a n
 from __future__ import annotations
 
 import base64
+import dataclasses
+import enum
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
@@ -96,6 +98,11 @@ def encode(value: Any, *, where: str = "value") -> Any:
         return {"__space__": encode_space(value)}
     if isinstance(value, th.dtype):
         return {"__dtype__": str(value).removeprefix("torch.")}
+    if isinstance(value, enum.Enum):
+        return {"__enum__": [class_name(type(value)), value.name]}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {"__object__": class_name(type(value)), "fields": encode(fields, where=where)}
     if isinstance(value, type):
         try:
             return {"__class__": class_name(value)}
@@ -216,6 +223,13 @@ def _decode(data: Any) -> Any:
             return _DTYPES[data[tag]]
         case "__class__":
             return find_class(data[tag])
+        case "__enum__":
+            return find_class(data[tag][0])[data[tag][1]]  # type: ignore[index]
+        case "__object__":
+            cls = find_class(data[tag])
+            if not dataclasses.is_dataclass(cls):
+                raise ArtifactError(f"the file names {data[tag]!r} as an object's class, which it cannot be")
+            return cls(**_decode(data["fields"]))
     raise ArtifactError(f"the file uses the unknown tag {tag!r}")
 
 

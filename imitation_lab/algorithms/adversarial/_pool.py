@@ -10,7 +10,6 @@ from gymnasium import spaces
 
 from imitation_lab.algorithms import _spaces
 from imitation_lab.algorithms.base import TensorSpec
-from imitation_lab.algorithms.checkpoint import State
 from imitation_lab.rewards.reward_nets.base import RewardNet, RewardNetWrapper, wrapper_chain
 from imitation_lab.util.artifacts import ArtifactError
 
@@ -176,36 +175,27 @@ class SamplePool:
         """Where the learner's rows are."""
         return slice(self.n_expert, self.n_expert + self.size)
 
-    def pack(self, state: State, name: str) -> None:
-        """Saves the rows, and where the passes are."""
-        for field, tensor in self.fields.items():
-            state.tensors[f"{name}/{field}"] = tensor[: self.n_expert + self.size].cpu().numpy().copy()
-        state.tensors[f"{name}.order"] = self._order.numpy().copy()
-        state.meta[name] = [self.n_expert, self.size, self._next, self._cursor, self.capacity]
+    def state_dict(self) -> dict[str, Any]:
+        """The rows, and where the passes are."""
+        rows = {name: field[: self.n_expert + self.size] for name, field in self.fields.items()}
+        return {"rows": rows, "order": self._order, "counts": [self.n_expert, self.size, self._next, self._cursor]}
 
-    def unpack(self, state: State, name: str) -> None:
-        """Puts the rows back; ArtifactError if they do not fit."""
-        counts = state.entry(name, list)
-        if len(counts) != 5 or not all(isinstance(c, int) and c >= 0 for c in counts) or counts[4] != self.capacity:
-            raise ArtifactError(f"the checkpoint's {name!r} does not fit a capacity of {self.capacity}")
-        n_expert, size = counts[:2]
-        if size > self.capacity or counts[2] >= self.capacity:
-            raise ArtifactError(f"the checkpoint's {name!r} has counts that contradict each other")
-        found = {field: state.array(f"{name}/{field}") for field in self.template}
-        for field, row in self.template.items():
-            shape = (n_expert + size, *row.shape[1:])
-            if found[field].shape != shape:
-                raise ArtifactError(f"{name + '/' + field!r} has shape {found[field].shape}, expected {shape}")
-        order = np.array(state.array(f"{name}.order"), np.int64)
-        if order.size and not (order.min() >= 0 and order.max() < n_expert):
-            raise ArtifactError(f"the checkpoint's {name + '.order'!r} points outside of the demonstrations")
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Puts them back; ArtifactError if they do not fit."""
+        n_expert, size, next_, cursor = state["counts"]
+        if not (0 <= size <= self.capacity and 0 <= next_ < self.capacity):
+            raise ArtifactError(f"the checkpoint's rows do not fit a capacity of {self.capacity}")
+        for name, row in self.template.items():
+            found, shape = state["rows"][name].shape, (n_expert + size, *row.shape[1:])
+            if found != shape:
+                raise ArtifactError(f"the checkpoint's rows {name!r} have shape {found}, expected {shape}")
         self.version += 1
         self.fields = {}
         self._allocate(n_expert)
-        for field, array in found.items():
-            self.fields[field][: n_expert + size] = th.from_numpy(np.array(array))
-        self.size, self._next, self._cursor = counts[1:4]
-        self._order = th.from_numpy(order)
+        for name, rows in state["rows"].items():
+            self.fields[name][: n_expert + size] = th.as_tensor(rows)
+        self.size, self._next, self._cursor = size, next_, cursor
+        self._order = th.as_tensor(state["order"])
 
 
 def join(first: Rows, second: Rows) -> Rows:

@@ -14,6 +14,7 @@ The discriminator's loss, with D = σ(logit) and label y = 1 for the expert (`lo
 
 import abc
 import contextlib
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,8 +26,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm.auto import tqdm
 
-from imitation_lab.algorithms import _spaces, base
-from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _optimizer, _reports, _save
+from imitation_lab.algorithms import _saved, _spaces, base, checkpoint
+from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _optimizer, _reports
 from imitation_lab.algorithms.adversarial._metrics import BatchStats, compute_train_stats
 from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, cut, join
 from imitation_lab.algorithms.adversarial.penalties import Penalty, penalties_of
@@ -35,6 +36,7 @@ from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import networks, util
+from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath
 
 __all__ = ["AdversarialTrainer", "compute_train_stats"]
@@ -45,7 +47,7 @@ _HISTORY_TIMESTEPS = 256
 _MAX_PENDING_UPDATES = 256
 
 
-class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.DemonstrationAlgorithm):
+class AdversarialTrainer(_reports.Reports, _saved.Saved, base.DemonstrationAlgorithm):
     """Base of GAIL and AIRL.
 
     To begin with a behavioral clone, copy its weights into a generator of the same policy class:
@@ -95,6 +97,10 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
 
     _name: ClassVar[str] = "AdversarialTrainer"
     _needs_log_prob: ClassVar[bool] = False
+    _state = (
+        "_reward_net", "_disc_opt", "gen_algo", "_pool", "_rng", "_generator", "_global_step", "_disc_step", "_rounds",
+        "_span", "_horizon", "_expert_ep_len", "_has_batches", "history",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -154,6 +160,7 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         capacity = gen_replay_buffer_capacity or self.gen_train_timesteps
         self._pool = SamplePool(self._encoder.template, capacity, self._generator)
         self._expert_batches: Any = None
+        self._has_batches = False
         self._expert_stds: dict[str, th.Tensor] | None = None
         self._expert_ep_len = float("nan")
         super().__init__(
@@ -244,6 +251,7 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
         self._check_horizons(lengths)
         found = base.demonstration_tensors(demonstrations, self._encoder.spec, self.demo_batch_size)
         self._expert_ep_len = float(np.mean(lengths)) if lengths else float("nan")
+        self._has_batches = isinstance(found, base.BatchStream)
         if isinstance(found, base.BatchStream):
             self._expert_batches = util.endless_iter(found)
             rows = self._encoder.encode(next(self._expert_batches))
@@ -253,6 +261,34 @@ class AdversarialTrainer(_reports.Reports, _save.Checkpoints, base.Demonstration
             rows = self._encoder.encode(found.fields)
         self._pool.set_expert(rows)
         self._expert_stds = _metrics.column_stds(rows)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            **super()._arguments(),
+            "reward_net": self._reward_net,
+            "disc_opt_cls": type(self._disc_opt),
+            "disc_opt_kwargs": self._disc_opt_kwargs,
+            "gen_replay_buffer_capacity": self._pool.capacity,
+            "record_logits": self._metrics.record_logits,
+            "rng": self._rng,
+        }
+
+    def save(self, path: AnyPath) -> pathlib.Path:
+        """As `Saved.save`, at the end of a round: before or after `train`, or in its callback."""
+        if self.venv_buffering.n_transitions:
+            self._store_generated()
+        self._end_rounds()
+        return super().save(path)
+
+    def _fits(self) -> None:
+        self._resumed = True
+        if self._has_batches and self._expert_batches is None:
+            raise ArtifactError("the run's demonstrations came as batches, which a checkpoint does not hold: pass them")
+        if self._pool.n_expert:
+            self._expert_stds = _metrics.column_stds(self._pool.rows(self._pool.expert))
+
+    def _begin_anew(self) -> None:
+        checkpoint.new_boundary(self.gen_algo, self.venv, lambda: util.make_seeds(self._rng))
 
     def train_gen(self, total_timesteps: int | None = None, learn_kwargs: Mapping[str, Any] | None = None) -> None:
         """Lets the generator learn, and keeps what it met for the discriminator.

@@ -86,7 +86,7 @@ class GAIL(common.AdversarialTrainer):
         reward_form: str = "gail",
         **kwargs: Any,
     ):
-        self._reward_form = reward_form
+        self.reward_form = reward_form
         self._reward = _as_reward(reward_net, reward_form) if isinstance(reward_net, RewardNet) else reward_net
         super().__init__(
             demonstrations=demonstrations,

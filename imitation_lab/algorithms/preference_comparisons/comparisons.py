@@ -382,7 +382,7 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
             if not progress_bar:
                 stack.enter_context(_without_bar(self.reward_trainer))
             if isinstance(generator, AgentTrainer):
-                stack.enter_context(generator.schedules_over(plan["start"], steps))
+                stack.enter_context(generator.schedules_over(plan.get("start", 0), steps))
             for i in tqdm(rounds, desc="preference comparisons", unit="round", disable=not progress_bar, delay=2):
                 status = self.step(pairs[i], steps[i])
                 if not math.isnan(status.reward_loss):

@@ -2,7 +2,9 @@
 
 import dataclasses
 
+from imitation_lab.scripts._engine import merged
 from imitation_lab.scripts.config.environments import by_environment, fast
+from imitation_lab.scripts.config.train_adversarial import CARTPOLE_GENERATOR
 
 _CARTPOLE = {
     "total_timesteps": 300_000,
@@ -13,18 +15,10 @@ _CARTPOLE = {
     "initial_comparison_frac": 0.25,
     "initial_epoch_multiplier": 2.0,
     "reward_trainer_kwargs": {"epochs": 10, "lr": 2e-3},
-    "policy": {"policy_cls": "MlpPolicy"},
-    "rl": {
-        "batch_size": 4000,
-        "rl_kwargs": {
-            "batch_size": 500,
-            "n_epochs": 20,
-            "gae_lambda": 0.8,
-            "gamma": 0.98,
-            "ent_coef": 0.01,
-            "learning_rate": {"linear": 2e-3},
-        },
-    },
+    **merged(
+        CARTPOLE_GENERATOR,
+        {"rl": {"rl_kwargs": {"clip_range": 0.2, "ent_coef": 0.01, "learning_rate": {"linear": 2e-3}}}},
+    ),
 }
 _PENDULUM = {
     "total_timesteps": 136_000,

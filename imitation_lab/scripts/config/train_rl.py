@@ -1,6 +1,7 @@
 """Named configurations of `train_rl`."""
 
 from imitation_lab.scripts.config.environments import by_environment, fast
+from imitation_lab.scripts.config.train_adversarial import CARTPOLE_GENERATOR
 
 _CARTPOLE = {
     "total_timesteps": 60_000,
@@ -17,21 +18,7 @@ _CARTPOLE = {
         },
     },
 }
-_FIXED_CARTPOLE = {
-    "total_timesteps": 300_000,
-    "policy": {"policy_cls": "MlpPolicy"},
-    "rl": {
-        "batch_size": 4000,
-        "rl_kwargs": {
-            "batch_size": 500,
-            "n_epochs": 20,
-            "gae_lambda": 0.8,
-            "gamma": 0.98,
-            "clip_range": 0.3,
-            "learning_rate": {"linear": [3e-3, 1e-4]},
-        },
-    },
-}
+_FIXED_CARTPOLE = {"total_timesteps": 300_000, **CARTPOLE_GENERATOR}
 _PENDULUM = {
     "total_timesteps": 300_000,
     "rl": {"batch_size": 4096, "rl_kwargs": {"gamma": 0.9, "learning_rate": 1e-3}},

@@ -75,7 +75,7 @@ def test_the_checkpoint_holds_what_the_constructor_was_given(build, quiet, tmp_p
     loaded = GAIL.load(tmp_path, build().venv, custom_logger=quiet)
     for name in ("demo_batch_size", "demo_minibatch_size", "n_disc_updates_per_round", "gen_train_timesteps"):
         assert getattr(loaded, name) == getattr(trainer, name)
-    assert loaded._reward_form == "airl"
+    assert loaded.reward_form == "airl"
     assert loaded._disc_opt_kwargs == {"lr": 1e-2}
     batch = (np.ones((4, 3), np.float32), np.arange(4) % 3, np.ones((4, 3), np.float32), np.zeros(4, bool))
     np.testing.assert_array_equal(loaded.reward_train.predict(*batch), trainer.reward_train.predict(*batch))

@@ -1,0 +1,54 @@
+"""One call of `train`: its bar, its stop button, its interrupt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm.auto import tqdm
+
+_REFRESH = 0.25  # seconds between two readings of what the bar shows, each of which may wait for the device
+
+
+class Run:
+    """Counts what is done and says when to end: `stop` is set, a callback returned False, or Ctrl-C (once, quietly).
+
+    Args:
+        algorithm: has `logger`, gets `interrupted`, and may have `_recover`, called after an interrupt.
+        total: how much there is to do, None if unknown.
+        unit: of it.
+        shown: whether there is a bar.
+        stop: ends training once it is set.
+    """
+
+    def __init__(self, algorithm: Any, total: int | None, unit: str, shown: bool, stop: threading.Event | None) -> None:
+        self._algorithm, self._stop, self._due, self._pending = algorithm, stop, 0.0, 0
+        self._bar = tqdm(total=total, unit=unit, desc=type(algorithm).__name__, disable=not shown, delay=2)
+        algorithm.interrupted = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def step(self, n: int = 1, *answers: Any, **shown: Any) -> bool:
+        """Notes `n` more done and what callbacks answered; whether to go on. `shown` may be tensors or functions."""
+        self._pending += n
+        if not self._bar.disable and time.monotonic() >= self._due:
+            self._bar.set_postfix({k: f"{float(v() if callable(v) else v):.4g}" for k, v in shown.items()}, refresh=False)
+            self._flush()
+        return not (any(answer is False for answer in answers) or (self._stop is not None and self._stop.is_set()))
+
+    def _flush(self) -> None:
+        self._bar.update(self._pending)
+        self._pending, self._due = 0, time.monotonic() + _REFRESH
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        self._flush()
+        self._bar.close()
+        if kind is not KeyboardInterrupt:
+            return False
+        self._algorithm.interrupted = True
+        getattr(self._algorithm, "_recover", lambda: None)()
+        self._algorithm.logger.log("Interrupted: training stops here; what has been learned is kept.")
+        return True

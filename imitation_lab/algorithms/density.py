@@ -28,6 +28,7 @@ What to know:
 
 import enum
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,9 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from imitation_lab.algorithms import _flat, _learner, _loaders, _saved, _spaces, base, checkpoint
+from imitation_lab.algorithms import _flat, _learner, _loaders, _spaces, base, checkpoint, saved
 from imitation_lab.algorithms._kernel_density import BOUNDED, KERNELS, KernelDensity
+from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms.adversarial import _checks, _generator
 from imitation_lab.data import rollout
 from imitation_lab.rewards.reward_nets.wrappers import normalize_scalars
@@ -95,7 +97,7 @@ class _Clock(VecEnvWrapper):
         return obs, rewards, dones, infos
 
 
-class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
+class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
     """Learns a reward by density estimation, and with `rl_algo` a policy from it.
 
     Call `train` to fit the density and then `train_policy`; `set_demonstrations` asks for `train` again.
@@ -188,14 +190,7 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
             rl_algo.set_env(self.venv_wrapped)
             rl_algo.set_logger(self.logger)
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, those of the learner too."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         if self.rl_algo is not None:
             self.rl_algo.set_logger(logger)
 
@@ -312,7 +307,14 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
             out = out.clamp_(min=self.min_log_density)
         return out.cpu().numpy()
 
-    def train_policy(self, n_timesteps: int = 1_000_000, *, progress_bar: bool = True, **kwargs: Any) -> None:
+    def train_policy(
+        self,
+        n_timesteps: int = 1_000_000,
+        *,
+        progress_bar: bool = True,
+        stop: threading.Event | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Trains the policy on the density, going on from where it is.
 
         An interrupt ends training; what was learned is kept.
@@ -320,6 +322,7 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
         Args:
             n_timesteps: steps in all environments together.
             progress_bar: whether to show progress, after two seconds.
+            stop: training ends after the step during which this event is set.
             **kwargs: for `rl_algo.learn`.
 
         Raises:
@@ -334,16 +337,16 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
                 f"The {self.kernel!r} kernel is zero beyond its bandwidth, where the reward would be −∞: pass "
                 "min_log_density, such as −100, or use the 'gaussian' or 'exponential' kernel."
             )
-        with _learner.Progress(n_timesteps, "density", progress_bar) as progress:
-            callback = _generator.callback_list(kwargs.pop("callback", None), self.wrapper_callback, progress)
+        with Run(self, n_timesteps, "step", progress_bar, stop) as run:
+            callback = _generator.callback_list(kwargs.pop("callback", None), self.wrapper_callback, run.callback())
             self._learning = True
             try:
                 learner.learn(n_timesteps, callback, **{"reset_num_timesteps": False, **kwargs})
-            except KeyboardInterrupt:
-                learner._last_obs = None  # the environments may be in the middle of a step
-                self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")
             finally:
                 self._learning = False
+
+    def _recover(self) -> None:
+        self._rl()._last_obs = None  # the environments may be in the middle of a step
 
     def test_policy(self, *, n_trajectories: int = 10, true_reward: bool = True) -> dict[str, float]:
         """Rolls out the policy; training begins new episodes after that.

@@ -6,7 +6,7 @@ its arguments as JSON.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,16 +61,24 @@ def save_policy(policy: BasePolicy, path: AnyPath) -> None:
     if not isinstance(policy, BasePolicy):
         hint = "; pass its .policy" if isinstance(getattr(policy, "policy", None), BasePolicy) else ""
         raise TypeError(f"save_policy expected a Stable-Baselines3 policy, got {type(policy).__name__}{hint}.")
+    artifacts.write(path, kind=KIND, version=VERSION, meta=describe(policy), tensors=artifacts.state_arrays(policy))
+
+
+def describe(policy: BasePolicy) -> dict[str, Any]:
+    """A policy's class and constructor arguments as JSON, for `rebuild`.
+
+    Raises:
+        TypeError: its class is not registered, or an argument cannot be expressed as data.
+    """
     arguments = {k: v for k, v in policy._get_constructor_parameters().items() if v is not None}
     takes_schedule = arguments.pop("lr_schedule", None) is not None
     if hasattr(policy, "share_features_extractor"):  # which SB3 forgets for some classes
         arguments["share_features_extractor"] = policy.share_features_extractor
-    meta = {
+    return {
         "class": codec.class_name(type(policy)),
         "arguments": codec.encode(arguments, where=f"{type(policy).__name__} argument"),
         "learning_rate": _learning_rate(policy) if takes_schedule else None,
     }
-    artifacts.write(path, kind=KIND, version=VERSION, meta=meta, tensors=artifacts.state_arrays(policy))
 
 
 def load_policy_file(path: AnyPath, device: th.device | str = "auto") -> BasePolicy:
@@ -86,18 +94,31 @@ def load_policy_file(path: AnyPath, device: th.device | str = "auto") -> BasePol
             class; or its tensors do not fit the class, in which case the first that differs is named.
     """
     artifact = artifacts.read(path, kind=KIND, version=VERSION)
-    meta = artifact.meta
+    return rebuild(artifact.meta, artifact.tensors, device, source=str(path))
+
+
+def rebuild(
+    meta: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    device: th.device | str = "auto",
+    *,
+    source: str = "policy",
+) -> BasePolicy:
+    """The policy that `describe` described, with `tensors` in it, in evaluation mode.
+
+    Raises:
+        ArtifactError: the description is damaged or names an unregistered class, or the tensors do not fit the class.
+    """
     try:
         policy_class = codec.find_class(meta["class"])
         arguments, learning_rate = codec.decode(meta["arguments"]), meta["learning_rate"]
     except (KeyError, TypeError):
-        raise ArtifactError(f"cannot read {str(path)!r}: its description of the policy is damaged.") from None
+        raise ArtifactError(f"cannot read {source!r}: its description of the policy is damaged.") from None
     if not issubclass(policy_class, BasePolicy) or not isinstance(arguments, dict):
-        raise ArtifactError(f"cannot read {str(path)!r}: {meta['class']!r} is not a policy class.")
+        raise ArtifactError(f"cannot read {source!r}: {meta['class']!r} is not a policy class.")
     if learning_rate is not None:
         arguments["lr_schedule"] = ConstantSchedule(float(learning_rate))
-    policy = build_policy(policy_class, arguments, artifact.tensors)
-    return policy.to(get_device(device))
+    return build_policy(policy_class, arguments, dict(tensors)).to(get_device(device))
 
 
 def build_policy(

@@ -233,7 +233,14 @@ def policy_change(gen_algo: BaseAlgorithm, max_rows: int = 1024) -> dict[str, th
 def callback_list(given: Any, *more: BaseCallback) -> CallbackList:
     """What a user gives `learn` as `callback`: None, a callback, a function or a list of them; and `more`."""
     listed = [] if given is None else list(given) if isinstance(given, Iterable) else [given]
-    return CallbackList([c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in [*listed, *more]])
+    return CallbackList([c if isinstance(c, BaseCallback) else _Function(c) for c in [*listed, *more]])
+
+
+class _Function(ConvertCallback):
+    """A function of locals and globals, which ends training by returning False; SB3's own ends on None too."""
+
+    def _on_step(self) -> bool:
+        return super()._on_step() is not False
 
 
 @contextlib.contextmanager

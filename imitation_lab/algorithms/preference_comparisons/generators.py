@@ -19,7 +19,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from imitation_lab.algorithms import _spaces, checkpoint
 from imitation_lab.algorithms.adversarial import _generator
 from imitation_lab.algorithms.preference_comparisons._logged import Logged
+from imitation_lab.algorithms.preference_comparisons.dataset import trajectory_tensors
 from imitation_lab.data import rollout, types
+from imitation_lab.data._stored import StoredTrajectories
 from imitation_lab.data.wrappers import BufferingWrapper
 from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
 from imitation_lab.policies.replay_buffer_wrapper import ReplayBufferRewardWrapper
@@ -56,6 +58,8 @@ class TrajectoryDataset(TrajectoryGenerator):
     Raises:
         ValueError: if there are none.
     """
+
+    _state = ("rng",)
 
     def __init__(
         self,
@@ -105,6 +109,8 @@ class AgentTrainer(TrajectoryGenerator):
         ValueError: if a share or probability is not in [0, 1], or the spaces of algorithm and environment differ.
     """
 
+    _state = ("algorithm", "rng", "_fragments", "_returns")
+
     def __init__(
         self,
         algorithm: BaseAlgorithm,
@@ -147,15 +153,26 @@ class AgentTrainer(TrajectoryGenerator):
         if custom_logger is not None:
             self.algorithm.set_logger(self.logger)
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, the algorithm's too."""
-        return super().logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         self.algorithm.set_logger(logger)
+
+    @property
+    def _fragments(self) -> dict[str, np.ndarray]:
+        return trajectory_tensors(self._collected) if self._collected else {}
+
+    @_fragments.setter
+    def _fragments(self, saved: dict[str, np.ndarray]) -> None:
+        self._collect()
+        self._collected = list(StoredTrajectories("fragments", saved)) if saved else []
+
+    @property
+    def _returns(self) -> np.ndarray:
+        return np.array(self.reward_venv_wrapper.episode_rewards, dtype=np.float64)
+
+    @_returns.setter
+    def _returns(self, saved: np.ndarray) -> None:
+        self.reward_venv_wrapper.episode_rewards.clear()
+        self.reward_venv_wrapper.episode_rewards.extend(saved.tolist())
 
     def train(self, steps: int, **kwargs: Any) -> None:
         """Lets the agent learn for `steps` more environment steps (on-policy: rounded up to whole rollouts).

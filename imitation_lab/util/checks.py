@@ -27,7 +27,7 @@ def generator(rng: object) -> None:
         TypeError: if `rng` is not a `numpy.random.Generator`.
     """
     if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}: pass np.random.default_rng(seed).")
+        raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}: pass np.random.default_rng(0).")
 
 
 def at_least(least: float, *, or_none: bool = False, **values: Any) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common import logger as sb_logger
 
+from imitation_lab.util import checks
 from imitation_lab.util.paths import AnyPath
 from imitation_lab.util.util import parse_path
 
@@ -49,13 +50,7 @@ class WandbOutputFormat(sb_logger.KVWriter):
     """
 
     def __init__(self, folder: AnyPath | None = None) -> None:
-        try:
-            import wandb
-        except ImportError as e:
-            raise ImportError(
-                'The "wandb" log format needs the package wandb: pip install "imitation-lab[wandb]".'
-            ) from e
-        self._wandb = wandb
+        self._wandb = wandb = checks.optional("wandb", "wandb", 'The "wandb" log format needs')
         if wandb.run is None:
             where = None if folder is None else os.fsdecode(folder)
             try:

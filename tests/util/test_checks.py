@@ -41,7 +41,9 @@ def test_what_does_not_fit_is_named(call, text):
 
 @pytest.mark.parametrize("rng", [None, 0, np.random.RandomState(0)])
 def test_only_a_generator_is_a_generator(rng):
-    with pytest.raises(TypeError, match=r"^rng must be a numpy.random.Generator, got .*pass np.random.default_rng\(0\)"):
+    with pytest.raises(
+        TypeError, match=r"^rng must be a numpy.random.Generator, got .*pass np.random.default_rng\(0\)"
+    ):
         checks.generator(rng)
 
 

@@ -131,10 +131,10 @@ def push(
         path = pathlib.Path(folder, filename)
         save(path)
         if card is None:
-            about = {"library_name": "imitation-lab", "license": license, "tags": ["imitation-lab", *tags]}
-            about["tags"] += [] if env_name is None else [re.sub(r"[^\w.-]+", "-", env_name).strip("-")]
+            tags = ["imitation-lab", *tags, *([] if env_name is None else [re.sub(r"[^\w.-]+", "-", env_name)])]
+            about = hub.ModelCardData(library_name="imitation-lab", license=license, tags=tags).to_yaml()
             title, shown = repo_id.rpartition("/")[2], {"environment": env_name, **facts(), **_file_facts(path)}
-            card = _card(hub.ModelCardData(**about).to_yaml(), title, shown, usage, results)
+            card = _card(about, title, shown, usage, results)
         operations = [hub.CommitOperationAdd("README.md", card.encode()), hub.CommitOperationAdd(filename, str(path))]
         with _explained(repo_id, repo_type, revision, doing="write to"):
             api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)

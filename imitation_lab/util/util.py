@@ -16,7 +16,6 @@ import torch as th
 
 from imitation_lab.util import checks
 from imitation_lab.util.paths import AnyPath
-from imitation_lab.util.registry import load_attr
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
@@ -28,8 +27,9 @@ _MAX_SEED = 2**31 - 1
 
 def save_policy(policy: "BasePolicy", policy_path: AnyPath) -> None:
     """Writes `policy` to the file `policy_path` in the native, code-free format; parents are created."""
-    # By name, since policies stand above util in the order of imports.
-    load_attr("imitation_lab.policies.serialize:save_policy")(policy, policy_path)
+    from imitation_lab.util import policy_files
+
+    policy_files.save_policy(policy, policy_path)
 
 
 def oric(x: np.ndarray) -> np.ndarray:

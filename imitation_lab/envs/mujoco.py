@@ -13,6 +13,8 @@ import gymnasium as gym
 
 from imitation_lab.util import checks
 
+__all__ = ["NAMES", "make"]
+
 _CLASSES = {
     "Ant": ("ant_v5", "AntEnv", True),
     "HalfCheetah": ("half_cheetah_v5", "HalfCheetahEnv", False),

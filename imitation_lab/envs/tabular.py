@@ -20,6 +20,11 @@ from gymnasium import spaces
 
 from imitation_lab.util import checks
 
+__all__ = [
+    "TabularModel", "tabular_model", "check_transition_matrix", "TabularEnv", "StateObservation", "from_toy_text",
+    "toy_text_arrays",
+]  # fmt: skip
+
 _SUM_TOLERANCE = 1e-5  # of probabilities; a float32 matrix passes
 
 

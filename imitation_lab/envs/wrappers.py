@@ -12,6 +12,8 @@ import gymnasium as gym
 
 from imitation_lab.util import checks
 
+__all__ = ["AbsorbAfterDone", "AutoReset"]
+
 
 class AbsorbAfterDone(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """Fills an episode up to `horizon` steps with an absorbing state.

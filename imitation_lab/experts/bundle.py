@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
     from imitation_lab.data.types import TrajectoryWithRew
 
+__all__ = [
+    "DATA", "POLICY_FILE", "DEMONSTRATIONS_FILE", "CARD_FILE", "list_experts", "card", "load_expert",
+    "load_demonstrations",
+]  # fmt: skip
+
 DATA = Path(__file__).parent / "data"
 POLICY_FILE = "policy.safetensors"
 DEMONSTRATIONS_FILE = "demonstrations.safetensors"

@@ -9,6 +9,8 @@ from imitation_lab.data import rollout
 from imitation_lab.policies.base import RandomPolicy
 from imitation_lab.util import checks
 
+__all__ = ["ExplorationWrapper"]
+
 
 class ExplorationWrapper:
     """Switches between a policy and random actions; a `policy` for everything in `data.rollout`.

@@ -16,6 +16,11 @@ from imitation_lab.data import rollout, serialize, types
 from imitation_lab.data.wrappers import RolloutInfoWrapper
 from imitation_lab.util import checks, util
 
+__all__ = [
+    "EXPERT_DATA_TYPES", "DucktypedBatches", "generate_expert_trajectories", "lazy_generate_expert_trajectories",
+    "make_expert_transition_loader",
+]  # fmt: skip
+
 EXPERT_DATA_TYPES = ("data_loader", "ducktyped_data_loader", "transitions")
 
 

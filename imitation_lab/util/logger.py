@@ -26,11 +26,21 @@ from imitation_lab.util import checks
 from imitation_lab.util.paths import AnyPath
 from imitation_lab.util.util import parse_path
 
+__all__ = [
+    "FORMATS", "Exclude", "WandbOutputFormat", "make_output_format", "HierarchicalLogger", "AnyLogger", "as_logger",
+    "configure", "check_formats",
+]  # fmt: skip
+
 FORMATS = ("stdout", "log", "csv", "json", "tensorboard", "wandb")
 Exclude = str | tuple[str, ...] | None
 
 
-def _check_formats(formats: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str]) -> None:
+    """Asks for formats out of `FORMATS`.
+
+    Raises:
+        ValueError: naming the first that is none of them.
+    """
     for fmt in formats:
         if fmt not in FORMATS:
             raise ValueError(f"Unknown log format {fmt!r}; expected one of {', '.join(FORMATS)}.")
@@ -96,7 +106,7 @@ def make_output_format(
         ValueError: if the format is unknown.
         ImportError: if the format needs a package that is not installed.
     """
-    _check_formats([_format])
+    check_formats([_format])
     if _format == "wandb":
         return WandbOutputFormat(parse_path(log_dir))
     if _format == "stdout":
@@ -196,7 +206,7 @@ class HierarchicalLogger(sb_logger.Logger):
     """
 
     def __init__(self, default_logger: sb_logger.Logger, format_strs: Sequence[str] = ("stdout", "log", "csv")):
-        _check_formats(format_strs)
+        check_formats(format_strs)
         # The writers are shared, so that one appended here is heard, as in any Logger.
         super().__init__(folder=default_logger.dir, output_formats=default_logger.output_formats)
         self.default_logger = default_logger
@@ -381,7 +391,7 @@ def configure(folder: AnyPath | None = None, format_strs: str | Sequence[str] | 
     if format_strs is None:
         format_strs = ("stdout", "log", "csv")
     formats = (format_strs,) if isinstance(format_strs, str) else tuple(format_strs)
-    _check_formats(formats)
+    check_formats(formats)
     path.mkdir(parents=True, exist_ok=True)
     default = sb_logger.Logger(str(path), [make_output_format(fmt, path) for fmt in formats])
     return HierarchicalLogger(default, [fmt for fmt in formats if fmt != "wandb"])

@@ -9,6 +9,11 @@ from imitation_lab.util import checks
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
+__all__ = [
+    "LoaderFn", "RegistryError", "load_attr", "Registry", "build_loader_fn_require_space",
+    "build_loader_fn_require_env",
+]  # fmt: skip
+
 T = TypeVar("T")
 LoaderFn = Callable[..., T]
 """Function that takes a `VecEnv` first, and keywords, and returns the thing loaded."""

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
     from stable_baselines3.common.vec_env import VecEnv
 
+__all__ = [
+    "save_policy", "oric", "make_unique_timestamp", "make_vec_env", "make_seeds", "docstring_parameter", "endless_iter",
+    "get_first_iter_element", "safe_to_tensor", "safe_to_numpy", "tensor_iter_norm", "parse_path",
+    "parse_optional_path", "split_in_half", "clear_screen",
+]  # fmt: skip
+
 T = TypeVar("T")
 _MAX_SEED = 2**31 - 1
 

@@ -13,6 +13,8 @@ from imitation_lab.util import checks
 from imitation_lab.util.paths import AnyPath, atomic_path
 from imitation_lab.util.util import parse_path
 
+__all__ = ["Format", "VideoWrapper"]
+
 Format = Literal["auto", "gif", "mp4"]
 
 

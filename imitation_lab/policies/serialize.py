@@ -28,14 +28,9 @@ from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath, atomic_path
 
 __all__ = [
-    "policy_registry",
-    "load_policy",
-    "load_policy_file",
-    "load_stable_baselines_model",
-    "save_policy",
-    "save_stable_model",
-    "SavePolicyCallback",
-]
+    "policy_registry", "load_policy", "load_policy_file", "load_stable_baselines_model", "save_policy",
+    "save_stable_model", "SavePolicyCallback",
+]  # fmt: skip
 
 Algorithm = TypeVar("Algorithm", bound=BaseAlgorithm)
 

@@ -324,14 +324,13 @@ def _layout(file: BinaryIO, path: AnyPath) -> _Layout:
         about = json.loads(metadata[_META_KEY])
         digest = metadata["sha256"]
         kind, version, meta = about["kind"], about["version"], about["meta"]
-        if not (
-            isinstance(kind, str) and isinstance(version, int) and isinstance(meta, dict) and isinstance(digest, str)
-        ):
+        if [type(kind), type(version), type(meta), type(digest)] != [str, int, dict, str]:
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise refuse("its header is damaged, or it is a safetensors file that imitation_lab did not write") from None
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
     spans: dict[str, tuple[int, int]] = {}
+    position = 0
     for name, entry in raw.items():
         try:
             code, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
@@ -346,12 +345,9 @@ def _layout(file: BinaryIO, path: AnyPath) -> _Layout:
                 f"tensor {name!r} declares shape {list(shape)}, which takes {declared} bytes, but the file has "
                 f"{max(0, min(end, size) - begin)} bytes for it: it is truncated or tampered with"
             )
-        tensors[name], spans[name] = (code, shape), (begin, end)
-    position = 0
-    for begin, end in sorted(spans.values()):
         if begin != position:
             raise refuse(f"its tensors overlap or leave a gap at byte {position}")
-        position = end
+        tensors[name], spans[name], position = (code, shape), (begin, end), end
     if 8 + length + position != size:
         raise refuse(
             f"its tensors take {position} bytes, but {size - 8 - length} follow the header: truncated or tampered with"

@@ -139,6 +139,15 @@ def _fetch(tensors: dict[str, th.Tensor]) -> dict[str, float | int]:
     return numbers
 
 
+@contextlib.contextmanager
+def _pushed(stack: list[str], item: str) -> Iterator[None]:
+    stack.append(item)
+    try:
+        yield
+    finally:
+        stack.pop()
+
+
 class _Deferred:
     """Holds a logger's tensors and sums back until `dump`."""
 
@@ -239,11 +248,8 @@ class HierarchicalLogger(sb_logger.Logger):
                 f"add_accumulate_prefix({prefix!r}) cannot start inside accumulate_means ({self._context!r}): "
                 "put it around, or use add_key_prefix."
             )
-        self._accumulate_prefixes.append(prefix)
-        try:
+        with _pushed(self._accumulate_prefixes, prefix):
             yield
-        finally:
-            self._accumulate_prefixes.pop()
 
     def get_accumulate_prefixes(self) -> str:
         """The prefixes that apply to `accumulate_means`, each with a slash after it: "a/b/", or ""."""
@@ -252,11 +258,8 @@ class HierarchicalLogger(sb_logger.Logger):
     @contextlib.contextmanager
     def add_key_prefix(self, prefix: str) -> Iterator[None]:
         """Puts `prefix` and a slash before the keys recorded inside; nests."""
-        self._key_prefixes.append(prefix)
-        try:
+        with _pushed(self._key_prefixes, prefix):
             yield
-        finally:
-            self._key_prefixes.pop()
 
     @contextlib.contextmanager
     def accumulate_means(self, name: str) -> Iterator[None]:
@@ -285,9 +288,6 @@ class HierarchicalLogger(sb_logger.Logger):
         raw.set_level(self.level)
         return raw
 
-    def _key(self, key: str) -> str:
-        return "/".join([*self._key_prefixes, key]) if self._key_prefixes else key
-
     def record(self, key: str, val: Any, exclude: Exclude = None) -> None:
         """Records a value for the next `dump`; a later one under the same key replaces it.
 
@@ -297,7 +297,7 @@ class HierarchicalLogger(sb_logger.Logger):
                 What is no number (text, a figure) has no mean.
             exclude: formats that shall not show it.
         """
-        key = self._key(key)
+        key = "/".join([*self._key_prefixes, key])
         if self._current is None:
             self._default.record(key, val, exclude)
         else:
@@ -313,7 +313,7 @@ class HierarchicalLogger(sb_logger.Logger):
             val: number or tensor with one element, which is added up on its device; None records None.
             exclude: formats that shall not show it.
         """
-        key = self._key(key)
+        key = "/".join([*self._key_prefixes, key])
         if self._current is None:
             self._default.record_mean(key, val, exclude)
         else:

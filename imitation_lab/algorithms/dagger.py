@@ -43,9 +43,8 @@ from imitation_lab.algorithms._growing import GrowingTensors, append_demonstrati
 from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms.bc import BC
 from imitation_lab.data import rollout, serialize, types
-from imitation_lab.policies import native
 from imitation_lab.policies.serialize import save_policy
-from imitation_lab.util import artifacts, util
+from imitation_lab.util import artifacts, policy_files, util
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 
@@ -509,7 +508,9 @@ def _from_version_1(state: checkpoint.State, folder: pathlib.Path) -> checkpoint
     rng, learner_rng = ({"rng": {"kind": k, "number": n}} for k, n in zip(meta["generators"], numbers, strict=True))
     learner: dict[str, Any] = meta["bc_trainer"]
     if "spec" in learner:
-        about = artifacts.read(folder / f"policy-{_LATEST}.safetensors", kind=native.KIND, version=native.VERSION).meta
+        about = artifacts.read(
+            folder / f"policy-{_LATEST}.safetensors", kind=policy_files.KIND, version=policy_files.VERSION
+        ).meta
         arguments = {name: {"data": value} for name, value in learner["spec"].items()}
         learner = {
             "saved": {"class": "BC", "arguments": {**arguments, "rng": learner_rng, "policy": {"policy": about}}}
@@ -524,7 +525,7 @@ def _from_version_1(state: checkpoint.State, folder: pathlib.Path) -> checkpoint
     if "expert_policy" in meta:
         arguments["expert_policy"] = meta["expert_policy"]
         if "spec" in meta["expert_policy"]:
-            expert = artifacts.read(folder / "expert.safetensors", kind=native.KIND, version=native.VERSION)
+            expert = artifacts.read(folder / "expert.safetensors", kind=policy_files.KIND, version=policy_files.VERSION)
             arguments["expert_policy"] = {"policy": expert.meta}
             tensors.update({f"expert_policy/{key}": array for key, array in expert.tensors.items()})
     before, batch = meta["bc_logger"]

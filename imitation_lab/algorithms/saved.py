@@ -2,7 +2,7 @@
 
 An algorithm derives from `Saved` and lists in `_state` the attributes that training changes, `a.b` for one of a part.
 Each is a network, an optimizer, an SB3 algorithm, a random generator, anything with `state_dict` and `load_state_dict`
-or a `_state` of its own, a list of these, or plain values. The constructor's arguments are attributes of the same names.
+or a `_state` of its own, a list of these, or plain values. Constructor arguments are attributes of the same names.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from imitation_lab.algorithms import checkpoint
-from imitation_lab.policies import native
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_nets import _recording as recording
-from imitation_lab.util import artifacts, codec
+from imitation_lab.util import artifacts, codec, policy_files
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath
@@ -222,7 +221,7 @@ def _describe(name: str, value: Any, shared: dict[int, int]) -> dict[str, Any]:
                 return {"error": "it has parametrized layers, such as spectral normalization"}
             return {"net": recording.describe(value)}
         if isinstance(value, BasePolicy):
-            return {"policy": native.describe(value)}
+            return {"policy": policy_files.describe(value)}
         if isinstance(value, BaseAlgorithm):
             return {"sb3": checkpoint.describe_algorithm(value)}
         if isinstance(value, np.random.Generator):
@@ -288,7 +287,7 @@ def _rebuild(name: str, spec: Any, state: checkpoint.State, context: _Context) -
             recording.check_layout(value, {key: array.shape for key, array in state.under(f"{name}/").items()})
             return recording.rebuild(value)
         if kind == "policy":
-            return native.rebuild(value, state.under(f"{name}/"), context.device)
+            return policy_files.rebuild(value, state.under(f"{name}/"), context.device)
         if kind == "sb3":
             return checkpoint.build_algorithm(value, context.venv, context.device)
         if kind == "rng":

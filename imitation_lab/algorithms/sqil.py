@@ -216,8 +216,8 @@ class SQIL(saved.Saved, base.DemonstrationAlgorithm):
                 found = expert[name][key] if key else expert[name]
                 if found.dtype != part.dtype or found.shape != (rows, *part.shape[1:]):
                     raise ArtifactError(
-                        f"the expert's {name + key!r} is {found.dtype} of shape {found.shape}, expected {part.dtype} of "
-                        f"shape {(rows, *part.shape[1:])}"
+                        f"the expert's {name + key!r} is {found.dtype} of shape {found.shape}, expected {part.dtype} "
+                        f"of shape {(rows, *part.shape[1:])}"
                     )
         self.replay_buffer.set_expert(expert)
 

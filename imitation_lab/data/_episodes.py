@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -60,7 +61,8 @@ def from_arrays(
         terminals: `(n,)` bool, whether the step reached a terminal state.
         timeouts: `(n,)` bool, whether the episode was truncated after the step.
         lengths: the number of actions in each episode; without flags all are taken for whole episodes.
-        drop_last: leave out the last action of each episode, which leaves fragments.
+        drop_last: leave out the last action of each episode, which leaves fragments, and with a warning nothing of
+            episodes that have a single one.
         env: fit to its spaces, and raise where `validate` finds something, but for a variable horizon.
 
     Returns:
@@ -68,7 +70,7 @@ def from_arrays(
 
     Raises:
         ValueError: if lengths differ, an episode ends in its middle or rows are missing from it, it is not said where
-            episodes end or what the last observation is, or what `validate` finds.
+            episodes end or what the last observation is, nothing is left, or what `validate` finds.
     """
     obs, next_obs = _array("obs", obs), None if next_obs is None else _array("next_obs", next_obs)
     acts = _array("acts", acts)
@@ -92,7 +94,8 @@ def from_arrays(
             "The observation after each episode's last action is missing: give next_obs=, or obs with one row more for "
             "each episode together with lengths=, or drop_last=True to leave the last actions out."
         )
-    episodes = []
+    episodes: list[types.Trajectory] = []
+    left_out = []
     for i, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
         if done is not None and done[begin : end - 1].any():
             step = int(np.argmax(done[begin:end]))
@@ -104,6 +107,7 @@ def from_arrays(
             own = obs[begin + i : end + i + 1]
         elif next_obs is None:
             if end - begin == 1:
+                left_out.append(i)
                 continue
             own, end = obs[begin:end], end - 1
         else:
@@ -114,6 +118,17 @@ def from_arrays(
             terminal = False
         part = slice(begin, end)
         episodes.append(_trajectory(own, acts[part], _part(rews, part), _part(infos, part), terminal))
+    if not episodes:
+        raise ValueError(
+            f"drop_last leaves nothing: each of the {len(left_out)} episodes has a single action. Give next_obs=, or say "
+            "otherwise where episodes end."
+        )
+    if left_out:
+        warnings.warn(
+            f"{len(left_out)} of {len(ends)} episodes, the first is episode {left_out[0]}, have a single action, of "
+            "which drop_last leaves nothing: they are left out. Check that the ends of episodes are right.",
+            stacklevel=2,
+        )
     return fit(episodes, env)
 
 

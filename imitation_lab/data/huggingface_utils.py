@@ -90,20 +90,14 @@ def trajectories_to_dict(trajectories: Sequence[types.Trajectory]) -> dict[str, 
         TypeError: if an info cannot be expressed as data.
         ValueError: if there are no trajectories, or some have rewards and others not.
     """
-    if len(trajectories) == 0:
-        raise ValueError("Got no trajectories, expected at least one.")
-    with_rew = [isinstance(t, types.TrajectoryWithRew) for t in trajectories]
-    if any(with_rew) and not all(with_rew):
-        raise ValueError(
-            f"Trajectory {with_rew.index(False)} has no rewards while others do, expected all or none to have them."
-        )
+    with_rew = types.all_have_rewards(trajectories)
     columns: dict[str, list[Any]] = {
         "obs": [types.maybe_unwrap_dictobs(t.obs) for t in trajectories],
         "acts": [t.acts for t in trajectories],
         "infos": [_texts(t, i) for i, t in enumerate(trajectories)],
         "terminal": [bool(t.terminal) for t in trajectories],
     }
-    if all(with_rew):
+    if with_rew:
         columns["rews"] = [t.rews for t in trajectories]  # type: ignore[attr-defined]
     return columns
 

@@ -41,6 +41,7 @@ __all__ = [
     "Transitions",
     "TransitionsMinimal",
     "TransitionsWithRew",
+    "all_have_rewards",
     "assert_not_dictobs",
     "concatenate_maybe_dictobs",
     "dataclass_quick_asdict",
@@ -276,6 +277,22 @@ def transitions_collate_fn(batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         rows = [row[name] for row in batch]
         out[name] = rows if name == "infos" else map_maybe_dict(tensor, stack_maybe_dictobs(rows))
     return out
+
+
+def all_have_rewards(trajectories: Sequence[Trajectory]) -> bool:
+    """Whether all trajectories have rewards, rather than none.
+
+    Raises:
+        ValueError: if there are no trajectories, or some have rewards and others not.
+    """
+    if len(trajectories) == 0:
+        raise ValueError("Got no trajectories, expected at least one.")
+    with_rew = [isinstance(t, TrajectoryWithRew) for t in trajectories]
+    if any(with_rew) and not all(with_rew):
+        raise ValueError(
+            f"Trajectory {with_rew.index(False)} has no rewards while others do, expected all or none to have them."
+        )
+    return with_rew[0]
 
 
 def infos_array(infos: Sequence[Any] | None, n: int) -> np.ndarray:

@@ -120,8 +120,8 @@ def from_arrays(
         episodes.append(_trajectory(own, acts[part], _part(rews, part), _part(infos, part), terminal))
     if not episodes:
         raise ValueError(
-            f"drop_last leaves nothing: each of the {len(left_out)} episodes has a single action. Give next_obs=, or say "
-            "otherwise where episodes end."
+            f"drop_last leaves nothing: each of the {len(left_out)} episodes has a single action. Give next_obs=, or "
+            "say otherwise where episodes end."
         )
     if left_out:
         warnings.warn(

@@ -104,8 +104,8 @@ def from_frame(
     if rewards is not None and np.nan_to_num(rewards[last]).any():
         row = int(np.argmax(last & (np.nan_to_num(rewards) != 0)))
         raise ValueError(
-            f"Row {row} has the reward {rewards[row]:g} but no action (column {rews!r}): shift the rewards up by a row, so "
-            "that each stands beside its action."
+            f"Row {row} has the reward {rewards[row]:g} but no action (column {rews!r}): shift the rewards up by a row, "
+            "so that each stands beside its action."
         )
     if last.any() and not last[stops - 1].all():
         where = int(np.argmin(last[stops - 1]))
@@ -185,6 +185,7 @@ def to_frame(trajectories: Sequence[types.Trajectory]) -> pd.DataFrame:
         "step": np.concatenate([np.arange(n + 1) for n in lengths]),
     }
     columns.update(_split("obs", [t.obs for t in trajectories]))
+    types.common_dtype("act", {np.dtype(float), *(t.acts.dtype for t in trajectories)}, (t.acts for t in trajectories))
     columns.update(_split("act", [_padded(t.acts) for t in trajectories]))
     if with_rew:
         columns.update(_split("rew", [_padded(t.rews) for t in trajectories]))  # type: ignore[attr-defined]

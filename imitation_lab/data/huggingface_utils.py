@@ -217,13 +217,18 @@ def _column(name: str, episodes: Sequence[Any]) -> tuple[Any, Any]:
         array = arrow.StructArray.from_arrays([p[1].combine_chunks() for p in parts.values()], list(parts))
         return {key: part[0] for key, part in parts.items()}, array
     arrays = [np.asarray(episode) for episode in episodes]
-    dtype = np.result_type(*arrays)
     for i, array in enumerate(arrays):
         if array.dtype.kind not in "biuf" or array.shape[1:] != arrays[0].shape[1:]:
             raise ValueError(
                 f"Trajectory {i}: {name} has shape {array.shape[1:]} of {array.dtype} per step, expected numbers of "
                 f"shape {arrays[0].shape[1:]} like the first."
             )
+        if 0 in array.shape[1:-1]:
+            raise ValueError(
+                f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, no numbers but dimensions after them, which "
+                "lists cannot show: reshape it."
+            )
+    dtype = types.common_dtype(name, [array.dtype for array in arrays], arrays)
     hub = _datasets()
     feature = hub.Value(str(dtype))
     for _ in range(arrays[0].ndim):
@@ -231,8 +236,9 @@ def _column(name: str, episodes: Sequence[Any]) -> tuple[Any, Any]:
     chunks = []
     for array in arrays:
         levels = arrow.array(np.ascontiguousarray(array, dtype).reshape(-1))
-        for extent in (*array.shape[:0:-1], len(array)):
-            levels = arrow.ListArray.from_arrays(np.arange(0, len(levels) + 1, extent, dtype=np.int32), levels)
+        for axis in range(array.ndim - 1, -1, -1):
+            offsets = np.arange(int(np.prod(array.shape[:axis])) + 1, dtype=np.int32) * array.shape[axis]
+            levels = arrow.ListArray.from_arrays(offsets, levels)
         chunks.append(levels)
     return feature, arrow.chunked_array(chunks)
 

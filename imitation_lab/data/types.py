@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, Union, overload
 
 import numpy as np
@@ -43,6 +43,7 @@ __all__ = [
     "TransitionsWithRew",
     "all_have_rewards",
     "assert_not_dictobs",
+    "common_dtype",
     "concatenate_maybe_dictobs",
     "dataclass_quick_asdict",
     "infos_array",
@@ -293,6 +294,32 @@ def all_have_rewards(trajectories: Sequence[Trajectory]) -> bool:
             f"Trajectory {with_rew.index(False)} has no rewards while others do, expected all or none to have them."
         )
     return with_rew[0]
+
+
+def common_dtype(name: str, dtypes: Iterable[np.dtype], arrays: Iterable[np.ndarray]) -> np.dtype:
+    """The dtype to which NumPy casts `dtypes` together, if no whole number of `arrays` is rounded by it.
+
+    Args:
+        name: what the arrays are, for the error.
+        dtypes: those of the arrays, and perhaps others.
+        arrays: one per trajectory; looked at only if whole numbers become floats.
+
+    Raises:
+        ValueError: naming the trajectory that holds a number too large.
+    """
+    kinds = set(dtypes)
+    common = np.result_type(*kinds)
+    if common.kind == "f" and any(dtype.kind in "iu" for dtype in kinds):
+        limit = 2 ** (np.finfo(common).nmant + 1)
+        for i, array in enumerate(arrays):
+            if array.dtype.kind in "iu" and array.size:
+                largest = max(int(array.max()), int(array.min()), key=abs)
+                if abs(largest) > limit:
+                    raise ValueError(
+                        f"Trajectory {i}: {name} holds {largest}, which {common}, the dtype that all trajectories need "
+                        "together, would round: give all of them one dtype."
+                    )
+    return common
 
 
 def infos_array(infos: Sequence[Any] | None, n: int) -> np.ndarray:

@@ -375,6 +375,8 @@ def test_bad_csv(tmp_path):
         demos.to_frame([types.Trajectory(np.zeros((2, 2, 2)), np.zeros(1), None, True)])
     with pytest.raises(ValueError, match="no trajectories"):
         demos.to_frame([])
+    with pytest.raises(ValueError, match="Trajectory 0: act holds 1152921504606846977, which float64"):
+        demos.to_frame([types.Trajectory(np.zeros((2, 1)), np.array([2**60 + 1]), None, True)])
     with pytest.raises(ValueError, match="obs holds no number per step"):
         demos.to_frame([types.Trajectory(np.zeros((2, 0)), np.zeros(1), None, True)])
 

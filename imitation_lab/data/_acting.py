@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch as th
 from gymnasium import spaces
@@ -15,6 +16,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
+from imitation_lab.data._recorder import as_vec_env
+
 State = Any
 StatefulCallable = Callable[[Any, State, np.ndarray], tuple[np.ndarray, State]]
 PolicyCallable = StatefulCallable | Callable[[Any], np.ndarray]
@@ -23,7 +26,7 @@ AnyPolicy = BaseAlgorithm | BasePolicy | PolicyCallable | None
 
 def policy_to_callable(
     policy: AnyPolicy,
-    venv: VecEnv,
+    venv: VecEnv | gym.Env,
     deterministic_policy: bool = False,
     *,
     rng: np.random.Generator | None = None,
@@ -35,14 +38,15 @@ def policy_to_callable(
             actions and the next state; or a callable from observations to actions alone; or None for random actions.
             `obs` is `(n_envs, *obs_shape)` or a dict of such, `episode_start` is `(n_envs,)` bool, `state` is None at
             first.
-        venv: the environment to act in.
+        venv: the environment to act in; a single one counts as a vectorized one of one.
         deterministic_policy: whether an SB3 policy takes its most likely action instead of sampling.
         rng: draws the random actions; by default the action space's own generator.
 
     Raises:
         ValueError: if the policy has other spaces than `venv`, or `deterministic_policy` is asked of a plain callable.
-        TypeError: if the policy is nothing of the above.
+        TypeError: if the policy is nothing of the above, or the environment of another kind.
     """
+    venv = as_vec_env(venv)
     if policy is None:
         return _random_actions(venv, venv.action_space.np_random if rng is None else rng)
     if hasattr(policy, "predict"):

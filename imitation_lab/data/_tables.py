@@ -104,8 +104,8 @@ def from_frame(
     if rewards is not None and np.nan_to_num(rewards[last]).any():
         row = int(np.argmax(last & (np.nan_to_num(rewards) != 0)))
         raise ValueError(
-            f"Row {row} has the reward {rewards[row]:g} but no action (column {rews!r}): shift the rewards up by a row, "
-            "so that each stands beside its action."
+            f"Row {row} has the reward {rewards[row]:g} but no action (column {rews!r}): shift the rewards up by a "
+            "row, so that each stands beside its action."
         )
     if last.any() and not last[stops - 1].all():
         where = int(np.argmin(last[stops - 1]))

@@ -225,8 +225,8 @@ def _column(name: str, episodes: Sequence[Any]) -> tuple[Any, Any]:
             )
         if 0 in array.shape[1:-1]:
             raise ValueError(
-                f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, no numbers but dimensions after them, which "
-                "lists cannot show: reshape it."
+                f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, no numbers but dimensions after them, "
+                "which lists cannot show: reshape it."
             )
     dtype = types.common_dtype(name, [array.dtype for array in arrays], arrays)
     hub = _datasets()

@@ -8,13 +8,14 @@ import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm.auto import tqdm
 
 from imitation_lab.data import types
 from imitation_lab.data._acting import AnyPolicy, PolicyCallable, policy_to_callable
-from imitation_lab.data._recorder import StepRecorder, check_observation, last_observation
+from imitation_lab.data._recorder import StepRecorder, as_vec_env, check_observation, last_observation
 from imitation_lab.data._stored import StoredTrajectories
 
 __all__ = [
@@ -167,7 +168,7 @@ def _check_positive(name: str, n: int) -> None:
 
 def generate_trajectories(
     policy: AnyPolicy,
-    venv: VecEnv,
+    venv: VecEnv | gym.Env,
     sample_until: GenTrajTerminationFn,
     rng: np.random.Generator,
     *,
@@ -181,7 +182,7 @@ def generate_trajectories(
 
     Args:
         policy: see `policy_to_callable`; None acts at random.
-        venv: the vectorized environment. It is reset first.
+        venv: the vectorized environment, or a single one. It is reset first.
         sample_until: called with all finished episodes whenever one has finished.
         rng: draws random actions and shuffles the result.
         deterministic_policy: whether an SB3 policy takes its most likely action instead of sampling.
@@ -193,8 +194,9 @@ def generate_trajectories(
 
     Raises:
         ValueError: if the policy's spaces are not the environment's, or its actions do not fit the environments.
-        TypeError: if the policy is nothing that acts.
+        TypeError: if the policy is nothing that acts, or the environment of another kind.
     """
+    venv = as_vec_env(venv)
     act = policy_to_callable(policy, venv, deterministic_policy, rng=rng)
     trajectories: list[types.TrajectoryWithRew] = []
     recorder = StepRecorder(venv.num_envs)
@@ -327,7 +329,7 @@ def _join(name: str, parts: Sequence[Any]) -> Any:
 
 def generate_transitions(
     policy: AnyPolicy,
-    venv: VecEnv,
+    venv: VecEnv | gym.Env,
     n_timesteps: int,
     rng: np.random.Generator,
     *,
@@ -351,7 +353,7 @@ def generate_transitions(
 
 def rollout(
     policy: AnyPolicy,
-    venv: VecEnv,
+    venv: VecEnv | gym.Env,
     sample_until: GenTrajTerminationFn,
     rng: np.random.Generator,
     *,
@@ -364,11 +366,11 @@ def rollout(
 
     Args:
         policy: see `policy_to_callable`.
-        venv: the vectorized environment.
+        venv: the vectorized environment, or a single one.
         sample_until: see `generate_trajectories`.
         rng: see `generate_trajectories`.
-        unwrap: whether to return the observations and rewards from below all wrappers; each environment must then be
-            wrapped in `RolloutInfoWrapper`.
+        unwrap: whether to return the observations and rewards from below all wrappers; each environment of a
+            vectorized one must then be wrapped in `RolloutInfoWrapper`.
         exclude_infos: whether to drop the infos, which take most of the space.
         verbose: whether to log the statistics of the returned trajectories.
         **kwargs: passed to `generate_trajectories`.
@@ -382,7 +384,7 @@ def rollout(
             unwrap_traj(trajectories[-1])  # complain now, not after hours of sampling
         return sample_until(trajectories)
 
-    trajectories = generate_trajectories(policy, venv, until, rng, **kwargs)
+    trajectories = generate_trajectories(policy, as_vec_env(venv, record=unwrap), until, rng, **kwargs)
     if verbose:
         logging.getLogger(__name__).info("Rollout stats: %s", rollout_stats(trajectories))
     if unwrap:

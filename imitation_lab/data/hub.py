@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from imitation_lab.data import _episodes, rollout, serialize, types
+from imitation_lab.data import rollout, serialize, types
+from imitation_lab.data.demonstrations import arrays as _episodes
 from imitation_lab.util import hub
 
 FILE = "demonstrations.safetensors"

@@ -14,9 +14,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from tqdm.auto import tqdm
 
 from imitation_lab.data import types
-from imitation_lab.data._acting import AnyPolicy, PolicyCallable, policy_to_callable
-from imitation_lab.data._recorder import StepRecorder, as_vec_env, check_observation, last_observation
-from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.data.acting import AnyPolicy, PolicyCallable, policy_to_callable
+from imitation_lab.data.recorder import StepRecorder, as_vec_env, check_observation, last_observation
+from imitation_lab.data.stored import StoredTrajectories
 
 __all__ = [
     "AnyPolicy",

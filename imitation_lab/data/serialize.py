@@ -27,7 +27,7 @@ from typing import Any, cast
 import numpy as np
 
 from imitation_lab.data import types
-from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util import artifacts, codec
 
 KIND = "trajectories"

@@ -15,7 +15,7 @@ import numpy as np
 import torch as th
 from torch.utils.data import Dataset
 
-from imitation_lab.data._dict_obs import (
+from imitation_lab.data.dict_obs import (
     DictObs,
     assert_not_dictobs,
     concatenate_maybe_dictobs,

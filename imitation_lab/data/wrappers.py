@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from imitation_lab.data import rollout, types
-from imitation_lab.data._recorder import (
+from imitation_lab.data.recorder import (
     RolloutInfoWrapper,
     StepRecorder,
     as_vec_env,

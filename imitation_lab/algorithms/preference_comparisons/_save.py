@@ -16,7 +16,7 @@ from imitation_lab.algorithms.preference_comparisons.dataset import (
 from imitation_lab.algorithms.preference_comparisons.gatherers import AsynchronousGatherer
 from imitation_lab.algorithms.preference_comparisons.generators import AgentTrainer, TrajectoryDataset
 from imitation_lab.algorithms.preference_comparisons.trainers import BasicRewardTrainer
-from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util.artifacts import ArtifactError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
-from imitation_lab.data._recorder import as_vec_env
+from imitation_lab.data.recorder import as_vec_env
 
 State = Any
 StatefulCallable = Callable[[Any, State, np.ndarray], tuple[np.ndarray, State]]

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data import types
-from imitation_lab.data._validation import Report, _spaces_and_limit, validate
+from imitation_lab.data.demonstrations.validation import Report, _spaces_and_limit, validate
 
 AnyEnv = gym.Env | VecEnv | tuple[spaces.Space, spaces.Space]
 T = TypeVar("T", bound=types.Trajectory)

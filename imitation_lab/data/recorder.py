@@ -166,8 +166,8 @@ def _single(env: Any) -> gym.Env:
     if isinstance(env, gym.vector.VectorEnv):
         raise TypeError(
             f"env is a {type(env).__name__} of Gymnasium's, which resets in a way of its own, expected an environment "
-            "or a vectorized one of Stable-Baselines3: make it by imitation_lab.util.util.make_vec_env(env_id, rng=rng, "
-            "n_envs=n), or by DummyVecEnv([make_env] * n)."
+            "or a vectorized one of Stable-Baselines3: make it by util.util.make_vec_env(env_id, rng=rng) "
+            "or by DummyVecEnv([make_env] * n)."
         )
     if not isinstance(env, gym.Env):
         raise TypeError(

@@ -24,14 +24,14 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data import rollout, types
-from imitation_lab.data._acting import AnyPolicy
-from imitation_lab.data._disk import DiskBatches
-from imitation_lab.data._episodes import from_arrays, from_episodes
-from imitation_lab.data._recorder import as_vec_env
-from imitation_lab.data._tables import from_csv, from_frame, to_frame
-from imitation_lab.data._validation import Finding, Report, validate
-from imitation_lab.data.huggingface_utils import from_huggingface
-from imitation_lab.data.minari_io import from_minari, to_minari
+from imitation_lab.data.acting import AnyPolicy
+from imitation_lab.data.demonstrations.arrays import from_arrays, from_episodes
+from imitation_lab.data.demonstrations.huggingface import from_huggingface
+from imitation_lab.data.demonstrations.minari import from_minari, to_minari
+from imitation_lab.data.demonstrations.tables import from_csv, from_frame, to_frame
+from imitation_lab.data.demonstrations.validation import Finding, Report, validate
+from imitation_lab.data.disk import DiskBatches
+from imitation_lab.data.recorder import as_vec_env
 
 __all__ = [
     "DiskBatches",

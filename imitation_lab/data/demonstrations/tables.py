@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imitation_lab.data import _episodes, types
+from imitation_lab.data import types
+from imitation_lab.data.demonstrations import arrays as _episodes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "PolicyCallable",
     "TrajectoryAccumulator",
     "discounted_sum",
+    "flatten_fields",
     "flatten_trajectories",
     "flatten_trajectories_with_rew",
     "generate_trajectories",
@@ -36,6 +38,8 @@ __all__ = [
     "rollout_stats",
     "unwrap_traj",
 ]
+
+_FIELDS = ("obs", "acts", "infos", "next_obs", "dones")
 
 GenTrajTerminationFn = Callable[[Sequence[types.TrajectoryWithRew]], bool]
 
@@ -259,7 +263,7 @@ def flatten_trajectories(trajectories: Iterable[types.Trajectory]) -> types.Tran
     Raises:
         ValueError: if there are no trajectories, or their observations or actions differ in shape.
     """
-    return types.Transitions(**_flatten(trajectories, with_rew=False))
+    return types.Transitions(**flatten_fields(trajectories, _FIELDS))
 
 
 def flatten_trajectories_with_rew(trajectories: Iterable[types.TrajectoryWithRew]) -> types.TransitionsWithRew:
@@ -268,43 +272,111 @@ def flatten_trajectories_with_rew(trajectories: Iterable[types.TrajectoryWithRew
     Raises:
         ValueError: if a trajectory has no rewards.
     """
-    return types.TransitionsWithRew(**_flatten(trajectories, with_rew=True))
+    return types.TransitionsWithRew(**flatten_fields(trajectories, (*_FIELDS, "rews")))
 
 
-def _flatten(trajectories: Iterable[types.Trajectory], with_rew: bool) -> dict[str, Any]:
-    if isinstance(trajectories, StoredTrajectories):  # these lie flat already
-        stored = trajectories.flat_fields(with_rew)
-        if stored is not None:
-            return stored
-    trajs = list(trajectories)
-    if not trajs:
-        raise ValueError("Got no trajectories, expected at least one.")
-    lengths = np.fromiter(map(len, trajs), np.int64, len(trajs))
-    ends = np.cumsum(lengths)
-    dones = np.zeros(ends[-1], dtype=bool)
-    dones[ends - 1] = [t.terminal for t in trajs]
-    if all(t.infos is None for t in trajs):
-        infos = types.infos_array(None, len(dones))
-    else:
-        infos = np.empty(len(dones), dtype=object)
-        for t, end in zip(trajs, ends, strict=True):
-            infos[end - len(t) : end] = types.infos_array(t.infos, len(t))
-    fields = {
-        "obs": _join("obs", [t.obs[:-1] for t in trajs]),
-        "acts": _join("acts", [t.acts for t in trajs]),
-        "infos": infos,
-        "next_obs": _join("obs", [t.obs[1:] for t in trajs]),
-        "dones": dones,
-    }
-    if with_rew:
-        without = [i for i, t in enumerate(trajs) if not isinstance(t, types.TrajectoryWithRew)]
-        if without:
+def flatten_fields(trajectories: Iterable[types.Trajectory], fields: Iterable[str]) -> dict[str, Any]:
+    """Like `flatten_trajectories`, for some fields of the transitions alone.
+
+    Args:
+        trajectories: the episodes.
+        fields: names among obs, acts, infos, next_obs, dones, rews.
+
+    Returns:
+        Field to array `(ΣT, *shape)`, or `DictObs` of such.
+
+    Raises:
+        ValueError: as `flatten_trajectories`; or if rewards are wanted and a trajectory has none.
+    """
+    lie_flat = isinstance(trajectories, StoredTrajectories) and trajectories.whole
+    flat = _FlatStored(trajectories) if lie_flat else _Flat(list(trajectories))  # type: ignore[arg-type]
+    return {name: getattr(flat, name)() for name in fields}
+
+
+class _Flat:
+    """The fields of trajectories' transitions, each made when it is asked for."""
+
+    def __init__(self, trajectories: Sequence[Any]) -> None:
+        if not trajectories:
+            raise ValueError("Got no trajectories, expected at least one.")
+        self._trajectories = trajectories
+        self._ends = np.cumsum(np.fromiter(map(len, trajectories), np.int64, len(trajectories)))
+
+    def obs(self) -> Any:
+        return _join("obs", [t.obs[:-1] for t in self._trajectories])
+
+    def next_obs(self) -> Any:
+        return _join("obs", [t.obs[1:] for t in self._trajectories])
+
+    def acts(self) -> np.ndarray:
+        return _join("acts", [t.acts for t in self._trajectories])
+
+    def rews(self) -> np.ndarray:
+        for i, t in enumerate(self._trajectories):
+            if not isinstance(t, types.TrajectoryWithRew):
+                raise ValueError(
+                    f"Trajectory {i} is a {type(t).__name__} without rewards, expected TrajectoryWithRew: use "
+                    "flatten_trajectories where rewards are not needed."
+                )
+        return np.concatenate([t.rews for t in self._trajectories])
+
+    def dones(self) -> np.ndarray:
+        dones = np.zeros(self._ends[-1], dtype=bool)
+        dones[self._ends - 1] = self._terminal()
+        return dones
+
+    def _terminal(self) -> Any:
+        return [t.terminal for t in self._trajectories]
+
+    def infos(self) -> np.ndarray:
+        parts = [t.infos for t in self._trajectories]
+        if all(isinstance(infos, np.ndarray) for infos in parts):
+            return np.concatenate(parts)
+        if all(infos is None for infos in parts):
+            return types.infos_array(None, self._ends[-1])
+        nothing: dict[str, Any] = {}
+        filled = (itertools.repeat(nothing, len(t)) if t.infos is None else t.infos for t in self._trajectories)
+        return np.fromiter(itertools.chain.from_iterable(filled), object, self._ends[-1])
+
+
+class _FlatStored(_Flat):
+    """The same of a file's trajectories, which lie flat already."""
+
+    _trajectories: StoredTrajectories
+
+    def __init__(self, stored: StoredTrajectories) -> None:
+        self._trajectories = stored
+        self._arrays = stored.arrays()
+        self._ends = np.cumsum(self._arrays["lengths"])
+
+    def _without(self, rows: np.ndarray) -> Any:
+        """All observations but one of each episode."""
+        kept = np.ones(self._ends[-1] + len(self._ends), dtype=bool)
+        kept[rows + np.arange(len(self._ends))] = False  # each earlier episode has a row more than actions
+        return self._arrays["obs"][kept]
+
+    def obs(self) -> Any:
+        return self._without(self._ends)
+
+    def next_obs(self) -> Any:
+        return self._without(self._ends - self._arrays["lengths"])
+
+    def acts(self) -> np.ndarray:
+        return np.array(self._arrays["acts"])
+
+    def rews(self) -> np.ndarray:
+        if "rews" not in self._arrays:
             raise ValueError(
-                f"Trajectory {without[0]} is a {type(trajs[without[0]]).__name__} without rewards, expected "
-                "TrajectoryWithRew: use flatten_trajectories where rewards are not needed."
+                f"{self._trajectories!r} have no rewards, expected TrajectoryWithRew: use flatten_trajectories where "
+                "rewards are not needed."
             )
-        fields["rews"] = np.concatenate([t.rews for t in trajs])  # type: ignore[attr-defined]
-    return fields
+        return np.array(self._arrays["rews"])
+
+    def _terminal(self) -> Any:
+        return self._arrays["terminal"]
+
+    def infos(self) -> np.ndarray:
+        return super().infos() if self._trajectories.has_infos else types.infos_array(None, self._ends[-1])
 
 
 def _join(name: str, parts: Sequence[Any]) -> Any:

@@ -324,14 +324,11 @@ def common_dtype(name: str, dtypes: Iterable[np.dtype], arrays: Iterable[np.ndar
 
 def infos_array(infos: Sequence[Any] | None, n: int) -> np.ndarray:
     """Infos as an object array `(n,)`; for None all entries are one shared empty dictionary, at no cost per item."""
-    array = np.empty(n, dtype=object)
     if infos is None:
-        array.fill({})
-    elif len(infos) != n:
+        return np.full(n, {}, dtype=object)
+    if len(infos) != n:
         raise ValueError(f"infos has length {len(infos)}, expected {n}.")
-    else:
-        array[:] = list(infos)
-    return array
+    return infos if isinstance(infos, np.ndarray) else np.fromiter(infos, object, n)
 
 
 def _check_array(name: str, value: Any) -> None:

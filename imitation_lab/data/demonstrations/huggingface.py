@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imitation_lab.data import _jsonpickle, types
-from imitation_lab.data._lazy import LazyInfos, LazyTrajectories
 from imitation_lab.data.demonstrations import arrays as _episodes
+from imitation_lab.data.stored import LazyInfos, LazyTrajectories
 from imitation_lab.util import codec
 from imitation_lab.util.artifacts import ArtifactError
 

@@ -16,8 +16,8 @@ import numpy as np
 from gymnasium import spaces
 
 from imitation_lab.data import types
-from imitation_lab.data._lazy import LazyTrajectories
 from imitation_lab.data.demonstrations import arrays as _episodes
+from imitation_lab.data.stored import LazyTrajectories
 
 if TYPE_CHECKING:
     import minari

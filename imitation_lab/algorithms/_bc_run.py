@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from imitation_lab.algorithms import _loaders
 from imitation_lab.algorithms._bc_logging import RolloutStatsComputer, metrics_mean
-from imitation_lab.util import networks
+from imitation_lab.util import networks, tree
 
 if TYPE_CHECKING:
     from imitation_lab.algorithms.bc import BC
@@ -71,7 +71,7 @@ class TrainingRun:
         """One optimizer step; returns the detached loss."""
         trainer = self.trainer
         self._counts = counts
-        pieces = [batch] if counts[1] <= trainer.minibatch_size else _loaders.cut_batch(batch, trainer.minibatch_size)
+        pieces = [batch] if counts[1] <= trainer.minibatch_size else tree.split(batch, trainer.minibatch_size)
         metrics = []
         total: th.Tensor | None = None
         trainer.optimizer.zero_grad()

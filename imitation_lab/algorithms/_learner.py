@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from tqdm.auto import tqdm
 
 from imitation_lab.algorithms import checkpoint
-from imitation_lab.algorithms._spaces import channels_first
+from imitation_lab.data.spaces import channels_first
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath
 

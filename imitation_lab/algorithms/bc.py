@@ -30,7 +30,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from stable_baselines3.common.utils import ConstantSchedule, get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _bc_save, _loaders, _spaces, base
+from imitation_lab.algorithms import _bc_save, _loaders, base
 from imitation_lab.algorithms._bc_logging import (
     BatchIteratorWithEpochEndCallback,
     BCLogger,
@@ -41,6 +41,7 @@ from imitation_lab.algorithms._bc_logging import (
 )
 from imitation_lab.algorithms._bc_run import History, TrainingRun
 from imitation_lab.algorithms._likelihood import log_prob_and_entropy
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.data import types
 from imitation_lab.policies.base import FeedForward32Policy
 from imitation_lab.policies.serialize import load_policy_file

@@ -28,7 +28,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm.auto import tqdm
 
-from imitation_lab.algorithms import _dagger_save, _spaces, base
+from imitation_lab.algorithms import _dagger_save, base
 from imitation_lab.algorithms._dagger_beta import BetaSchedule, ExponentialBetaSchedule, LinearBetaSchedule
 from imitation_lab.algorithms._dagger_collector import (
     InteractiveTrajectoryCollector,
@@ -40,6 +40,7 @@ from imitation_lab.algorithms._dagger_session import InteractiveSession, Session
 from imitation_lab.algorithms._growing import GrowingTensors, append_demonstrations
 from imitation_lab.algorithms.bc import BC
 from imitation_lab.data import rollout, serialize, types
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import util
 

@@ -34,9 +34,10 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _learner, _saved, _spaces, base, checkpoint
+from imitation_lab.algorithms import _learner, _saved, base, checkpoint
 from imitation_lab.algorithms._sqil_buffer import SQILReplayBuffer
 from imitation_lab.algorithms.adversarial import _checks, _generator
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.networks import evaluating
 

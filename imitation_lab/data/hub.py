@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from imitation_lab.data import rollout, serialize, types
-from imitation_lab.data.demonstrations import arrays as _episodes
+from imitation_lab.data.demonstrations import validation as _episodes
 from imitation_lab.util import hub
 
 FILE = "demonstrations.safetensors"

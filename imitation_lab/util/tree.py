@@ -76,7 +76,13 @@ def cat(trees: Sequence[Any]) -> Any:
 
 def split(tree: Any, size: int) -> list[Any]:
     """Consecutive pieces of `size` rows each, as views; the last may be shorter."""
-    return [take(tree, slice(begin, begin + size)) for begin in range(0, length(tree), size)]
+    parts = _parts(tree)
+    if parts is None:
+        by_torch = isinstance(tree, th.Tensor)
+        return list(tree.split(size)) if by_torch else [tree[i : i + size] for i in range(0, len(tree), size)]
+    pieces = zip(*(split(part, size) for part in parts.values()), strict=True)
+    made = [dict(zip(parts, piece, strict=True)) for piece in pieces]
+    return made if parts is tree else [type(tree)(piece) for piece in made]
 
 
 def named(name: str, tree: Any) -> dict[str, Any]:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data import types
-from imitation_lab.data.demonstrations.validation import Report, _spaces_and_limit, validate
+from imitation_lab.data.demonstrations.validation import AnyEnv, fit
 
-AnyEnv = gym.Env | VecEnv | tuple[spaces.Space, spaces.Space]
-T = TypeVar("T", bound=types.Trajectory)
+__all__ = ["from_arrays", "from_episodes"]
 
 _NAMES = {
     "obs": ("obs", "observations"),
@@ -159,49 +154,6 @@ def from_episodes(episodes: Iterable[Any], *, terminal: bool = True, env: AnyEnv
     if not made:
         raise ValueError("episodes is empty, expected at least one.")
     return fit(made, env)
-
-
-def fit(trajectories: Sequence[T], env: AnyEnv | None) -> list[T]:
-    """Casts trajectories to the spaces of `env` where that loses nothing but float precision; raises on findings.
-
-    Raises:
-        ValueError: with the report of `validate`; a variable horizon alone is not raised.
-    """
-    if env is None:
-        return list(trajectories)
-    observation_space, action_space, _ = _spaces_and_limit(env)
-    fitted = [
-        dataclasses.replace(t, obs=_cast(t.obs, observation_space), acts=_cast(t.acts, action_space))
-        for t in trajectories
-    ]
-    report = validate(fitted, env)
-    bad = [f for f in report.findings if not (f.episode is None and f.field == "horizon")]
-    Report(bad, report.n_episodes).raise_if_bad()
-    return fitted
-
-
-def _cast(values: Any, space: spaces.Space) -> Any:
-    if isinstance(values, types.DictObs) and isinstance(space, spaces.Dict):
-        return types.DictObs({k: _cast(v, space[k]) if k in space.spaces else v for k, v in values.items()})
-    if (
-        isinstance(values, types.DictObs)
-        or space.shape is None
-        or space.dtype is None
-        or values.dtype.kind not in "biuf"
-    ):
-        return values
-    if values.shape[1:] != space.shape and values.size == len(values) * int(np.prod(space.shape)):
-        squeezed = [tuple(n for n in shape if n != 1) for shape in (values.shape[1:], space.shape)]
-        if squeezed[0] == squeezed[1]:  # (T, 1) for (T,), and the like; anything else is a mistake to report
-            values = values.reshape(len(values), *space.shape)
-    if values.dtype == space.dtype:
-        return values
-    if values.dtype.kind == "f" and not (space.dtype.kind == "f" or np.isfinite(values).all()):
-        return values
-    with np.errstate(over="ignore"):
-        cast = values.astype(space.dtype)
-    floats = values.dtype.kind == "f" and space.dtype.kind == "f"
-    return cast if floats or np.array_equal(cast, values) else values
 
 
 def _episode(episode: Any, terminal: bool) -> types.Trajectory:

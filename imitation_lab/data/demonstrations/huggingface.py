@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imitation_lab.data import _jsonpickle, types
-from imitation_lab.data.demonstrations import arrays as _episodes
+from imitation_lab.data.demonstrations.validation import AnyEnv, fit
 from imitation_lab.data.stored import LazyInfos, LazyTrajectories
 from imitation_lab.util import codec
 from imitation_lab.util.artifacts import ArtifactError
@@ -138,7 +138,7 @@ def trajectories_to_dataset(
 
 
 def from_huggingface(
-    source: Any, *, split: str = "train", revision: str | None = None, env: _episodes.AnyEnv | None = None
+    source: Any, *, split: str = "train", revision: str | None = None, env: AnyEnv | None = None
 ) -> Sequence[Any]:
     """Opens demonstrations of a Hugging Face data set; its infos are data and never run.
 
@@ -179,7 +179,7 @@ def from_huggingface(
             raise ValueError(f"There is no split {split!r}, only {sorted(source)}.")
         source = source[split]
     trajectories = source if isinstance(source, TrajectoryDatasetSequence) else TrajectoryDatasetSequence(source)
-    return trajectories if env is None else _episodes.fit(trajectories, env)
+    return trajectories if env is None else fit(trajectories, env)
 
 
 def _decode(row: int, texts: list[str]) -> list[dict[str, Any]]:

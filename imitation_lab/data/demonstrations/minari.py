@@ -16,8 +16,11 @@ import numpy as np
 from gymnasium import spaces
 
 from imitation_lab.data import types
-from imitation_lab.data.demonstrations import arrays as _episodes
+from imitation_lab.data.demonstrations.validation import AnyEnv, fit
+from imitation_lab.data.spaces import ARRAYS
 from imitation_lab.data.stored import LazyTrajectories
+
+__all__ = ["MinariTrajectories", "from_minari", "to_minari"]
 
 if TYPE_CHECKING:
     import minari
@@ -54,7 +57,7 @@ class MinariTrajectories(LazyTrajectories):
 
 
 def from_minari(
-    dataset: minari.MinariDataset | types.AnyPath, *, download: bool = False, env: _episodes.AnyEnv | None = None
+    dataset: minari.MinariDataset | types.AnyPath, *, download: bool = False, env: AnyEnv | None = None
 ) -> Sequence[Any]:
     """Opens demonstrations of a Minari data set; the environment it was recorded in need not be installed.
 
@@ -91,14 +94,14 @@ def from_minari(
                 f"{sorted(package.list_local_datasets())}; download=True fetches others."
             ) from error
     trajectories = MinariTrajectories(dataset)
-    return trajectories if env is None else _episodes.fit(trajectories, env)
+    return trajectories if env is None else fit(trajectories, env)
 
 
 def to_minari(
     trajectories: Sequence[types.Trajectory],
     dataset_id: str,
     *,
-    env: gym.Env | str | _episodes.AnyEnv,
+    env: gym.Env | str | AnyEnv,
     infos: bool = True,
     overwrite: bool = False,
     **metadata: Any,
@@ -131,7 +134,7 @@ def to_minari(
     pair = own if isinstance(own, tuple) else (own.observation_space, own.action_space)
     try:
         _check_spaces(*pair)
-        fitted = _episodes.fit(trajectories, pair)
+        fitted = fit(trajectories, pair)
         buffers = [_buffer(package, i, t, infos) for i, t in enumerate(fitted)]
     finally:
         if isinstance(env, str):
@@ -228,11 +231,10 @@ def _stack(infos: list[Any]) -> dict[str, Any]:
 
 
 def _check_spaces(observation_space: spaces.Space, action_space: spaces.Space) -> None:
-    arrays = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     flat = isinstance(observation_space, spaces.Dict) and all(
-        isinstance(part, arrays) for part in observation_space.spaces.values()
+        isinstance(part, ARRAYS) for part in observation_space.spaces.values()
     )
-    if not (flat or isinstance(observation_space, arrays)) or not isinstance(action_space, arrays):
+    if not (flat or isinstance(observation_space, ARRAYS)) or not isinstance(action_space, ARRAYS):
         raise ValueError(
             f"The spaces are {observation_space} and {action_space}, expected arrays, or for observations a Dict of "
             "arrays: flatten nested spaces first, with gymnasium.wrappers.FlattenObservation when recording."

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imitation_lab.data import types
-from imitation_lab.data.demonstrations import arrays as _episodes
+from imitation_lab.data.demonstrations.arrays import from_arrays
+from imitation_lab.data.demonstrations.validation import AnyEnv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ def from_frame(
     timeout: str | None = None,
     next_obs: Columns | None = None,
     drop_last: bool = False,
-    env: _episodes.AnyEnv | None = None,
+    env: AnyEnv | None = None,
 ) -> list[Any]:
     """Makes trajectories of a table with one row per step.
 
@@ -120,7 +121,7 @@ def from_frame(
     named = {"terminals": terminal, "timeouts": timeout}
     # A last row without action carries no flag of its own; one set there is about the step before.
     shifted: dict[str, Any] = {key: _shift(flags[name], last)[keep] for key, name in named.items() if name is not None}
-    return _episodes.from_arrays(
+    return from_arrays(
         observations,
         raw_acts[keep],
         rews=None if rewards is None else rewards[keep],

@@ -6,7 +6,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms._spaces import channels_first
+from imitation_lab.data.spaces import channels_first
 
 FILE = "checkpoint.safetensors"
 

@@ -33,7 +33,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from stable_baselines3.common.utils import ConstantSchedule, get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _loaders, _spaces, base, saved
+from imitation_lab.algorithms import _loaders, base, saved
 from imitation_lab.algorithms._bc_logging import (
     BatchIteratorWithEpochEndCallback,
     BCLogger,
@@ -47,11 +47,12 @@ from imitation_lab.algorithms._bc_logging import (
 from imitation_lab.algorithms._bc_validation import Validation
 from imitation_lab.algorithms._likelihood import log_prob_and_entropy, policy_actions
 from imitation_lab.algorithms._run import Run
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.data import types
 from imitation_lab.policies.base import FeedForward32Policy
 from imitation_lab.policies.serialize import load_policy_file, save_policy
 from imitation_lab.regularization.regularizers import Regularizer, RegularizerFactory
-from imitation_lab.util import codec, networks, util
+from imitation_lab.util import codec, networks, tree, util
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 
@@ -495,7 +496,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
 
     def _update(self, batch: Mapping[str, Any], size: int, *, with_metrics: bool) -> tuple[th.Tensor, list[Metrics]]:
         """One optimizer step; the detached loss, and the metrics of each minibatch if wanted."""
-        pieces = [batch] if size <= self.minibatch_size else _loaders.cut_batch(batch, self.minibatch_size)
+        pieces = [batch] if size <= self.minibatch_size else tree.split(batch, self.minibatch_size)
         calculate: Any = self.loss_calculator
         own = type(calculate) is BehaviorCloningLossCalculator
         metrics: list[Metrics] = []

@@ -30,7 +30,7 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _spaces, base, checkpoint, saved
+from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._dagger_beta import BetaSchedule, ExponentialBetaSchedule, LinearBetaSchedule
 from imitation_lab.algorithms._dagger_collector import (
     InteractiveTrajectoryCollector,
@@ -43,6 +43,7 @@ from imitation_lab.algorithms._growing import GrowingTensors, append_demonstrati
 from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms.bc import BC
 from imitation_lab.data import rollout, serialize, types
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.policies.serialize import save_policy
 from imitation_lab.util import artifacts, policy_files, util
 from imitation_lab.util import logger as lab_logger

@@ -40,11 +40,12 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from imitation_lab.algorithms import _flat, _learner, _loaders, _spaces, base, checkpoint, saved
+from imitation_lab.algorithms import _learner, _loaders, base, checkpoint, saved
 from imitation_lab.algorithms._kernel_density import BOUNDED, KERNELS, KernelDensity
 from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms.adversarial import _checks, _generator
 from imitation_lab.data import rollout
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.rewards.reward_nets.wrappers import normalize_scalars
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.util import codec, networks, util
@@ -221,7 +222,7 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
                 f"{type(demonstrations).__name__} does not tell: pass whole trajectories, or is_stationary=True."
             )
         spec = _loaders.TensorSpec(_FIELDS[self.density_type], self.device)
-        tensors = _flat.all_tensors(demonstrations, spec)
+        tensors = _loaders.all_tensors(demonstrations, spec)
         self._points = self._flat({name: self._checked(name, tensors[name]) for name in tensors.fields})
         if not self.is_stationary:
             self._times = th.cat([th.arange(len(trajectory)) for trajectory in demonstrations]).to(self.device)
@@ -232,7 +233,7 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
 
     def _fits(self) -> None:
         points, times = self._points, self._times
-        dims = sum(map(_flat.width, self._input_spaces()))
+        dims = sum(map(_spaces.width, self._input_spaces()))
         if points is None:
             return
         if points.dtype != np.float64 or points.shape[1:] != (dims,) or not np.isfinite(points).all():
@@ -419,7 +420,7 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
 
     def _flat(self, fields: dict[str, Any]) -> th.Tensor:
         """Inputs of the density, float64 `(batch, d)`."""
-        return _flat.flatten([fields[name] for name in _FIELDS[self.density_type]], self._input_spaces(), self.device)
+        return _spaces.flatten([fields[name] for name in _FIELDS[self.density_type]], self._input_spaces(), self.device)
 
 
 def _check_settings(density_type: Any, kernel: str, bandwidth: float, rng: Any) -> None:

@@ -35,10 +35,11 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _spaces, base, checkpoint, saved
+from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms._sqil_buffer import SQILReplayBuffer
 from imitation_lab.algorithms.adversarial import _checks, _generator
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.networks import evaluating

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from imitation_lab.data import _episodes, rollout, serialize, types
+from imitation_lab.data import rollout, serialize, types
+from imitation_lab.data.demonstrations import validation as _episodes
 from imitation_lab.util import hub
 
 __all__ = ["FILE", "push_demonstrations", "load_demonstrations"]

@@ -26,13 +26,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _spaces, base, checkpoint, saved
+from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _optimizer, _reports
 from imitation_lab.algorithms.adversarial._metrics import BatchStats, compute_train_stats
 from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, cut, join
 from imitation_lab.algorithms.adversarial.penalties import Penalty, penalties_of
 from imitation_lab.data import rollout, types, wrappers
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.util import logger as lab_logger

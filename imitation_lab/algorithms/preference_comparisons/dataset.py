@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from imitation_lab.algorithms.preference_comparisons._batch import FragmentBatch
 from imitation_lab.data import types
-from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util import artifacts
 
 KIND = "preferences"

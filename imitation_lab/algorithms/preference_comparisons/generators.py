@@ -16,12 +16,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _spaces, checkpoint
+from imitation_lab.algorithms import checkpoint
 from imitation_lab.algorithms.adversarial import _generator
 from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.algorithms.preference_comparisons.dataset import trajectory_tensors
 from imitation_lab.data import rollout, types
-from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.data.wrappers import BufferingWrapper
 from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
 from imitation_lab.policies.replay_buffer_wrapper import ReplayBufferRewardWrapper

@@ -41,6 +41,7 @@ from imitation_lab.algorithms._bc_logging import (
 )
 from imitation_lab.algorithms._bc_run import History, TrainingRun
 from imitation_lab.algorithms._likelihood import log_prob_and_entropy
+from imitation_lab.algorithms._shared import learner
 from imitation_lab.data import types
 from imitation_lab.policies.base import FeedForward32Policy
 from imitation_lab.policies.serialize import load_policy_file
@@ -213,7 +214,7 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
         kwargs = dict(optimizer_kwargs or {})
         if kwargs.get("weight_decay"):  # 0 turns off that of AdamW, which decays on its own
             raise ValueError("optimizer_kwargs has weight_decay: use l2_weight, or a WeightDecayRegularizer, instead.")
-        self.optimizer = optimizer_cls(self._policy.parameters(), **{**_fused(optimizer_cls, kwargs), **kwargs})
+        self.optimizer = learner.optimizer_of(optimizer_cls, self._policy.parameters(), kwargs)
         self.loss_calculator = loss_calculator or BehaviorCloningLossCalculator(ent_weight, l2_weight)
         self.regularizer: Regularizer | None = None
         self.interrupted = False
@@ -442,9 +443,3 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
                 f"one batch of {self.batch_size}."
             )
         return self._split[1]
-
-
-def _fused(optimizer_cls: type[th.optim.Optimizer], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """`fused=True` for optimizers that can, on CPU and CUDA alike: one kernel instead of one per operation."""
-    chosen = {"foreach", "fused", "differentiable", "capturable"} & set(kwargs)
-    return {"fused": True} if optimizer_cls in (th.optim.Adam, th.optim.AdamW, th.optim.SGD) and not chosen else {}

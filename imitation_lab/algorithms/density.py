@@ -39,12 +39,13 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from imitation_lab.algorithms import _flat, _learner, _loaders, _saved, _spaces, base, checkpoint
+from imitation_lab.algorithms import _flat, _loaders, _saved, _spaces, base, checkpoint
 from imitation_lab.algorithms._kernel_density import BOUNDED, KERNELS, KernelDensity
-from imitation_lab.algorithms.adversarial import _checks, _generator
+from imitation_lab.algorithms._shared import learner
+from imitation_lab.algorithms.adversarial import _checks
 from imitation_lab.data import rollout
 from imitation_lab.rewards.reward_nets.wrappers import normalize_scalars
-from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper, WrappedRewardCallback
 from imitation_lab.util import codec, networks, util
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
@@ -128,7 +129,6 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
         input_std: what they are divided by then, `(d,)`; None before `train`.
         venv_wrapped: the environments with the learned reward.
         reward_norm: with `normalize_reward` the layer with the statistics, else None.
-        wrapper_callback: logs the mean return under it, `rollout/ep_rew_wrapped_mean`.
     """
 
     _state = ("rl_algo", "reward_norm", "rng", "_points", "_times", "_horizon", "input_mean")
@@ -154,12 +154,10 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
         _check_settings(density_type, kernel, kernel_bandwidth, rng)
         if not isinstance(venv, VecEnv):
             raise TypeError(f"venv must be a Stable-Baselines3 VecEnv, got {venv!r}: make one with util.make_vec_env.")
-        _generator.check_venv("venv", venv)
+        learner.check_venv("venv", venv)
         _spaces.check_supported(venv.observation_space, venv.action_space)
         if rl_algo is not None:
-            if not isinstance(rl_algo, BaseAlgorithm):
-                raise TypeError(f"rl_algo must be a Stable-Baselines3 algorithm, such as PPO, got {rl_algo!r}.")
-            _learner.check_spaces(rl_algo, venv)
+            learner.check_learner("rl_algo", rl_algo, venv, relabelled=False)
         self.venv = venv
         self.rng = rng
         self.density_type = density_type
@@ -183,10 +181,8 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
         )
         self._clock = _Clock(venv, self._check_horizons)
         self.venv_wrapped = RewardVecEnvWrapper(self._clock, self._reward_now)
-        self.wrapper_callback = self.venv_wrapped.make_log_callback()
         if rl_algo is not None:
-            rl_algo.set_env(self.venv_wrapped)
-            rl_algo.set_logger(self.logger)
+            learner.take(rl_algo, self.venv_wrapped, self.logger, forget=True)
 
     @property
     def logger(self) -> lab_logger.HierarchicalLogger:
@@ -209,6 +205,11 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
         policy = self._rl().policy
         assert policy is not None
         return policy
+
+    @property
+    def wrapper_callback(self) -> WrappedRewardCallback:
+        """A new callback that logs the mean return under the learned reward, `rollout/ep_rew_wrapped_mean`."""
+        return self.venv_wrapped.make_log_callback()
 
     def set_demonstrations(self, demonstrations: base.AnyTransitions) -> None:
         """Sets the expert's demonstrations, which become numbers once; then call `train`.
@@ -318,15 +319,16 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
         An interrupt ends training; what was learned is kept.
 
         Args:
-            n_timesteps: steps in all environments together.
+            n_timesteps: steps in all environments together, rounded up to whole rollouts of `rl_algo`.
             progress_bar: whether to show progress, after two seconds.
             **kwargs: for `rl_algo.learn`.
 
         Raises:
             RuntimeError: before `train`.
-            ValueError: without `rl_algo`, where the reward could be −∞, or where episodes differ in length.
+            ValueError: without `rl_algo`, if `n_timesteps` is less than a rollout, where the reward could be −∞, or
+                where episodes differ in length.
         """
-        learner = self._rl()
+        algorithm = self._rl()
         if not self._models:
             raise RuntimeError("The density is not fitted yet: call train() first, also after set_demonstrations().")
         if self.kernel in BOUNDED and self.min_log_density is None:
@@ -334,13 +336,16 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
                 f"The {self.kernel!r} kernel is zero beyond its bandwidth, where the reward would be −∞: pass "
                 "min_log_density, such as −100, or use the 'gaussian' or 'exponential' kernel."
             )
-        with _learner.Progress(n_timesteps, "density", progress_bar) as progress:
-            callback = _generator.callback_list(kwargs.pop("callback", None), self.wrapper_callback, progress)
+        steps = learner.whole_steps(algorithm, "n_timesteps", n_timesteps)
+        learner.take(algorithm, self.venv_wrapped, self.logger, forget=True)
+        with learner.Progress(steps, "density", progress_bar) as progress:
             self._learning = True
             try:
-                learner.learn(n_timesteps, callback, **{"reset_num_timesteps": False, **kwargs})
+                learner.learn(
+                    algorithm, steps, self.wrapper_callback, progress, **{"reset_num_timesteps": False, **kwargs}
+                )
             except KeyboardInterrupt:
-                learner._last_obs = None  # the environments may be in the middle of a step
+                algorithm._last_obs = None  # the environments may be in the middle of a step
                 self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")
             finally:
                 self._learning = False
@@ -358,11 +363,13 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
         Raises:
             ValueError: without `rl_algo`, or where episodes differ in length.
         """
-        learner = self._rl()
+        algorithm = self._rl()
         venv = self.venv if true_reward else self.venv_wrapped
         until = rollout.make_min_episodes(n_trajectories)
-        trajectories = rollout.generate_trajectories(learner, venv, until, self.rng)
-        learner._last_obs = None  # the environments have moved on
+        with learner.seeded(algorithm, self.rng):
+            venv.seed(util.make_seeds(self.rng))
+            trajectories = rollout.generate_trajectories(algorithm, venv, until, self.rng)
+        algorithm._last_obs = None  # the environments have moved on
         self._check_fixed_horizon(trajectories)
         return dict(rollout.rollout_stats(trajectories))
 

@@ -34,9 +34,10 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _learner, _saved, _spaces, base, checkpoint
+from imitation_lab.algorithms import _saved, _spaces, base, checkpoint
+from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms._sqil_buffer import SQILReplayBuffer
-from imitation_lab.algorithms.adversarial import _checks, _generator
+from imitation_lab.algorithms.adversarial import _checks
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.networks import evaluating
 
@@ -136,20 +137,21 @@ class SQIL(_saved.Saved, base.DemonstrationAlgorithm):
         """Trains the learner. An interrupt ends training; what was learned is kept.
 
         Args:
-            total_timesteps: steps in all environments together.
-            tb_log_name: the run's name in TensorBoard.
+            total_timesteps: steps in all environments together, rounded up to whole rollouts of the learner.
+            tb_log_name: the run's name in TensorBoard, where `rl_kwargs` has a `tensorboard_log`.
             progress_bar: whether to show progress, after two seconds.
             **kwargs: for the learner's `learn`. To go on where an earlier call ended, pass `reset_num_timesteps=False`.
 
         Raises:
             RuntimeError: if there are no demonstrations.
+            ValueError: if `total_timesteps` is less than a rollout.
         """
         if not self.replay_buffer.expert:
             raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
-        with _learner.Progress(total_timesteps, "SQIL", progress_bar) as progress:
-            callback = _generator.callback_list(kwargs.pop("callback", None), progress)
+        steps = learner.whole_steps(self.rl_algo, "total_timesteps", total_timesteps)
+        with learner.Progress(steps, "SQIL", progress_bar) as progress:
             try:
-                self.rl_algo.learn(total_timesteps, callback, tb_log_name=tb_log_name, **kwargs)
+                learner.learn(self.rl_algo, steps, progress, tb_log_name=tb_log_name, **kwargs)
             except KeyboardInterrupt:
                 self.rl_algo._last_obs = None  # the environments may be in the middle of a step
                 self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")

@@ -217,11 +217,12 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
             What was done.
 
         Raises:
-            ValueError: if a number is negative, episodes differ in length (see `allow_variable_horizon`), or
-                trajectories are shorter than a fragment.
+            ValueError: if a number is negative, `timesteps` are less than a rollout of the agent, episodes differ in
+                length (see `allow_variable_horizon`), or trajectories are shorter than a fragment.
         """
         if num_pairs < 0 or timesteps < 0:
             raise ValueError(f"num_pairs and timesteps must be at least 0, got {num_pairs} and {timesteps}.")
+        self._shared_out("timesteps", [timesteps])
         gatherer = self.preference_gatherer
         if isinstance(gatherer, AsynchronousGatherer):
             missing = num_pairs - len(gatherer.pending)
@@ -274,11 +275,12 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
     ) -> dict[str, float]:
         """Repeats `step`: first comparisons of the agent as it is, then `num_iterations` times more.
 
-        After each round of comparisons the reward is trained, and then the agent; rounds share the timesteps equally,
-        the last one takes the rest. The agent's schedules, such as that of its learning rate, run over all rounds.
+        After each round of comparisons the reward is trained, and then the agent. Rounds share the timesteps equally,
+        in whole rollouts of the agent; the last one takes the rest. The agent's schedules, such as that of its learning
+        rate, run over all rounds.
 
         Args:
-            total_timesteps: environment steps for the agent to learn in all.
+            total_timesteps: environment steps for the agent to learn in all, rounded up to whole rollouts.
             total_comparisons: pairs to compare in all.
             callback: called after each round with its number, from 0.
             checkpoint_path: a file to save to after every `checkpoint_interval` rounds; see `save`.
@@ -290,7 +292,8 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
 
         Raises:
             TypeError: if the gatherer's answers come later: call `step()` instead.
-            ValueError: if there are no comparisons to make or a number is negative; also as `step`.
+            ValueError: if there are no comparisons to make, a number is negative, or `total_timesteps` are less than a
+                rollout of the agent; also as `step`.
         """
         if isinstance(self.preference_gatherer, AsynchronousGatherer):
             raise TypeError(
@@ -307,6 +310,7 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
                 f"total_timesteps must be at least 0 and checkpoint_interval at least 1, got {total_timesteps} and "
                 f"{checkpoint_interval}."
             )
+        self._shared_out("total_timesteps", [total_timesteps])
         generator = self.trajectory_generator
         self._plan = {
             "first": self.iteration,
@@ -374,7 +378,7 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         plan = self._plan
         pairs = self._rounds(plan["comparisons"])
         each, rest = divmod(plan["timesteps"], len(pairs))
-        steps = [each] * (len(pairs) - 1) + [each + rest]
+        steps = self._shared_out("total_timesteps", [each] * (len(pairs) - 1) + [each + rest])
         loss = accuracy = math.nan
         rounds = range(self.iteration - plan["first"], len(pairs))
         generator = self.trajectory_generator
@@ -393,6 +397,10 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
                     self.save(path)
         self._plan = None
         return {"reward_loss": loss, "reward_accuracy": accuracy}
+
+    def _shared_out(self, name: str, steps: list[int]) -> list[int]:
+        generator = self.trajectory_generator
+        return generator.shared_out(name, steps) if isinstance(generator, AgentTrainer) else steps
 
     def _rounds(self, comparisons: int) -> list[int]:
         """How many pairs in each round: the first ones, then as the schedule says."""

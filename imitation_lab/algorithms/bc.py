@@ -47,6 +47,7 @@ from imitation_lab.algorithms._bc_logging import (
 from imitation_lab.algorithms._bc_validation import Validation
 from imitation_lab.algorithms._likelihood import log_prob_and_entropy, policy_actions
 from imitation_lab.algorithms._run import Run
+from imitation_lab.algorithms._shared import learner
 from imitation_lab.data import spaces as _spaces
 from imitation_lab.data import types
 from imitation_lab.policies.base import FeedForward32Policy
@@ -229,7 +230,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
         kwargs = dict(optimizer_kwargs or {})
         if kwargs.get("weight_decay"):  # 0 turns off that of AdamW, which decays on its own
             raise ValueError("optimizer_kwargs has weight_decay: use l2_weight, or a WeightDecayRegularizer, instead.")
-        self.optimizer = optimizer_cls(self._policy.parameters(), **{**_fused(optimizer_cls, kwargs), **kwargs})
+        self.optimizer = learner.optimizer_of(optimizer_cls, self._policy.parameters(), kwargs)
         self.regularizer_factory = regularizer_factory
         self.regularizer: Regularizer | None = None
         self._data: _loaders.TransitionTensors | _loaders.GroupedStream | None = None
@@ -551,9 +552,3 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
                 f"one batch of {self.batch_size}."
             )
         return self._split[1]
-
-
-def _fused(optimizer_cls: type[th.optim.Optimizer], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """`fused=True` for optimizers that can, on CPU and CUDA alike: one kernel instead of one per operation."""
-    chosen = {"foreach", "fused", "differentiable", "capturable"} & set(kwargs)
-    return {"fused": True} if optimizer_cls in (th.optim.Adam, th.optim.AdamW, th.optim.SGD) and not chosen else {}

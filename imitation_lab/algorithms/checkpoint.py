@@ -10,13 +10,12 @@ import dataclasses
 import inspect
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common import noise, utils
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -25,6 +24,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 import imitation_lab.policies.native  # noqa: F401 (registers the policy classes that files may name)
+from imitation_lab.algorithms._shared.learner import (  # noqa: F401 (for the command line too)
+    new_boundary,
+    rollout_steps,
+    schedules_over,
+    whole_steps,
+)
 from imitation_lab.util import artifacts, codec
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath
@@ -400,17 +405,3 @@ def _buffer_arrays(buffer: ReplayBuffer) -> Iterator[tuple[str, np.ndarray]]:
         for part, array in parts:
             if isinstance(array, np.ndarray) and array.shape[:2] == (buffer.buffer_size, buffer.n_envs):
                 yield (f"{key}.{part}" if part else key), array
-
-
-def new_boundary(algorithm: BaseAlgorithm, venv: VecEnv, draw_seed: Callable[[], int]) -> None:
-    """Makes the next step of `algorithm` begin with a reset of all environments, from seeds that `draw_seed` gives.
-
-    This is what makes a resumed run equal to one that was not interrupted: environments' own states are not saved.
-    """
-    venv.seed(draw_seed())
-    _seed_space(algorithm.action_space, draw_seed())
-    algorithm._last_obs = None
-
-
-def _seed_space(space: spaces.Space, seed: int) -> None:
-    space.seed(seed)

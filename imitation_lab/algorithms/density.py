@@ -40,14 +40,15 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from imitation_lab.algorithms import _learner, _loaders, base, checkpoint, saved
+from imitation_lab.algorithms import _loaders, base, saved
 from imitation_lab.algorithms._kernel_density import BOUNDED, KERNELS, KernelDensity
 from imitation_lab.algorithms._run import Run
-from imitation_lab.algorithms.adversarial import _checks, _generator
+from imitation_lab.algorithms._shared import learner
+from imitation_lab.algorithms.adversarial import _checks
 from imitation_lab.data import rollout
 from imitation_lab.data import spaces as _spaces
 from imitation_lab.rewards.reward_nets.wrappers import normalize_scalars
-from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper, WrappedRewardCallback
 from imitation_lab.util import codec, networks, util
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
@@ -131,7 +132,6 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
         input_std: what they are divided by then, `(d,)`; None before `train`.
         venv_wrapped: the environments with the learned reward.
         reward_norm: with `normalize_reward` the layer with the statistics, else None.
-        wrapper_callback: logs the mean return under it, `rollout/ep_rew_wrapped_mean`.
     """
 
     _state = ("rl_algo", "reward_norm", "rng", "_points", "_times", "_horizon", "input_mean")
@@ -157,12 +157,10 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
         _check_settings(density_type, kernel, kernel_bandwidth, rng)
         if not isinstance(venv, VecEnv):
             raise TypeError(f"venv must be a Stable-Baselines3 VecEnv, got {venv!r}: make one with util.make_vec_env.")
-        _generator.check_venv("venv", venv)
+        learner.check_venv("venv", venv)
         _spaces.check_supported(venv.observation_space, venv.action_space)
         if rl_algo is not None:
-            if not isinstance(rl_algo, BaseAlgorithm):
-                raise TypeError(f"rl_algo must be a Stable-Baselines3 algorithm, such as PPO, got {rl_algo!r}.")
-            _learner.check_spaces(rl_algo, venv)
+            learner.check_learner("rl_algo", rl_algo, venv, relabelled=False)
         self.venv = venv
         self.rng = rng
         self.density_type = density_type
@@ -186,10 +184,8 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
         )
         self._clock = _Clock(venv, self._check_horizons)
         self.venv_wrapped = RewardVecEnvWrapper(self._clock, self._reward_now)
-        self.wrapper_callback = self.venv_wrapped.make_log_callback()
         if rl_algo is not None:
-            rl_algo.set_env(self.venv_wrapped)
-            rl_algo.set_logger(self.logger)
+            learner.take(rl_algo, self.venv_wrapped, self.logger, forget=True)
 
     def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         if self.rl_algo is not None:
@@ -205,6 +201,11 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
         policy = self._rl().policy
         assert policy is not None
         return policy
+
+    @property
+    def wrapper_callback(self) -> WrappedRewardCallback:
+        """A new callback that logs the mean return under the learned reward, `rollout/ep_rew_wrapped_mean`."""
+        return self.venv_wrapped.make_log_callback()
 
     def set_demonstrations(self, demonstrations: base.AnyTransitions) -> None:
         """Sets the expert's demonstrations, which become numbers once; then call `train`.
@@ -251,7 +252,7 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
 
     def _begin_anew(self) -> None:
         if self.rl_algo is not None:
-            checkpoint.new_boundary(self.rl_algo, self.venv, lambda: util.make_seeds(self.rng))
+            learner.new_boundary(self.rl_algo, self.venv, lambda: util.make_seeds(self.rng))
 
     def train(self) -> None:
         """Fits standardisation and densities to the demonstrations.
@@ -321,16 +322,17 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
         An interrupt ends training; what was learned is kept.
 
         Args:
-            n_timesteps: steps in all environments together.
+            n_timesteps: steps in all environments together, rounded up to whole rollouts of `rl_algo`.
             progress_bar: whether to show progress, after two seconds.
             stop: training ends after the step during which this event is set.
             **kwargs: for `rl_algo.learn`.
 
         Raises:
             RuntimeError: before `train`.
-            ValueError: without `rl_algo`, where the reward could be −∞, or where episodes differ in length.
+            ValueError: without `rl_algo`, if `n_timesteps` is less than a rollout, where the reward could be −∞, or
+                where episodes differ in length.
         """
-        learner = self._rl()
+        algorithm = self._rl()
         if not self._models:
             raise RuntimeError("The density is not fitted yet: call train() first, also after set_demonstrations().")
         if self.kernel in BOUNDED and self.min_log_density is None:
@@ -338,11 +340,13 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
                 f"The {self.kernel!r} kernel is zero beyond its bandwidth, where the reward would be −∞: pass "
                 "min_log_density, such as −100, or use the 'gaussian' or 'exponential' kernel."
             )
-        with Run(self, n_timesteps, "step", progress_bar, stop) as run:
-            callback = _generator.callback_list(kwargs.pop("callback", None), self.wrapper_callback, run.callback())
+        steps = learner.whole_steps(algorithm, "n_timesteps", n_timesteps)
+        learner.take(algorithm, self.venv_wrapped, self.logger, forget=True)
+        with Run(self, steps, "step", progress_bar, stop) as run:
             self._learning = True
             try:
-                learner.learn(n_timesteps, callback, **{"reset_num_timesteps": False, **kwargs})
+                callbacks = (self.wrapper_callback, run.callback())
+                learner.learn(algorithm, steps, *callbacks, **{"reset_num_timesteps": False, **kwargs})
             finally:
                 self._learning = False
 
@@ -362,11 +366,13 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
         Raises:
             ValueError: without `rl_algo`, or where episodes differ in length.
         """
-        learner = self._rl()
+        algorithm = self._rl()
         venv = self.venv if true_reward else self.venv_wrapped
         until = rollout.make_min_episodes(n_trajectories)
-        trajectories = rollout.generate_trajectories(learner, venv, until, self.rng)
-        learner._last_obs = None  # the environments have moved on
+        with learner.seeded(algorithm, self.rng):
+            venv.seed(util.make_seeds(self.rng))
+            trajectories = rollout.generate_trajectories(algorithm, venv, until, self.rng)
+        algorithm._last_obs = None  # the environments have moved on
         self._check_fixed_horizon(trajectories)
         return dict(rollout.rollout_stats(trajectories))
 

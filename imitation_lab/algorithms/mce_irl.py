@@ -37,6 +37,7 @@ import torch as th
 from gymnasium import spaces
 
 from imitation_lab.algorithms import _run, _soft_dp, _tabular_demos, base, saved
+from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms._tabular_reward import network_inputs, squeeze_r, uses_action
 from imitation_lab.envs import tabular
 from imitation_lab.policies.tabular import TabularPolicy
@@ -215,9 +216,7 @@ class MCEIRL(saved.Saved, base.DemonstrationAlgorithm):
             raise ValueError(f"{type(reward_net).__name__} has no parameters that could be learned.")
         self._uses_action = uses_action(reward_net, self._model)
         options = dict({"lr": 1e-2} if optimizer_kwargs is None else optimizer_kwargs)
-        if optimizer_cls in (th.optim.Adam, th.optim.AdamW) and not {"foreach", "capturable"} & options.keys():
-            options.setdefault("fused", True)  # a third of the time, and the same numbers
-        self.optimizer = optimizer_cls(self._parameters, **options)
+        self.optimizer = learner.optimizer_of(optimizer_cls, self._parameters, options)
         self.demo_state_om: np.ndarray | None = None
         self.state_om: np.ndarray | None = None
         self.reward: np.ndarray | None = None

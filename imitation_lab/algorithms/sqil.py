@@ -37,8 +37,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._run import Run
+from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms._sqil_buffer import SQILReplayBuffer
-from imitation_lab.algorithms.adversarial import _checks, _generator
+from imitation_lab.algorithms.adversarial import _checks
 from imitation_lab.data import spaces as _spaces
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
@@ -139,20 +140,21 @@ class SQIL(saved.Saved, base.DemonstrationAlgorithm):
         """Trains the learner. An interrupt ends training; what was learned is kept.
 
         Args:
-            total_timesteps: steps in all environments together.
-            tb_log_name: the run's name in TensorBoard.
+            total_timesteps: steps in all environments together, rounded up to whole rollouts of the learner.
+            tb_log_name: the run's name in TensorBoard, where `rl_kwargs` has a `tensorboard_log`.
             progress_bar: whether to show progress, after two seconds.
             stop: training ends after the step during which this event is set.
             **kwargs: for the learner's `learn`. To go on where an earlier call ended, pass `reset_num_timesteps=False`.
 
         Raises:
             RuntimeError: if there are no demonstrations.
+            ValueError: if `total_timesteps` is less than a rollout.
         """
         if not self.replay_buffer.expert:
             raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
-        with Run(self, total_timesteps, "step", progress_bar, stop) as run:
-            callback = _generator.callback_list(kwargs.pop("callback", None), run.callback())
-            self.rl_algo.learn(total_timesteps, callback, tb_log_name=tb_log_name, **kwargs)
+        steps = learner.whole_steps(self.rl_algo, "total_timesteps", total_timesteps)
+        with Run(self, steps, "step", progress_bar, stop) as run:
+            learner.learn(self.rl_algo, steps, run.callback(), tb_log_name=tb_log_name, **kwargs)
 
     def _recover(self) -> None:
         self.rl_algo._last_obs = None  # the environments may be in the middle of a step

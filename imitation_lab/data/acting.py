@@ -130,16 +130,17 @@ def _check_spaces(policy: Any, venv: VecEnv) -> None:
 
 def _random_actions(venv: VecEnv, rng: np.random.Generator) -> StatefulCallable:
     """Actions drawn as the action space draws them, for all environments at once where the space allows it."""
-    space, n = venv.action_space, venv.num_envs
+    space = venv.action_space
+    size = (venv.num_envs, *(space.shape or ()))
     draw: Callable[[], np.ndarray]
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
         low, high = bounds(space)
-        draw = lambda: rng.integers(low, high, size=(n, *space.shape), dtype=space.dtype, endpoint=True)
+        draw = lambda: rng.integers(low, high, size=size, dtype=space.dtype, endpoint=True)
     elif isinstance(space, spaces.Box) and space.is_bounded("both") and space.dtype.kind == "f":
-        draw = lambda: rng.uniform(space.low, space.high, size=(n, *space.shape)).astype(space.dtype)
+        draw = lambda: rng.uniform(space.low, space.high, size=size).astype(space.dtype)
     else:
         space.seed(int(rng.integers(2**31)))
-        draw = lambda: np.stack([space.sample() for _ in range(n)])
+        draw = lambda: np.stack([space.sample() for _ in range(size[0])])
     return lambda obs, state, episode_start: (draw(), None)
 
 

@@ -43,15 +43,16 @@ def learn(
 
     Args:
         algorithm: which counts its steps, those of an earlier run included.
-        total: steps.
+        total: steps, at least those of a rollout.
         interval: steps between two calls of `save`; 0 makes none.
         go_on: learns for so many steps.
         save: saves; the environments begin anew then, as they do in a run that goes on from there.
     """
-    from imitation_lab.algorithms.adversarial._generator import schedules_over
+    from imitation_lab.algorithms.checkpoint import rollout_steps, schedules_over, whole_steps
 
+    whole_steps(algorithm, "total_timesteps", total)
     while (before := algorithm.num_timesteps) < total:
-        steps = min(total - before, interval or total)
+        steps = max(min(total - before, interval or total), rollout_steps(algorithm))
         with schedules_over(algorithm, 0, total):  # not over each piece
             go_on(steps)
         if algorithm.num_timesteps - before < steps:

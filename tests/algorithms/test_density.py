@@ -489,7 +489,7 @@ def test_normalized_rewards_are_paid_while_the_policy_learns(build):
             kept.append(found["rewards"].copy())
             return True
 
-        one.train_policy(8, progress_bar=False, callback=keep)
+        one.train_policy(16, progress_bar=False, callback=keep)
         paid[name] = np.stack(rewards)
     first, second = paid["plain"][:2]
     np.testing.assert_allclose(paid["normalized"][0], first, rtol=1e-4)  # nothing is known yet: mean 0, variance 1

@@ -33,6 +33,8 @@ def check_reward_net(net: RewardNet, venv: VecEnv, gen_algo: BaseAlgorithm) -> N
     """Raises TypeError or ValueError unless `net` can be the discriminator's network."""
     if not isinstance(net, RewardNet):
         raise TypeError(f"reward_net must be a RewardNet, such as BasicRewardNet, got {net!r}.")
+    if not list(net.parameters()):
+        raise ValueError(f"reward_net ({type(net).__name__}) has no parameters: there is nothing to train.")
     if any(isinstance(part, RewardEnsemble) for part in wrapper_chain(net)):
         raise ValueError(
             "reward_net is a RewardEnsemble, which has no single output to train as a discriminator. Use one of its "

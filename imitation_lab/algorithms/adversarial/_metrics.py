@@ -59,7 +59,7 @@ def compute_train_stats(
 def numbers(metrics: Mapping[str, th.Tensor]) -> dict[str, float]:
     """Scalars as Python numbers, in one transfer."""
     values = th.stack([value.detach().double() for value in metrics.values()]).tolist()
-    return {k: int(v) if k in _COUNTS else v for k, v in zip(metrics, values, strict=True)}
+    return {k: int(v) if k in _COUNTS and v == v else v for k, v in zip(metrics, values, strict=True)}
 
 
 class BatchStats(Mapping[str, float]):
@@ -102,6 +102,7 @@ class RoundMetrics:
         self.rewards: list[np.ndarray] = []
         self.episodes: list[tuple[float, int]] = []
         self.generator: dict[str, th.Tensor] = {}
+        self.rounds = 0
         self._logits: list[th.Tensor] = []
         self._losses: list[th.Tensor] = []
 
@@ -116,7 +117,11 @@ class RoundMetrics:
         return len(self._logits)
 
     def pop_updates(self) -> tuple[dict[str, th.Tensor], dict[str, np.ndarray]]:
-        """Means over the updates, as scalar tensors, and the recorded logits; begins anew."""
+        """Means over the updates, as scalar tensors, and the recorded logits; begins anew. NaN without updates."""
+        if not self._logits:
+            like = discriminator_metrics(self.labels[None], self.labels, self.labels[:1])
+            names = [*like, *(f"logit_{kind}_{moment}" for kind in ("expert", "gen") for moment in ("mean", "std"))]
+            return dict.fromkeys(names, th.full((), th.nan, device=self.labels.device)), {}
         logits, losses = th.stack(self._logits), th.stack(self._losses)
         self._logits, self._losses = [], []
         values = {k: v.mean() for k, v in discriminator_metrics(logits, self.labels, losses).items()}

@@ -26,10 +26,12 @@ class Reports:
 
     def _end_rounds(self: AdversarialTrainer) -> None:  # type: ignore[misc]
         """Makes numbers of the metrics since the last time: a row of history, and the logger's."""
-        if not self._metrics.updates:
+        updates = self._metrics.updates
+        if not updates and (self.n_disc_updates_per_round or not self._metrics.rounds):
             return
+        self._metrics.rounds = 0
         tensors, recorded = self._metrics.pop_updates()
-        disc_keys = list(tensors)
+        disc_keys = list(tensors) if updates else []
         tensors.update(self._metrics.generator)
         gradients = [p.grad for p in self._reward_net.parameters() if p.grad is not None]
         tensors["disc_grad_norm"] = util.tensor_iter_norm(gradients)

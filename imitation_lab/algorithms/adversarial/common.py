@@ -23,12 +23,14 @@ import numpy as np
 import torch as th
 import torch.nn.functional as F
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._run import Run
-from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _optimizer, _reports
+from imitation_lab.algorithms._shared import learner
+from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _reports
 from imitation_lab.algorithms.adversarial._metrics import BatchStats, compute_train_stats
 from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, cut, join
 from imitation_lab.algorithms.adversarial.penalties import Penalty, penalties_of
@@ -67,10 +69,10 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         log_dir: folder of TensorBoard's files.
         disc_opt_cls: optimizer of the discriminator.
         disc_opt_kwargs: its arguments, such as `lr`.
-        gen_train_timesteps: timesteps of the generator in a round; by default n_steps × n_envs on-policy, n_envs
-            off-policy.
+        gen_train_timesteps: environment steps of the generator in a round, rounded up to whole rollouts of it; by
+            default one, which is n_steps × n_envs on-policy, train_freq × n_envs off-policy.
         gen_replay_buffer_capacity: how many of the learner's transitions the discriminator samples from, the latest;
-            by default `gen_train_timesteps`.
+            by default `gen_train_timesteps`, and off-policy at least `demo_batch_size`.
         custom_logger: where metrics go.
         init_tensorboard: whether metrics and histograms of the logits go to TensorBoard.
         init_tensorboard_graph: whether the network's graph does too.
@@ -137,7 +139,8 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
             gen_replay_buffer_capacity=gen_replay_buffer_capacity,
             disc_warmup_rounds=disc_warmup_rounds,
         )
-        _generator.check_generator(gen_algo, venv)
+        learner.check_venv("venv", venv)
+        learner.check_learner("gen_algo", gen_algo, venv, relabelled=not debug_use_ground_truth)
         _checks.check_reward_net(reward_net, venv, gen_algo)
         _spaces.check_supported(venv.observation_space, venv.action_space)
         self._log_prob: _generator.LogProbs | None = None
@@ -148,7 +151,10 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         self.n_disc_updates_per_round = n_disc_updates_per_round
         self.venv = venv
         self.gen_algo = gen_algo
-        self.gen_train_timesteps = gen_train_timesteps or _generator.default_timesteps(gen_algo)
+        rollout_steps = learner.rollout_steps(gen_algo)
+        self.gen_train_timesteps = learner.whole_steps(
+            gen_algo, "gen_train_timesteps", max(gen_train_timesteps or 1, rollout_steps)
+        )
         self.debug_use_ground_truth = debug_use_ground_truth
         self.disc_warmup_rounds = disc_warmup_rounds
         self.penalties = tuple(penalties)
@@ -160,6 +166,8 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         self._encoder = TransitionEncoder(reward_net, venv.observation_space, venv.action_space, policy_space)
         self._generator = th.Generator().manual_seed(util.make_seeds(self._rng))
         capacity = gen_replay_buffer_capacity or self.gen_train_timesteps
+        if gen_replay_buffer_capacity is None and isinstance(gen_algo, OffPolicyAlgorithm):
+            capacity = max(capacity, demo_batch_size)  # a round has few steps: a batch would be copies of them
         self._pool = SamplePool(self._encoder.template, capacity, self._generator)
         self._expert_batches: Any = None
         self._has_batches = False
@@ -176,7 +184,7 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         self._piece_labels = th.cat([th.ones(half), th.zeros(half)]).to(device, reward_net.dtype)
         self._metrics = _metrics.RoundMetrics(self._labels, record_logits)
         self._disc_opt_kwargs = dict(disc_opt_kwargs or {})
-        self._disc_opt = _optimizer.make_optimizer(disc_opt_cls, reward_net, self._disc_opt_kwargs)
+        self._disc_opt = learner.optimizer_of(disc_opt_cls, reward_net.parameters(), self._disc_opt_kwargs)
         self._global_step = 0
         self._disc_step = 0
         self._rounds = 0
@@ -187,10 +195,7 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         self.venv_buffering = wrappers.BufferingWrapper(venv)
         self._venv_wrapped = RewardVecEnvWrapper(self.venv_buffering, self._reward_and_record)
         self.venv_train: VecEnv = self.venv_buffering if debug_use_ground_truth else self._venv_wrapped
-        gen_algo.set_env(self.venv_train)
-        gen_algo.set_logger(self.logger)
-        if not debug_use_ground_truth:
-            _generator.relabel_at_sampling(gen_algo, self._relabel, venv.observation_space)
+        self._hold()
 
     def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         self.gen_algo.set_logger(logger)
@@ -285,25 +290,32 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
     def _begin_anew(self) -> None:
         checkpoint.new_boundary(self.gen_algo, self.venv, lambda: util.make_seeds(self._rng))
 
+    def _hold(self) -> None:
+        """Makes sure that the generator learns here, whatever had it before or since."""
+        learner.take(
+            self.gen_algo, self.venv_train, self.logger, None if self.debug_use_ground_truth else self._relabel
+        )
+
     def train_gen(self, total_timesteps: int | None = None, learn_kwargs: Mapping[str, Any] | None = None) -> None:
         """Lets the generator learn, and keeps what it met for the discriminator.
 
         Args:
-            total_timesteps: by default `gen_train_timesteps`.
+            total_timesteps: rounded up to whole rollouts of the generator; by default `gen_train_timesteps`.
             learn_kwargs: for the `learn` of the generator, in which `reset_num_timesteps` is False by default.
 
         Raises:
-            ValueError: if finished episodes differ in length, unless `allow_variable_horizon`.
+            ValueError: if `total_timesteps` is less than a rollout, or finished episodes differ in length, unless
+                `allow_variable_horizon`.
         """
+        steps = self.gen_train_timesteps if total_timesteps is None else total_timesteps
+        learner.whole_steps(self.gen_algo, "total_timesteps", steps)
+        self._hold()
         kwargs: dict[str, Any] = {"reset_num_timesteps": False, **(learn_kwargs or {})}
-        callback = _generator.callback_list(kwargs.pop("callback", None), self._venv_wrapped.make_log_callback())
+        callback = learner.callback_list(kwargs.pop("callback", None), self._venv_wrapped.make_log_callback())
         with self.logger.accumulate_means("gen"):
-            self.gen_algo.learn(
-                total_timesteps=self.gen_train_timesteps if total_timesteps is None else total_timesteps,
-                callback=callback,
-                **kwargs,
-            )
+            self.gen_algo.learn(total_timesteps=steps, callback=callback, **kwargs)
         self._global_step += 1
+        self._metrics.rounds += 1
         self._metrics.generator = _generator.policy_change(self.gen_algo)
         self._store_generated()
 
@@ -438,28 +450,27 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
             self._span = (start, start + n_rounds * self.gen_train_timesteps)
         self._resumed = False
         per_row = -(-_HISTORY_TIMESTEPS // self.gen_train_timesteps)
-        with (
-            Run(self, n_rounds, "round", progress_bar, stop) as run,
-            _generator.schedules_over(self.gen_algo, *self._span),
-        ):
+        schedules = learner.schedules_over(self.gen_algo, *self._span)
+        with Run(self, n_rounds, "round", progress_bar, stop) as run, schedules:
             for round_number in range(n_rounds):
                 acting = self._rounds < self.disc_warmup_rounds
-                with _generator.only_acting(self.gen_algo) if acting else contextlib.nullcontext():
+                with learner.only_acting(self.gen_algo) if acting else contextlib.nullcontext():
                     self.train_gen()
                 for _ in range(self.n_disc_updates_per_round):
                     self._update()
                 self._rounds += 1
-                last = round_number + 1 == n_rounds
+                spent = self.gen_algo.num_timesteps - start  # more than rounds tell, where it acts by episodes
+                last = round_number + 1 == n_rounds or spent + self.gen_train_timesteps > total_timesteps
                 full = self._rounds % per_row == 0
                 if last or full:
                     self._end_rounds()
                 going_on = run.step(1, callback and callback(round_number), **self._shown())
                 if last or full or not going_on:
                     self.logger.dump(self._global_step)
-                if not going_on:
+                if last and going_on:
+                    self._span = None
+                if last or not going_on:
                     break
-            else:
-                self._span = None
 
     def _recover(self) -> None:
         """Leaves the environments in the middle of a step behind."""

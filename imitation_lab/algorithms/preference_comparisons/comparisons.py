@@ -29,6 +29,7 @@ import numpy as np
 
 from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._run import Run
+from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms.preference_comparisons.dataset import PreferenceDataset
 from imitation_lab.algorithms.preference_comparisons.fragmenters import Fragmenter, RandomFragmenter
 from imitation_lab.algorithms.preference_comparisons.gatherers import (
@@ -212,11 +213,12 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
             What was done.
 
         Raises:
-            ValueError: if a number is negative, episodes differ in length (see `allow_variable_horizon`), or
-                trajectories are shorter than a fragment.
+            ValueError: if a number is negative, `timesteps` are less than a rollout of the agent, episodes differ in
+                length (see `allow_variable_horizon`), or trajectories are shorter than a fragment.
         """
         if num_pairs < 0 or timesteps < 0:
             raise ValueError(f"num_pairs and timesteps must be at least 0, got {num_pairs} and {timesteps}.")
+        self._shared_out("timesteps", [timesteps])
         return self._round({"stage": 0}, num_pairs, timesteps, epoch_multiplier)
 
     def _round(
@@ -229,7 +231,10 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
         if done["stage"] == 1:
             done["metrics"] = self._fit(epoch_multiplier) if done["answered"] else {}
             done["stage"], done["begin"] = 2, self._agent_steps()
-        left = timesteps - (self._agent_steps() - done["begin"])
+        made = self._agent_steps() - done["begin"]  # in a round that was interrupted
+        left = timesteps - made
+        if made and left > 0:
+            left = max(left, learner.rollout_steps(self.trajectory_generator.algorithm))  # type: ignore[attr-defined]
         learns = self._reward_trained and left > 0
         if learns:
             with self.logger.accumulate_means("agent"):
@@ -294,12 +299,12 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
     ) -> dict[str, float]:
         """Repeats `step`: first comparisons of the agent as it is, then `num_iterations` times more.
 
-        After each round of comparisons the reward is trained, and then the agent; rounds share the timesteps equally,
-        the last one takes the rest. The agent's schedules, such as that of its learning rate, run over all rounds.
-        An interrupt ends training; what was learned is kept, and `resume` goes on from there.
+        After each round of comparisons the reward is trained, and then the agent. Rounds share the timesteps equally,
+        in whole rollouts of the agent; the last one takes the rest. The agent's schedules, such as that of its learning
+        rate, run over all rounds. An interrupt ends training; what was learned is kept, and `resume` goes on there.
 
         Args:
-            total_timesteps: environment steps for the agent to learn in all.
+            total_timesteps: environment steps for the agent to learn in all, rounded up to whole rollouts.
             total_comparisons: pairs to compare in all.
             callback: called after each round with its number, from 0; training ends where it returns False.
             checkpoint_path: a file to save to after every `checkpoint_interval` rounds; see `save`.
@@ -312,7 +317,8 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
 
         Raises:
             TypeError: if the gatherer's answers come later: call `step()` instead.
-            ValueError: if there are no comparisons to make or a number is negative; also as `step`.
+            ValueError: if there are no comparisons to make, a number is negative, or `total_timesteps` are less than a
+                rollout of the agent; also as `step`.
         """
         if isinstance(self.preference_gatherer, AsynchronousGatherer):
             raise TypeError(
@@ -329,6 +335,7 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
                 f"total_timesteps must be at least 0 and checkpoint_interval at least 1, got {total_timesteps} and "
                 f"{checkpoint_interval}."
             )
+        self._shared_out("total_timesteps", [total_timesteps])
         self._plan = {
             "first": self.iteration,
             "timesteps": total_timesteps,
@@ -403,7 +410,7 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
         assert plan is not None
         pairs = self._rounds(plan["comparisons"])
         each, rest = divmod(plan["timesteps"], len(pairs))
-        steps = [each] * (len(pairs) - 1) + [each + rest]
+        steps = self._shared_out("total_timesteps", [each] * (len(pairs) - 1) + [each + rest])
         loss = accuracy = math.nan
         generator = self.trajectory_generator
         with contextlib.ExitStack() as stack:
@@ -429,6 +436,10 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
         if isinstance(self.trajectory_generator, AgentTrainer):
             with contextlib.suppress(ValueError):  # the environments may be in the middle of a step
                 self.trajectory_generator.pause()
+
+    def _shared_out(self, name: str, steps: list[int]) -> list[int]:
+        generator = self.trajectory_generator
+        return generator.shared_out(name, steps) if isinstance(generator, AgentTrainer) else steps
 
     def _rounds(self, comparisons: int) -> list[int]:
         """How many pairs in each round: the first ones, then as the schedule says."""

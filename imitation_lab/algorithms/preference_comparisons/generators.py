@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import checkpoint
-from imitation_lab.algorithms.adversarial import _generator
+from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.algorithms.preference_comparisons.dataset import trajectory_tensors
 from imitation_lab.data import rollout, types
@@ -25,10 +21,9 @@ from imitation_lab.data import spaces as _spaces
 from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.data.wrappers import BufferingWrapper
 from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
-from imitation_lab.policies.replay_buffer_wrapper import ReplayBufferRewardWrapper
 from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.rewards.reward_nets import RewardNet
-from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper, WrappedRewardCallback
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import util
 
@@ -107,7 +102,8 @@ class AgentTrainer(TrajectoryGenerator):
 
     Raises:
         TypeError: if `reward_fn` cannot be called or `rng` is no generator.
-        ValueError: if a share or probability is not in [0, 1], or the spaces of algorithm and environment differ.
+        ValueError: if a share or probability is not in [0, 1], the spaces of algorithm and environment differ, or
+            `venv` is normalized.
     """
 
     _state = ("algorithm", "rng", "_fragments", "_returns")
@@ -131,6 +127,7 @@ class AgentTrainer(TrajectoryGenerator):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {value!r}.")
         _spaces.check_supported(venv.observation_space, venv.action_space)
+        learner.check_learner("algorithm", algorithm, venv, relabelled=True)
         self.rng = check_rng(rng)
         self.algorithm = algorithm
         super().__init__(custom_logger)
@@ -142,17 +139,11 @@ class AgentTrainer(TrajectoryGenerator):
         self.exploration_frac = exploration_frac
         self.switch_prob, self.random_prob = switch_prob, random_prob
         self.buffering_wrapper = BufferingWrapper(venv, error_on_premature_reset=False)
-        self.venv = self.reward_venv_wrapper = RewardVecEnvWrapper(self.buffering_wrapper, self._reward)
         if not callable(self.reward_fn):
             raise TypeError(f"reward_fn must be a RewardNet or callable, got {reward_fn!r}.")
-        self.log_callback = self.reward_venv_wrapper.make_log_callback()
+        self.venv = self.reward_venv_wrapper = RewardVecEnvWrapper(self.buffering_wrapper, self.reward_fn)
         self._collected: list[types.TrajectoryWithRew] = []
-        self._rolling_out = False
-        self.algorithm.set_env(self.venv)
-        if isinstance(algorithm, OffPolicyAlgorithm):
-            self._relabel(algorithm)
-        if custom_logger is not None:
-            self.algorithm.set_logger(self.logger)
+        learner.take(algorithm, self.venv, self.logger, self._stored_reward)
 
     def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         self.algorithm.set_logger(logger)
@@ -175,35 +166,52 @@ class AgentTrainer(TrajectoryGenerator):
         self.reward_venv_wrapper.episode_rewards.clear()
         self.reward_venv_wrapper.episode_rewards.extend(saved.tolist())
 
+    @property
+    def log_callback(self) -> WrappedRewardCallback:
+        """A new callback that logs the mean return under the reward, `rollout/ep_rew_wrapped_mean`."""
+        return self.reward_venv_wrapper.make_log_callback()
+
     def train(self, steps: int, **kwargs: Any) -> None:
-        """Lets the agent learn for `steps` more environment steps (on-policy: rounded up to whole rollouts).
+        """Lets the agent learn for `steps` more environment steps, rounded up to whole rollouts of it.
 
         Args:
             steps: environment steps, over all environments.
             **kwargs: passed to the algorithm's `learn`; a `callback` is called beside the library's.
+
+        Raises:
+            ValueError: if `steps` is less than a rollout.
         """
-        self.algorithm.set_logger(self.logger)
+        steps = learner.whole_steps(self.algorithm, "steps", steps)
+        learner.take(self.algorithm, self.venv, self.logger, self._stored_reward)
         self._collect()
         self._collected.clear()  # what an older policy went through is not kept
-        callbacks: list[BaseCallback] = [self.log_callback]
-        given = kwargs.pop("callback", None)
-        if given is not None:
-            callbacks += list(given) if isinstance(given, list) else [given]
-        callback = callbacks[0] if len(callbacks) == 1 else CallbackList(callbacks)
-        self.algorithm.learn(total_timesteps=steps, reset_num_timesteps=False, callback=callback, **kwargs)
+        learner.learn(self.algorithm, steps, self.log_callback, **{"reset_num_timesteps": False, **kwargs})
+
+    def shared_out(self, name: str, steps: Sequence[int]) -> list[int]:
+        """Steps for several calls of `train` as whole rollouts, which add up to those asked for, rounded up once.
+
+        Args:
+            name: of the budget, for the error's text.
+            steps: those of each call.
+
+        Raises:
+            ValueError: if all together are less than a rollout, and more than none.
+        """
+        if not sum(steps):
+            return list(steps)
+        learner.whole_steps(self.algorithm, name, sum(steps))
+        whole = learner.rollout_steps(self.algorithm)
+        ends = [math.ceil(end / whole) * whole for end in itertools.accumulate(steps)]
+        return np.diff(ends, prepend=0).tolist()
 
     def schedules_over(self, start: int, steps: Sequence[int]) -> contextlib.AbstractContextManager[None]:
         """Lets the agent's schedules run once over several calls of `train`; within one each would run to its end.
 
         Args:
             start: the agent's timestep at which the first of them begins.
-            steps: those of each call.
+            steps: those of each call, in whole rollouts.
         """
-        whole = 1
-        if isinstance(self.algorithm, OnPolicyAlgorithm):
-            whole = self.algorithm.n_steps * self.algorithm.n_envs
-        end = start + sum(math.ceil(n / whole) * whole for n in steps)
-        return _generator.schedules_over(self.algorithm, start, end)
+        return learner.schedules_over(self.algorithm, start, start + sum(steps))
 
     def sample(self, steps: int) -> Sequence[types.TrajectoryWithRew]:
         """Trajectories of at least `steps` transitions, with the environment's rewards, in random order.
@@ -231,7 +239,7 @@ class AgentTrainer(TrajectoryGenerator):
 
     def begin_anew(self) -> None:
         """Seeds the environments from `rng`; they are reset before the next step."""
-        checkpoint.new_boundary(self.algorithm, self.buffering_wrapper, lambda: util.make_seeds(self.rng))
+        learner.new_boundary(self.algorithm, self.buffering_wrapper, lambda: util.make_seeds(self.rng))
 
     def _collect(self) -> None:
         """Takes everything out of the buffering wrapper; the next training begins with a reset."""
@@ -241,54 +249,20 @@ class AgentTrainer(TrajectoryGenerator):
 
     def _explorer(self) -> ExplorationWrapper:
         return ExplorationWrapper(
-            self.algorithm, self._env(), random_prob=self.random_prob, switch_prob=self.switch_prob, rng=self.rng
+            self.algorithm,
+            self.buffering_wrapper.venv,
+            random_prob=self.random_prob,
+            switch_prob=self.switch_prob,
+            rng=self.rng,
         )
-
-    def _env(self) -> VecEnv:
-        env = self.algorithm.get_env()  # SB3 may have wrapped ours, to transpose images
-        assert env is not None
-        return env
 
     def _rollout(self, policy: Any, steps: int) -> list[types.TrajectoryWithRew]:
-        """Whole episodes, as the buffering wrapper below the reward sees them."""
-        returns = self.reward_venv_wrapper.episode_rewards.copy()
-        self._rolling_out = True
+        """Whole episodes in the environments below the reward, chosen so that long ones are not rarer."""
+        until = rollout.make_min_timesteps(steps)
         try:
-            rollout.generate_trajectories(policy, self._env(), rollout.make_min_timesteps(steps), rng=self.rng)
+            return list(rollout.generate_trajectories(policy, self.buffering_wrapper.venv, until, rng=self.rng))
         finally:
-            self._rolling_out = False
-            self.reward_venv_wrapper.episode_rewards.clear()
-            self.reward_venv_wrapper.episode_rewards.extend(returns)
-            found, _ = self.buffering_wrapper.pop_finished_trajectories()
-            self.buffering_wrapper.pop_trajectories()
-            self.algorithm._last_obs = None
-        return found
-
-    def _reward(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
-        if self._rolling_out:  # nobody learns from these
-            return np.zeros(len(done), dtype=np.float32)
-        return self.reward_fn(state, action, next_state, done)
-
-    def _relabel(self, algorithm: OffPolicyAlgorithm) -> None:
-        """Puts a relabelling buffer around the algorithm's, which keeps what it holds."""
-        inner = algorithm.replay_buffer
-        if isinstance(inner, ReplayBufferRewardWrapper):
-            return
-        assert isinstance(inner, ReplayBuffer)
-        assert algorithm.replay_buffer_class is not None
-        wrapped = ReplayBufferRewardWrapper(
-            algorithm.buffer_size,
-            algorithm.observation_space,
-            algorithm.action_space,
-            replay_buffer_class=algorithm.replay_buffer_class,
-            reward_fn=self._stored_reward,
-            device=algorithm.device,
-            n_envs=algorithm.n_envs,
-            optimize_memory_usage=algorithm.optimize_memory_usage,
-            **algorithm.replay_buffer_kwargs,
-        )
-        wrapped.replay_buffer = inner
-        algorithm.replay_buffer = wrapped
+            self.algorithm._last_obs = None  # the environments have moved on
 
     def _stored_reward(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
         if self._net is not None:  # each transition moved the statistics when it was new

@@ -11,6 +11,7 @@ import numpy as np
 import torch as th
 from tqdm.auto import tqdm
 
+from imitation_lab.algorithms._shared.learner import optimizer_of
 from imitation_lab.algorithms.preference_comparisons._batch import FragmentBatch
 from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.algorithms.preference_comparisons.dataset import PreferenceDataset
@@ -168,7 +169,7 @@ class BasicRewardTrainer(RewardTrainer):
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not parameters:
             raise ValueError(f"{type(model.model).__name__} has no parameters to train.")
-        optimizer = th.optim.AdamW(parameters, lr=self.lr, weight_decay=0.0, fused=True)
+        optimizer = optimizer_of(th.optim.AdamW, parameters, {"lr": self.lr, "weight_decay": 0.0})
         factory = self.regularizer_factory
         return _Learner(model, optimizer, None if factory is None else factory(optimizer=optimizer, logger=self.logger))
 

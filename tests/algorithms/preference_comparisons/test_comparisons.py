@@ -175,8 +175,8 @@ def test_train(silent) -> None:
     result = run.train(200, 30, callback=rounds.append)
     assert rounds == [0, 1, 2]
     assert len(run.dataset) == 30
-    # 200 over three rounds, each of whole rollouts of 32 steps: 66 → 96, 66 → 96, 68 → 96
-    assert run.trajectory_generator.algorithm.num_timesteps == 3 * 96
+    # 200 over three rounds, in whole rollouts of 32 steps: after 66 there have been 96, after 132 160, after 200 224
+    assert run.trajectory_generator.algorithm.num_timesteps == 224
     assert result.keys() == {"reward_loss", "reward_accuracy"}
     assert all(np.isfinite(value) for value in result.values())
 
@@ -408,7 +408,7 @@ def test_errors(silent, rng) -> None:
     with pytest.raises(ValueError, match="trains another network than reward_model"):
         comparisons(silent, reward_trainer=trainer)
     with pytest.raises(ValueError, match="No trajectory is long enough for a fragment of 11 steps: the longest has 10"):
-        comparisons(silent, fragment_length=11).train(10, 10)
+        comparisons(silent, fragment_length=11).train(32, 10)
     for name, value in (("transition_oversampling", 0.5), ("initial_comparison_frac", 2), ("num_iterations", 0)):
         with pytest.raises(ValueError, match=name):
             comparisons(silent, **{name: value})

@@ -9,7 +9,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from stable_baselines3.common.utils import LinearSchedule
+
 from imitation_lab.scripts._schema import nearest
+from imitation_lab.util import artifacts, codec
 from imitation_lab.util.registry import load_attr
 
 T = TypeVar("T")
@@ -67,8 +70,6 @@ def with_classes(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         if set(value) == {"linear"}:
-            from stable_baselines3.common.utils import LinearSchedule
-
             start, end = value["linear"] if isinstance(value["linear"], list | tuple) else (value["linear"], 0.0)
             return LinearSchedule(float(start), float(end), 1.0)
         return {key: with_classes(part) for key, part in value.items()}
@@ -120,8 +121,6 @@ def check(where: str, kwargs: Mapping[str, Any], *functions: Callable[..., Any])
 
 
 def _registered(name: str) -> type | None:
-    from imitation_lab.util import artifacts, codec
-
     try:
         return codec.find_class(name)
     except artifacts.ArtifactError:

@@ -59,11 +59,11 @@ def _group(cls: type, instance: Any) -> Group:
     return Group(cls, (cls.__doc__ or "").strip().partition("\n")[0], keys)
 
 
-def union(schemas: Iterable[Schema]) -> Schema:
-    """The keys of several functions; what they share must be the same in all, but the first explains it."""
+def of(commands: Iterable[Callable[..., Any]]) -> Schema:
+    """All keys of an experiment's commands; what they share must be the same in all, but the first explains it."""
     result: Schema = {}
-    for schema in schemas:
-        for name, entry in schema.items():
+    for command in commands:
+        for name, entry in read(command).items():
             known = result.setdefault(name, entry)
             same = dataclasses.replace(entry, doc=known.doc) == known if type(entry) is type(known) else False
             assert same, f"the commands disagree on {name!r}"

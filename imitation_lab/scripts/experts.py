@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+import json
+from collections.abc import Sequence
+
+from imitation_lab import experts
+from imitation_lab.scripts import _console
+from imitation_lab.viz.tables import text_table
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the console script's parser."""
-    parser = commands.add_parser(
-        "experts",
-        help="list the bundled experts, or show the card of one",
-        description="List the bundled experts with their environments, returns and demonstrations; with a name, show "
+def run(argv: Sequence[str], program: str) -> int:
+    """Print the table, or one card."""
+    parser = _console.parser(
+        program,
+        "List the bundled experts with their environments, returns and demonstrations; with a name, show "
         "how that expert was trained.",
-        epilog="example: imitation-lab experts CartPole",
+        f"example: {program} CartPole",
     )
     parser.add_argument("name", nargs="?", help="an expert's name or its environment's id")
-    parser.set_defaults(run=run, passes_on=False)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Print the table, or one card."""
-    import json
-
-    from imitation_lab import experts
-    from imitation_lab.viz.tables import text_table
-
+    arguments = parser.parse_args(argv)
     if arguments.name is not None:
         print(json.dumps(experts.card(arguments.name), indent=2))
         return 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from imitation_lab.scripts import ingredients
-from imitation_lab.scripts._engine import Named, merged
+from imitation_lab.scripts._values import Named, merged
 from imitation_lab.scripts.ingredients import demonstrations, environment, policy_evaluation, rl  # noqa: F401 (fast)
 
 CLASSIC = {

@@ -1,6 +1,6 @@
 """Named configurations of `eval_policy`."""
 
-from imitation_lab.scripts._engine import Named
+from imitation_lab.scripts._values import Named
 from imitation_lab.scripts.config.environments import HUB, SEALS, by_environment, fast
 
 NAMED = {

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from stable_baselines3.common.utils import LinearSchedule
 
 from imitation_lab.algorithms.adversarial.presets import presets
-from imitation_lab.scripts._engine import Named, merged
+from imitation_lab.scripts._values import Named, merged
 from imitation_lab.scripts.config.environments import by_environment, fast
 from imitation_lab.scripts.config.tuned import tuned
 

@@ -1,6 +1,6 @@
 """Named configurations of `train_mce_irl`."""
 
-from imitation_lab.scripts._engine import Named
+from imitation_lab.scripts._values import Named
 
 _WORLDS = {
     "cliff_world": ("imitation_lab/CliffWorld-v0", 1.0),

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from imitation_lab.scripts._engine import merged
+from imitation_lab.scripts._values import merged
 from imitation_lab.scripts.config.environments import by_environment, fast
 from imitation_lab.scripts.config.train_adversarial import CARTPOLE_GENERATOR
 

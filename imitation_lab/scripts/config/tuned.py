@@ -7,7 +7,7 @@ import json
 import pathlib
 from typing import Any
 
-from imitation_lab.scripts._engine import Named, nested
+from imitation_lab.scripts._values import Named, nested
 
 _FILE = pathlib.Path(__file__).with_name("tuned.json")
 _VERSION = 1

@@ -18,6 +18,7 @@ Imitation learning and reward learning: the library's command line.
   imitation-lab lab                            open the tutorials in JupyterLab
   imitation-lab train bc with cartpole         train by any algorithm; results land in output/
   imitation-lab eval with cartpole             evaluate a policy: statistics, videos, saved episodes
+  imitation-lab compare                        every algorithm on one task, over seeds
   imitation-lab analyze                        tables of what was trained
   imitation-lab parallel with bc_seeds         sweeps on Ray
   imitation-lab tune with bc                   tuning on Ray
@@ -52,6 +53,7 @@ _EXPERIMENTS = {
 _OTHERS = {
     "quickstart": "quickstart",
     "lab": "lab",
+    "compare": "compare",
     "convert": "convert_trajs",
     "inspect": "inspecting",
     "experts": "experts",

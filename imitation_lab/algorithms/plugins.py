@@ -24,7 +24,7 @@ import numpy as np
 if TYPE_CHECKING:  # the command line's door asks for names, and loads no torch
     from stable_baselines3.common.vec_env import VecEnv
 
-    from imitation_lab.data.types import TrajectoryWithRew
+    from imitation_lab.data.types import Trajectory
     from imitation_lab.rewards.reward_function import RewardFn
     from imitation_lab.util.logger import HierarchicalLogger
 
@@ -65,7 +65,7 @@ class Setup:
     make_env: Callable[[], Any]
     make_venv: Callable[[int | None], VecEnv]
     load_expert: Callable[[], Any]
-    demonstrations: Sequence[TrajectoryWithRew]
+    demonstrations: Sequence[Trajectory]
     seed: int
     logger: HierarchicalLogger
     folder: pathlib.Path

@@ -38,11 +38,13 @@ Schema = dict[str, Key | Group]
 
 
 def read(function: Callable[..., Any]) -> Schema:
-    """The keys of a function, all of whose parameters have a type and a default."""
+    """The keys of a function: its keyword-only parameters, all of which have a type and a default."""
     hints = typing.get_type_hints(function)
-    docs = _explained(function.__doc__ or "", "Args")
+    docs = explained(function.__doc__ or "", "Args")
     schema: Schema = {}
     for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
         kind, default = hints[name], parameter.default
         if dataclasses.is_dataclass(kind):
             schema[name] = _group(typing.cast(type, kind), default)
@@ -53,7 +55,7 @@ def read(function: Callable[..., Any]) -> Schema:
 
 def _group(cls: type, instance: Any) -> Group:
     hints = typing.get_type_hints(cls)
-    docs = _explained(cls.__doc__ or "", "Attributes")
+    docs = explained(cls.__doc__ or "", "Attributes")
     fields = dataclasses.fields(cls)
     keys = {f.name: Key(hints[f.name], getattr(instance, f.name), docs.get(f.name, "")) for f in fields}
     return Group(cls, (cls.__doc__ or "").strip().partition("\n")[0], keys)
@@ -221,7 +223,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _explained(docstring: str, section: str) -> dict[str, str]:
+def explained(docstring: str, section: str) -> dict[str, str]:
     """The entries of one section of a Google docstring, each as one line."""
     _, _, rest = inspect.cleandoc(docstring).partition(f"\n{section}:\n")
     body = re.split(r"\n(?=\S)", rest)[0]

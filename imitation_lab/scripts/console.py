@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable, Sequence
 
 from imitation_lab import __version__
+from imitation_lab.algorithms import plugins
 from imitation_lab.scripts import _console, _schema
 
 _DESCRIPTION = """\
@@ -42,7 +43,7 @@ TRAIN = {
     "density": ("train_density", "train_density"),
     "mce_irl": ("train_mce_irl", "train_mce_irl"),
 }
-"""Algorithms: module and command."""
+"""Our algorithms: module and command; those of other packages all have one module."""
 
 _EXPERIMENTS = {
     "eval": ("eval_policy", "eval_policy_ex"),
@@ -62,10 +63,10 @@ _OTHERS = {
 }
 """Commands that are no experiment: module, whose `run` takes the arguments and how the user calls it."""
 
-_TRAIN_HELP = f"""\
+_TRAIN_HELP = """\
 usage: imitation-lab train ALGORITHM [with NAME... KEY=VALUE...] [options]
 
-algorithms: {", ".join(TRAIN)}
+algorithms: {}
 
 examples: imitation-lab train bc with cartpole
           imitation-lab train gail with fixed_cartpole seed=1 checkpoint_interval=10
@@ -97,16 +98,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(argv: list[str]) -> int:
     """`imitation-lab train ALGORITHM …`."""
+    names = [*TRAIN, *plugins.available()]
     if not argv or argv[0] in ("-h", "--help"):
-        print(_TRAIN_HELP)
+        print(_TRAIN_HELP.format(", ".join(names)))
         return 0 if argv else 2
     name, *rest = argv
-    if name not in TRAIN:
-        raise ValueError(f"there is no algorithm {name!r}. {_schema.nearest(name, TRAIN)}")
-    module, command = TRAIN[name]
+    if name not in names:
+        raise ValueError(f"there is no algorithm {name!r}. {_schema.nearest(name, names)}")
+    module, command = TRAIN.get(name, ("train_plugin", name))
     if not rest or rest[0] == "with" or rest[0].startswith("-") or rest[0] in _console.UNOBSERVED:
         rest = [command, *rest]
-    return _console.execute(getattr(_load(module), f"{module}_ex"), rest, f"imitation-lab train {name}")
+    loaded = _load(module)
+    experiment = getattr(loaded, f"{module}_ex") if name in TRAIN else loaded.experiment(name)
+    return _console.execute(experiment, rest, f"imitation-lab train {name}")
 
 
 def _command(name: str) -> Callable[[list[str]], int]:

@@ -45,7 +45,7 @@ FAST = {
 
 
 def named(
-    commands: Mapping[str, str] = {},
+    commands: Mapping[str, str | Mapping[str, Any]] = {},
     *,
     groups: Iterable[str] = (),
     variable: Mapping[str, Any] = {},
@@ -54,17 +54,16 @@ def named(
     """One named configuration for each environment, and one for each other preset.
 
     Args:
-        commands: by name of a command, the algorithm whose presets it takes.
+        commands: by name of a command, the algorithm whose presets it takes, or these presets.
         groups: groups of keys that the experiment shares: for `fast` those with fast settings take them, for `seals`
             environments the expert and the demonstrations are the hub's.
         variable: values for environments whose episodes end early.
         environments: ids by name.
     """
     made = {}
-    for name in dict.fromkeys(
-        [*environments, *(key for found in commands.values() for key in presets.available(found))]
-    ):
-        found = {command: _preset(algorithm, name) for command, algorithm in commands.items()}
+    known = {command: _presets(found) if isinstance(found, str) else found for command, found in commands.items()}
+    for name in dict.fromkeys([*environments, *(name for found in known.values() for name in found)]):
+        found = {command: _preset(own, name) for command, own in known.items()}
         found = {command: preset for command, preset in found.items() if "values" in preset}
         first = next(iter(found.values()), {})
         values = _base(name, first, groups, variable)
@@ -76,13 +75,14 @@ def named(
     return made
 
 
-def _preset(algorithm: str, name: str) -> dict[str, Any]:
+def _presets(algorithm: str) -> dict[str, Any]:
+    return {name: presets.read(algorithm, name) for name in presets.available(algorithm)}
+
+
+def _preset(known: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What is known for an environment; a fixed horizon takes what the other one has, but for its explanation."""
-    if name in presets.available(algorithm):
-        return presets.read(algorithm, name)
-    other = name.removeprefix("fixed_")
-    found = presets.read(algorithm, other) if other in presets.available(algorithm) else {}
-    return {key: found[key] for key in ("values",) if key in found}
+    other = known.get(name.removeprefix("fixed_"), {})
+    return known.get(name) or {key: other[key] for key in ("values",) if key in other}
 
 
 def _base(

@@ -71,7 +71,8 @@ def named(
             made[name] = Named(first["doc"], first["values"])
         elif found or name in environments:
             own = {command: merged(values, preset["values"]) for command, preset in found.items()}
-            made[name] = Named(first.get("doc") or values["environment"]["gym_id"], values, own)
+            doc = first.get("doc") or values.get("environment", {}).get("gym_id", f"the preset {name}")
+            made[name] = Named(doc, values, own)
     return made
 
 

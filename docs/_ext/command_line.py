@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from imitation_lab.scripts import _engine, _schema, console
+from imitation_lab.scripts import _engine, _schema, _values, console
 
 OTHERS = {
     "eval": ("eval_policy", ["eval_policy"]),
@@ -32,7 +32,7 @@ def page() -> str:
     """All experiments with their keys and named configurations, then the groups of keys that they share."""
     parts, groups = [], {}
     for module, (calls, functions) in experiments().items():
-        schema = _engine.schema_of(functions)
+        schema = _schema.of(functions)
         own = {key: entry for key, entry in schema.items() if isinstance(entry, _schema.Key)}
         inner = {key: entry for key, entry in schema.items() if isinstance(entry, _schema.Group)}
         groups |= {key: entry for key, entry in inner.items() if key not in groups}
@@ -65,7 +65,7 @@ def _keys(keys: Mapping[str, _schema.Key]) -> Iterator[str]:
         yield f"| `{name}` | {shown} | {_escaped(key.doc)} |"
 
 
-def _configs(named: Mapping[str, _engine.Named]) -> Iterator[str]:
+def _configs(named: Mapping[str, _values.Named]) -> Iterator[str]:
     """Those of one meaning in one line; those that choose an environment and no more are all of one meaning."""
     if not named:
         return

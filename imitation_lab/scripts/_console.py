@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from imitation_lab.scripts import _engine
+from imitation_lab.scripts import _values
 
 USER_ERRORS = (ValueError, TypeError, FileNotFoundError, FileExistsError, NotADirectoryError, ImportError)
 """What a user's mistake raises: told in a short message, exit status 2."""
@@ -47,13 +47,13 @@ def run(experiment: Any, argv: Sequence[str], program: str | None = None) -> int
     Returns:
         0 for success, 2 for a user's mistake, 1 for any other failure, 130 for an interrupt.
     """
-    return guarded(lambda debug: _run(experiment, argv, program), "--debug" in argv)
+    return guarded(lambda: execute(experiment, argv, program), "--debug" in argv)
 
 
-def guarded(function: Callable[[bool], int], debug: bool) -> int:
+def guarded(function: Callable[[], int], debug: bool) -> int:
     """Calls a function; its errors become short messages and an exit status, unless `debug`."""
     try:
-        return function(debug)
+        return function()
     except USER_ERRORS as error:
         if debug:
             raise
@@ -71,7 +71,20 @@ def guarded(function: Callable[[bool], int], debug: bool) -> int:
         return 1
 
 
-def _run(experiment: Any, argv: Sequence[str], program: str | None) -> int:
+def parser(program: str, description: str, example: str) -> argparse.ArgumentParser:
+    """The parser of a command that is no experiment."""
+    made = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--debug", action="store_true", help="show tracebacks")
+    return made
+
+
+def execute(experiment: Any, argv: Sequence[str], program: str | None = None) -> int:
+    """As `run`, but errors are raised."""
     program = program or f"python -m imitation_lab.scripts.{experiment.path}"
     parser = argparse.ArgumentParser(
         prog=program,
@@ -92,23 +105,17 @@ def _run(experiment: Any, argv: Sequence[str], program: str | None) -> int:
         about, command = command, words.pop(0)
     if words and words[0] != "with":
         raise ValueError(f"expected `with` before {words[0]!r}, as in: {program} {command or ''} with {words[0]}")
-    updates, names = _engine.parse_updates(words[1:])
+    updates, names = _values.parse_updates(words[1:])
     options = {"--loglevel": given.loglevel, "--comment": given.comment}
-    observer = None
-    if not given.unobserved and command not in UNOBSERVED:
-        from sacred.observers import FileStorageObserver
-
-        observer = FileStorageObserver(os.path.join("output", "sacred", experiment.path), copy_sources=False)
-        experiment.observers.append(observer)
-    try:
-        given_options = {key: value for key, value in options.items() if value}
-        with _without_colours() if command in UNOBSERVED else contextlib.nullcontext():
-            finished = experiment.run(command, updates, names, options=given_options, about=about)
-    finally:
-        if observer is not None:
-            experiment.observers.remove(observer)
-    if command not in UNOBSERVED:
-        _report(finished, observer)
+    given_options = {key: value for key, value in options.items() if value}
+    if command in UNOBSERVED:
+        with _without_colours():
+            experiment.run(command, updates, names, options=given_options, about=about)
+        return 0
+    folder = None if given.unobserved else os.path.join("output", "sacred", experiment.path)
+    with experiment.recorded(folder) as observer:
+        finished = experiment.run(command, updates, names, options=given_options, about=about)
+    _report(finished, observer)
     return 0
 
 

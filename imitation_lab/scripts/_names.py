@@ -1,7 +1,4 @@
-"""Classes by name: configurations are plain data, in which "RunningNorm" stands for the class.
-
-A class of your own is known under its full name once it is registered with `util.codec.register_class`.
-"""
+"""Classes by name and arguments by key, with the nearest right one where a user's is wrong."""
 
 from __future__ import annotations
 
@@ -9,37 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from imitation_lab.algorithms.presets.names import KINDS, find_class, with_classes, with_names
 from imitation_lab.scripts._schema import nearest
-from imitation_lab.util.registry import load_attr
+
+__all__ = ["SB3_POLICIES", "find", "with_classes", "with_names", "call", "check"]
 
 T = TypeVar("T")
-
-_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "algorithm": ("stable_baselines3", ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")),
-    "optimizer": ("torch.optim", ("Adam", "AdamW", "RMSprop", "SGD")),
-    "norm": ("imitation_lab.util.networks", ("EMANorm", "RunningNorm")),
-    "layer": ("torch.nn", ("ELU", "Identity", "LayerNorm", "LeakyReLU", "ReLU", "SiLU", "Tanh")),
-    "policy": (
-        "imitation_lab.policies.base",
-        ("FeedForward32Policy", "NormalizeFeaturesExtractor", "SAC1024Policy"),
-    ),
-    "reward network": (
-        "imitation_lab.rewards.reward_nets",
-        (
-            "BasicRewardNet",
-            "BasicShapedRewardNet",
-            "CnnRewardNet",
-            "imitation_lab.algorithms.adversarial.bounded:BoundedRewardNet",
-        ),
-    ),
-    "preference gatherer": ("imitation_lab.algorithms.preference_comparisons", ("SyntheticGatherer",)),
-}
-"""By kind: a module and names in it; a name of another module is `module:name`."""
-_WHERE = {
-    name.rpartition(":")[2]: name if ":" in name else f"{module}:{name}"
-    for module, names in _KINDS.values()
-    for name in names
-}
 SB3_POLICIES = ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
 
 
@@ -51,46 +23,11 @@ def find(kind: str, value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    names = [name.rpartition(":")[2] for name in _KINDS[kind][1]]
-    if value in names:
-        return load_attr(_WHERE[value])
-    registered = _registered(value)
-    if registered is None:
+    names = [name.rpartition(":")[2] for name in KINDS[kind][1]]
+    found = find_class(value)
+    if found is None:
         raise ValueError(f"There is no {kind} {value!r}. {nearest(value, names)}")
-    return registered
-
-
-def with_classes(value: Any) -> Any:
-    """Arguments in which each text that is a class's name is that class.
-
-    `{"linear": x}` is a schedule from x to 0, `{"linear": [x, y]}` one from x to y.
-    """
-    if isinstance(value, Mapping):
-        if set(value) == {"linear"}:
-            from stable_baselines3.common.utils import LinearSchedule
-
-            start, end = value["linear"] if isinstance(value["linear"], list | tuple) else (value["linear"], 0.0)
-            return LinearSchedule(float(start), float(end), 1.0)
-        return {key: with_classes(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [with_classes(part) for part in value]
-    if isinstance(value, str):
-        return load_attr(_WHERE[value]) if value in _WHERE else _registered(value) or value
-    return value
-
-
-def with_names(value: Any) -> Any:
-    """The inverse of `with_classes`, as far as the classes have names; what is recorded is then plain data."""
-    if isinstance(value, Mapping):
-        return {key: with_names(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [with_names(part) for part in value]
-    if isinstance(value, type):
-        if value.__name__ in _WHERE and load_attr(_WHERE[value.__name__]) is value:
-            return value.__name__
-        name = f"{value.__module__}.{value.__qualname__}"
-        return name if _registered(name) is value else value
-    return value
+    return found
 
 
 def call(where: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -117,12 +54,3 @@ def check(where: str, kwargs: Mapping[str, Any], *functions: Callable[..., Any])
         if key not in known:
             name = getattr(functions[0], "__qualname__", str(functions[0]))
             raise ValueError(f"{where}.{key}: {name} has no argument {key!r}. {nearest(key, known)}")
-
-
-def _registered(name: str) -> type | None:
-    from imitation_lab.util import artifacts, codec
-
-    try:
-        return codec.find_class(name)
-    except artifacts.ArtifactError:
-        return None

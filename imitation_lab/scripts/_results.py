@@ -11,6 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from imitation_lab.scripts._values import flat
+from imitation_lab.util import sacred
+from imitation_lab.util.paths import atomic_path
+from imitation_lab.util.sacred import dict_get_nested
+from imitation_lab.viz.tables import format_number
+
 Row = dict[str, Any]
 
 
@@ -21,8 +27,6 @@ def collect(source_dirs: Iterable[str]) -> list[Any]:
         FileNotFoundError: if there is no such folder, or no run in any.
         ValueError: if a run's files are damaged; the text names the file.
     """
-    from imitation_lab.util import sacred
-
     folders = [folder for source in source_dirs for folder in sacred.filter_subdirs(source, nested_ok=True)]
     if not folders:
         raise FileNotFoundError(
@@ -38,8 +42,6 @@ def describe(dicts: Any) -> Row:
     Raises:
         ValueError: if the run's record lacks what every record has; the text names the folder.
     """
-    from imitation_lab.util.sacred import dict_get_nested
-
     config, run = dicts.config, dicts.run
     for where, found, key in (("config.json", config, "environment"), ("run.json", run, "command")):
         if key not in found:
@@ -68,18 +70,12 @@ def describe(dicts: Any) -> Row:
 
 def all_numbers(dicts: Any) -> Row:
     """One run as a row with every number of its result, under dotted names."""
-    return {**describe(dicts), **flat(dicts.run.get("result") or {})}
+    return {**describe(dicts), **numbers(dicts.run.get("result") or {})}
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Row:
+def numbers(values: Mapping[str, Any]) -> Row:
     """The numbers in nested dictionaries, under dotted names."""
-    found: Row = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        elif isinstance(value, int | float):
-            found[f"{prefix}{key}"] = value
-    return found
+    return {key: value for key, value in flat(values).items() if isinstance(value, int | float)}
 
 
 def summarize(rows: Sequence[Row]) -> list[Row]:
@@ -149,13 +145,9 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 def write(path: str, text: str) -> None:
     """Writes a table to a file, atomically; parent folders are created."""
-    from imitation_lab.util.paths import atomic_path
-
     with atomic_path(pathlib.Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def _cells(rows: Sequence[Row], escape: Callable[[str], str]) -> list[list[str]]:
-    from imitation_lab.viz.tables import format_number
-
     return [[escape(format_number(row.get(key))) for key in columns(rows)] for row in rows]

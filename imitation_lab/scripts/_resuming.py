@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from imitation_lab.algorithms.checkpoint import rollout_steps, schedules_over, whole_steps
 from imitation_lab.scripts.output import CHECKPOINT_FILE, Output
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
+from imitation_lab.util.paths import atomic_path
 
 _PROGRESS_FILE = "progress.json"
 
@@ -48,8 +49,6 @@ def learn(
         go_on: learns for so many steps.
         save: saves; the environments begin anew then, as they do in a run that goes on from there.
     """
-    from imitation_lab.algorithms.checkpoint import rollout_steps, schedules_over, whole_steps
-
     whole_steps(algorithm, "total_timesteps", total)
     while (before := algorithm.num_timesteps) < total:
         steps = max(min(total - before, interval or total), rollout_steps(algorithm))
@@ -73,8 +72,6 @@ def saver(trainer: Any, out: Output) -> Callable[[str], None]:
 
 def write_progress(folder: pathlib.Path, done: int) -> None:
     """Notes beside a checkpoint how much has been done, where the checkpoint does not know."""
-    from imitation_lab.util.paths import atomic_path
-
     with atomic_path(folder / _PROGRESS_FILE) as temporary:
         temporary.write_text(json.dumps({"done": done}), encoding="utf-8")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
+import pathlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from imitation_lab.scripts import _engine, _names, _schema, output
+from imitation_lab.scripts import _console, _names, _schema, _values, output
 
 with warnings.catch_warnings():
     # Sacred 0.8 imports pkg_resources, which complains; that is why the extra holds setuptools back.
@@ -18,6 +19,7 @@ with warnings.catch_warnings():
     import sacred
     from sacred.config import ConfigDict
     from sacred.config.config_summary import ConfigSummary
+    from sacred.observers import FileStorageObserver
 
 
 _about: contextvars.ContextVar[str | None] = contextvars.ContextVar("_about", default=None)
@@ -40,7 +42,7 @@ class _Documented(ConfigDict):
 class _NamedValues(ConfigDict):
     """A named configuration, whose values may depend on the command."""
 
-    def __init__(self, named: _engine.Named) -> None:
+    def __init__(self, named: _values.Named) -> None:
         super().__init__(_names.with_names(named.values))
         self._own = {key: ConfigDict(_names.with_names(named.of(key))) for key in named.by_command}
         self.__doc__ = named.doc  # what print_named_configs shows
@@ -50,7 +52,7 @@ class _NamedValues(ConfigDict):
         return super().__call__(fixed, preset, fallback) if own is None else own(fixed, preset, fallback)
 
 
-def make_ingredient(name: str, instance: Any, named: Mapping[str, _engine.Named]) -> sacred.Ingredient:
+def make_ingredient(name: str, instance: Any, named: Mapping[str, _values.Named]) -> sacred.Ingredient:
     """The ingredient of a dataclass, whose defaults are those of `instance`."""
     group = _schema._group(type(instance), instance)
     made = sacred.Ingredient(name, save_git_info=False)
@@ -64,11 +66,11 @@ def make_ingredient(name: str, instance: Any, named: Mapping[str, _engine.Named]
 def make_experiment(
     name: str,
     commands: Sequence[Callable[..., Any]],
-    named: Mapping[str, _engine.Named],
+    named: Mapping[str, _values.Named],
     ingredients: Mapping[type, sacred.Ingredient],
 ) -> Experiment:
     """See `_engine.experiment`."""
-    schema = _engine.schema_of(commands)
+    schema = _schema.of(commands)
     groups = {key: entry for key, entry in schema.items() if isinstance(entry, _schema.Group)}
     parts = []
     for key, group in groups.items():
@@ -105,7 +107,7 @@ class Experiment(sacred.Experiment):
 
         def command(_config: Any, _run: Any) -> Any:
             with output.recording(_run):
-                return _engine.one_thread(function)(**_schema.bind(function, _config))
+                return output.one_thread(function)(**_schema.bind(function, _config))
 
         command.__name__ = command.__qualname__ = function.__name__
         command.__doc__ = function.__doc__
@@ -141,8 +143,8 @@ class Experiment(sacred.Experiment):
         files, names = self.check_names(command_name, named_configs)
         updates: dict[str, Any] = {}
         for file in files:
-            updates = _engine.merged(updates, _engine.read_config_file(file))
-        updates = _engine.merged(updates, _engine.nested(config_updates or {}))
+            updates = _values.merged(updates, _values.read_config_file(file))
+        updates = _values.merged(updates, _values.nested(config_updates or {}))
         updates = self.check_updates(updates)
         settings = {"--force": True, "--capture": "sys", **(options or {})}
         token = _about.set(command_name if command_name in self.functions else about or self.default_command)
@@ -152,10 +154,19 @@ class Experiment(sacred.Experiment):
         finally:
             _about.reset(token)
 
+    @contextlib.contextmanager
+    def recorded(self, folder: str | pathlib.Path | None) -> Iterator[FileStorageObserver | None]:
+        """Records the runs made inside below a folder; None records none."""
+        observer = None if folder is None else FileStorageObserver(folder, copy_sources=False)
+        self.observers += [] if observer is None else [observer]
+        try:
+            yield observer
+        finally:
+            if observer is not None:
+                self.observers.remove(observer)
+
     def run_commandline(self, argv: Sequence[str] | None = None) -> None:
         """Runs what a command line asks for and exits: our own reading of it, as Sacred's makes objects of values."""
-        from imitation_lab.scripts import _console
-
         sys.exit(_console.run(self, list(sys.argv if argv is None else argv)[1:]))
 
     def check_names(self, command: str | None, named_configs: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -177,7 +188,7 @@ class Experiment(sacred.Experiment):
 
     def check_updates(self, updates: Mapping[str, Any]) -> dict[str, Any]:
         """Checks keys and types; classes become names."""
-        _engine.refuse_tags(updates)
+        _values.refuse_tags(updates)
         seed = {} if updates.get("seed") is None else {"seed": _schema.convert(updates["seed"], int, "seed")}
         rest = {key: value for key, value in updates.items() if key != "seed"}
         return {**_names.with_names(_schema.checked(self.schema, rest)), **seed}

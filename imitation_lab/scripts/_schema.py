@@ -38,11 +38,13 @@ Schema = dict[str, Key | Group]
 
 
 def read(function: Callable[..., Any]) -> Schema:
-    """The keys of a function, all of whose parameters have a type and a default."""
+    """The keys of a function: its keyword-only parameters, all of which have a type and a default."""
     hints = typing.get_type_hints(function)
-    docs = _explained(function.__doc__ or "", "Args")
+    docs = explained(function.__doc__ or "", "Args")
     schema: Schema = {}
     for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
         kind, default = hints[name], parameter.default
         if dataclasses.is_dataclass(kind):
             schema[name] = _group(typing.cast(type, kind), default)
@@ -53,17 +55,17 @@ def read(function: Callable[..., Any]) -> Schema:
 
 def _group(cls: type, instance: Any) -> Group:
     hints = typing.get_type_hints(cls)
-    docs = _explained(cls.__doc__ or "", "Attributes")
+    docs = explained(cls.__doc__ or "", "Attributes")
     fields = dataclasses.fields(cls)
     keys = {f.name: Key(hints[f.name], getattr(instance, f.name), docs.get(f.name, "")) for f in fields}
     return Group(cls, (cls.__doc__ or "").strip().partition("\n")[0], keys)
 
 
-def union(schemas: Iterable[Schema]) -> Schema:
-    """The keys of several functions; what they share must be the same in all, but the first explains it."""
+def of(commands: Iterable[Callable[..., Any]]) -> Schema:
+    """All keys of an experiment's commands; what they share must be the same in all, but the first explains it."""
     result: Schema = {}
-    for schema in schemas:
-        for name, entry in schema.items():
+    for command in commands:
+        for name, entry in read(command).items():
             known = result.setdefault(name, entry)
             same = dataclasses.replace(entry, doc=known.doc) == known if type(entry) is type(known) else False
             assert same, f"the commands disagree on {name!r}"
@@ -221,7 +223,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _explained(docstring: str, section: str) -> dict[str, str]:
+def explained(docstring: str, section: str) -> dict[str, str]:
     """The entries of one section of a Google docstring, each as one line."""
     _, _, rest = inspect.cleandoc(docstring).partition(f"\n{section}:\n")
     body = re.split(r"\n(?=\S)", rest)[0]

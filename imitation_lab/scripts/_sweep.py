@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from imitation_lab.scripts import _engine, _results, _schema, _space
+from imitation_lab.scripts import _results, _schema, _space, _values
 from imitation_lab.util.paths import atomic_path
+from imitation_lab.viz.tables import text_table
 
 STATE = "sweep.json"
 _STARTS = 3
@@ -58,7 +59,7 @@ class Plan:
     def arguments(self, point: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
         """Named configurations and updates of one trial."""
         names = [*self.named_configs, *point.get("named_configs", [])]
-        return names, _engine.merged(self.updates, point.get("config_updates", {}))
+        return names, _values.merged(self.updates, point.get("config_updates", {}))
 
 
 def load(name: str) -> Any:
@@ -74,7 +75,7 @@ def check_space(plan: Plan, space: Mapping[str, Any]) -> dict[str, Any]:
     """
     _space.check_keys(space)
     space = {"named_configs": [], "config_updates": {}, **space}
-    space["config_updates"] = _engine.nested(space["config_updates"])
+    space["config_updates"] = _values.nested(space["config_updates"])
     experiment = load(plan.experiment)
     for point in _space.points(space, 1, np.random.default_rng(0)):
         names, updates = plan.arguments(point)
@@ -225,19 +226,13 @@ def _trial(
 
 def run_one(plan: Plan, point: Mapping[str, Any], folder: pathlib.Path) -> dict[str, float]:
     """Runs one trial's experiment here and gives the numbers of its result, under dotted names."""
-    from sacred.observers import FileStorageObserver
-
     experiment = load(plan.experiment)
     names, updates = plan.arguments(point)
-    updates = _engine.merged({"logging": {"log_root": str(folder / "runs"), "log_format_strs": ["csv"]}}, updates)
-    observer = FileStorageObserver(folder / "sacred", copy_sources=False)
-    experiment.observers.append(observer)
-    try:
-        options = {"--comment": plan.run_name, "--loglevel": "WARNING"}
+    updates = _values.merged({"logging": {"log_root": str(folder / "runs"), "log_format_strs": ["csv"]}}, updates)
+    options = {"--comment": plan.run_name, "--loglevel": "WARNING"}
+    with experiment.recorded(folder / "sacred"):
         result = experiment.run(plan.command, updates, names, options=options).result
-    finally:
-        experiment.observers.remove(observer)
-    return _results.flat(result if isinstance(result, Mapping) else {"result": result})
+    return _results.numbers(result if isinstance(result, Mapping) else {"result": result})
 
 
 def _write(path: pathlib.Path, content: Any) -> None:
@@ -262,11 +257,12 @@ def read_trials(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 def _report(plan: Plan, folder: pathlib.Path, total: int, metric: str | None, mode: str) -> dict[str, Any]:
     """Writes and prints the table."""
-    from imitation_lab.viz.tables import text_table
-
     trials = read_trials(folder)
     points = [
-        {"named_configs": " ".join(trial["point"]["named_configs"]), **_flat(trial["point"]["config_updates"])}
+        {
+            "named_configs": " ".join(trial["point"]["named_configs"]),
+            **_values.flat(trial["point"]["config_updates"]),
+        }
         for trial in trials
     ]
     about = [{key: trial[key] for key in ("trial", "status", "tries")} for trial in trials]
@@ -298,13 +294,3 @@ def _report(plan: Plan, folder: pathlib.Path, total: int, metric: str | None, mo
         name = plan.run_name.partition("/")[0]  # of what the user has started
         print(f"{len(trials) - failed} of {total} trials finished; go on with: run_name={name} resume=True")
     return summary
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

@@ -7,6 +7,7 @@ python -m imitation_lab.scripts.analyze gather_tb_directories with env_name=Cart
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from typing import Any, Literal
 
 from imitation_lab.scripts import _console, _engine, _results
 from imitation_lab.scripts.config import analyze as config
+from imitation_lab.util import util
+from imitation_lab.util.paths import atomic_path
+from imitation_lab.viz import style
+from imitation_lab.viz.tables import text_table
 
 _ABOUT_RUNS = ("analyze", "parallel", "tuning")
 """Experiments that have no returns of their own."""
@@ -51,8 +56,6 @@ def analyze_imitation(
     Returns:
         The rows.
     """
-    from imitation_lab.viz.tables import text_table
-
     runs = _chosen(source_dirs, run_name, env_name, skip_failed_runs)
     single = [_results.describe(run) for run in runs]
     if table_verbosity == 0:
@@ -94,10 +97,6 @@ def gather_tb_directories(
     Returns:
         `gather_dir`, the folder for `tensorboard --logdir`, and `n_tb_dirs`, how many runs it links.
     """
-    import json
-
-    from imitation_lab.util import util
-
     target = pathlib.Path("output", "analysis", "tb", util.make_unique_timestamp())
     number = 0
     for run in _chosen(source_dirs, run_name, env_name, skip_failed_runs):
@@ -142,9 +141,6 @@ def _chosen(
 
 def _plot(rows: Sequence[_results.Row], path: str) -> None:
     """Mean return of each run, by environment and algorithm, with the expert's."""
-    from imitation_lab.util.paths import atomic_path
-    from imitation_lab.viz import style
-
     found = [row for row in rows if row["return_mean"] is not None]
     if not found:
         raise ValueError("no run has a return to plot.")

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from imitation_lab.scripts import tutorials
+from imitation_lab.scripts import _console, tutorials
+
+try:
+    from imitation_lab.classroom import course
+except ImportError as error:
+    raise ImportError(
+        f"the classroom is not installed ({error}); run: pip install 'imitation-lab[classroom]'"
+    ) from error
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command's arguments."""
-    top = argparse.ArgumentParser(prog="imitation-lab classroom", description="Hand out and grade assignments.")
-    top.add_argument("--debug", action="store_true", help="show tracebacks")
+def run(argv: Sequence[str], program: str) -> int:
+    """The command line; 0 for success, 1 where a submission fails. A user's mistake raises."""
+    top = _console.parser(program, "Hand out and grade assignments.", f"example: {program} new spring")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     new = commands.add_parser("new", help="make a course folder for nbgrader")
     new.add_argument("course", metavar="COURSE", help="the folder to make; its name becomes the course's id")
     new.add_argument("--assignments", nargs="+", metavar="ID", help="which ones (default: all)")
     check = commands.add_parser("check", help="run a submission's visible tests; exits with 1 if one fails")
     check.add_argument("files", metavar="FILE", nargs="+", help="an assignment's notebook")
-    return top
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; 0 for success, 1 where a submission fails. A user's mistake raises."""
-    arguments = parser().parse_args(argv)
-    from imitation_lab.classroom import course
-
+    arguments = top.parse_args(argv)
     if arguments.command == "new":
         source = tutorials.folder() / "assignments" / "source"
         made = course.new_course(arguments.course, source, arguments.assignments)

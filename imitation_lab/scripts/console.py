@@ -1,14 +1,16 @@
-"""The console script `imitation-lab`."""
+"""The console script `imitation-lab`: the door behind which each command's module loads when it is called."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
+import types
 from collections.abc import Callable, Sequence
 
 from imitation_lab import __version__
-from imitation_lab.scripts import _console, _schema, doctor, experts, inspecting, lab, quickstart
+from imitation_lab.algorithms import plugins
+from imitation_lab.scripts import _console, _schema
 
 _DESCRIPTION = """\
 Imitation learning and reward learning: the library's command line.
@@ -17,6 +19,7 @@ Imitation learning and reward learning: the library's command line.
   imitation-lab lab                            open the tutorials in JupyterLab
   imitation-lab train bc with cartpole         train by any algorithm; results land in output/
   imitation-lab eval with cartpole             evaluate a policy: statistics, videos, saved episodes
+  imitation-lab compare                        every algorithm on one task, over seeds
   imitation-lab analyze                        tables of what was trained
   imitation-lab parallel with bc_seeds         sweeps on Ray
   imitation-lab tune with bc                   tuning on Ray
@@ -25,6 +28,8 @@ Imitation learning and reward learning: the library's command line.
   imitation-lab experts                        the bundled experts
   imitation-lab doctor                         versions, GPU, optional parts, a self-test
   imitation-lab classroom new spring           hand out and grade assignments
+
+Each has more to say: imitation-lab COMMAND --help.
 """
 
 TRAIN = {
@@ -38,7 +43,7 @@ TRAIN = {
     "density": ("train_density", "train_density"),
     "mce_irl": ("train_mce_irl", "train_mce_irl"),
 }
-"""Algorithms: module and command."""
+"""Our algorithms: module and command; those of other packages all have one module."""
 
 _EXPERIMENTS = {
     "eval": ("eval_policy", "eval_policy_ex"),
@@ -46,10 +51,22 @@ _EXPERIMENTS = {
     "parallel": ("parallel", "parallel_ex"),
     "tune": ("tuning", "tuning_ex"),
 }
-_TRAIN_HELP = f"""\
+_OTHERS = {
+    "quickstart": "quickstart",
+    "lab": "lab",
+    "compare": "compare",
+    "convert": "convert_trajs",
+    "inspect": "inspecting",
+    "experts": "experts",
+    "doctor": "doctor",
+    "classroom": "classroom",
+}
+"""Commands that are no experiment: module, whose `run` takes the arguments and how the user calls it."""
+
+_TRAIN_HELP = """\
 usage: imitation-lab train ALGORITHM [with NAME... KEY=VALUE...] [options]
 
-algorithms: {", ".join(TRAIN)}
+algorithms: {}
 
 examples: imitation-lab train bc with cartpole
           imitation-lab train gail with fixed_cartpole seed=1 checkpoint_interval=10
@@ -64,82 +81,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 for success, 2 for a user's mistake, which is told in a short message on stderr.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    if given and given[0] in _FORWARDED:
-        return _FORWARDED[given[0]](given[1:])
-    parser = argparse.ArgumentParser(
-        prog="imitation-lab", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=f"imitation_lab {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (quickstart, lab, inspecting, experts, doctor):
-        module.add_parser(commands)
-    for name in _FORWARDED:
-        commands.add_parser(name, help=f"see imitation-lab {name} --help")
     debug = "--debug" in given
-    arguments, unknown = parser.parse_known_args([word for word in given if word != "--debug"])
-    if unknown and not arguments.passes_on:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    arguments.rest = unknown
-    return _console.guarded(lambda _: arguments.run(arguments), debug)
+    given = [word for word in given if word != "--debug"]
+    commands = ("train", *_EXPERIMENTS, *_OTHERS)
+    if not given or given[0] not in commands:
+        parser = argparse.ArgumentParser(
+            prog="imitation-lab", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        parser.add_argument("--version", action="version", version=f"imitation_lab {__version__}")
+        parser.add_argument("--debug", action="store_true", help="show tracebacks")
+        parser.add_argument("command", metavar="COMMAND", choices=commands)
+        parser.parse_args(given)  # exits
+    name, *rest = given
+    return _console.guarded(lambda: _train(rest) if name == "train" else _command(name)(rest), debug)
 
 
 def _train(argv: list[str]) -> int:
     """`imitation-lab train ALGORITHM …`."""
+    names = [*TRAIN, *plugins.available()]
     if not argv or argv[0] in ("-h", "--help"):
-        print(_TRAIN_HELP)
+        print(_TRAIN_HELP.format(", ".join(names)))
         return 0 if argv else 2
-    if argv[0] not in TRAIN:
-        print(f"error: there is no algorithm {argv[0]!r}. {_schema.nearest(argv[0], TRAIN)}", file=sys.stderr)
-        return 2
     name, *rest = argv
-    module, command = TRAIN[name]
+    if name not in names:
+        raise ValueError(f"there is no algorithm {name!r}. {_schema.nearest(name, names)}")
+    module, command = TRAIN.get(name, ("train_plugin", name))
     if not rest or rest[0] == "with" or rest[0].startswith("-") or rest[0] in _console.UNOBSERVED:
         rest = [command, *rest]
-    return _run(module, f"{module}_ex", rest, f"imitation-lab train {name}")
+    loaded = _load(module)
+    experiment = getattr(loaded, f"{module}_ex") if name in TRAIN else loaded.experiment(name)
+    return _console.execute(experiment, rest, f"imitation-lab train {name}")
 
 
-def _forward(name: str) -> Callable[[list[str]], int]:
+def _command(name: str) -> Callable[[list[str]], int]:
+    program = f"imitation-lab {name}"
+    if name in _OTHERS:
+        return lambda argv: _load(_OTHERS[name]).run(argv, program)
     module, attribute = _EXPERIMENTS[name]
-    return lambda argv: _run(module, attribute, argv, f"imitation-lab {name}")
+    return lambda argv: _console.execute(getattr(_load(module), attribute), argv, program)
 
 
-def _run(module: str, attribute: str, argv: list[str], program: str) -> int:
-    def run(debug: bool) -> int:
-        experiment = getattr(importlib.import_module(f"imitation_lab.scripts.{module}"), attribute)
-        return _console.run(experiment, argv, program)
-
-    return _console.guarded(run, "--debug" in argv)
-
-
-def _convert(argv: list[str]) -> int:
-    from imitation_lab.scripts import convert_trajs
-
-    return convert_trajs.run(argv, "imitation-lab convert")
-
-
-def _classroom(argv: list[str]) -> int:
-    """Hands over to the classroom's own command line."""
-
-    def run(debug: bool) -> int:
-        try:
-            command_line = importlib.import_module("imitation_lab.scripts.classroom")
-        except ImportError as error:
-            raise ImportError(
-                f"the classroom is not installed ({error}); run: pip install 'imitation-lab[classroom]'"
-            ) from error
-        return int(command_line.main(argv) or 0)
-
-    return _console.guarded(run, "--debug" in argv)
-
-
-_FORWARDED: dict[str, Callable[[list[str]], int]] = {
-    "train": _train,
-    **{name: _forward(name) for name in _EXPERIMENTS},
-    "convert": _convert,
-    "classroom": _classroom,
-}
-"""Commands with a command line of their own, whose modules load only when they are called."""
+def _load(module: str) -> types.ModuleType:
+    return importlib.import_module(f"imitation_lab.scripts.{module}")
 
 
 if __name__ == "__main__":

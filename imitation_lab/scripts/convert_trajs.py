@@ -8,12 +8,12 @@ Files are read without unpickling, and are left as they are.
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import sys
 import warnings
 from collections.abc import Sequence
 
+from imitation_lab.data import serialize
 from imitation_lab.scripts import _console
 
 SUFFIX = ".safetensors"
@@ -34,8 +34,6 @@ def convert_trajs(path: str, output: str | None = None) -> pathlib.Path:
         FileExistsError: if the new file exists already.
         ValueError: if the file holds no trajectories, is damaged, or would run code.
     """
-    from imitation_lab.data import serialize
-
     source = pathlib.Path(path)
     target = source.with_suffix(SUFFIX) if output is None else pathlib.Path(output)
     trajectories = serialize.load(source)
@@ -45,37 +43,28 @@ def convert_trajs(path: str, output: str | None = None) -> pathlib.Path:
     return target
 
 
-def run(argv: Sequence[str], program: str | None = None) -> int:
+def run(argv: Sequence[str], program: str = "python -m imitation_lab.scripts.convert_trajs") -> int:
     """The command line; gives the exit status."""
     description, _, example = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog=program or "python -m imitation_lab.scripts.convert_trajs",
-        description=description,
-        epilog=f"examples:\n{example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _console.parser(program, description, f"examples:\n{example}")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder of trajectories")
     parser.add_argument("--output", metavar="FILE", help="the new file, for a single PATH")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     given = parser.parse_args(argv)
 
-    def convert(debug: bool) -> int:
-        if given.output is not None and len(given.paths) > 1:
-            raise ValueError(f"--output names one file, but {len(given.paths)} paths are given.")
-        for path in given.paths:
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter("always")
-                print(f"{path} -> {convert_trajs(path, given.output)}")
-            for warning in told:
-                print(f"warning: {warning.message}", file=sys.stderr)
-        return 0
-
-    return _console.guarded(convert, given.debug)
+    if given.output is not None and len(given.paths) > 1:
+        raise ValueError(f"--output names one file, but {len(given.paths)} paths are given.")
+    for path in given.paths:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            print(f"{path} -> {convert_trajs(path, given.output)}")
+        for warning in told:
+            print(f"warning: {warning.message}", file=sys.stderr)
+    return 0
 
 
 def main_console() -> None:
     """Runs the command line and exits."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(_console.guarded(lambda: run(sys.argv[1:]), "--debug" in sys.argv))
 
 
 if __name__ == "__main__":

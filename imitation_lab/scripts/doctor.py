@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import platform
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+import torch as th
+
+from imitation_lab import experts
+from imitation_lab.algorithms.bc import BC
+from imitation_lab.data import rollout
+from imitation_lab.policies.base import RandomPolicy
+from imitation_lab.policies.native import load_policy_file, save_policy
+from imitation_lab.scripts import _console
+from imitation_lab.scripts.output import one_thread
+from imitation_lab.util import logger, util
 
 _CORE = ("imitation-lab", "torch", "stable-baselines3", "gymnasium", "numpy", "scipy", "matplotlib")
 _OPTIONAL = {
@@ -23,22 +35,15 @@ _OPTIONAL = {
 }
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the console script's parser."""
-    parser = commands.add_parser(
-        "doctor",
-        help="check the installation",
-        description="Show versions, devices and optional parts, and clone an expert as a self-test (some ten seconds).",
-        epilog="example: imitation-lab doctor --no-test",
+def run(argv: Sequence[str], program: str) -> int:
+    """Print what there is; 0 if all that is needed is there and works, else 1."""
+    parser = _console.parser(
+        program,
+        "Show versions, devices and optional parts, and clone an expert as a self-test (some ten seconds).",
+        f"example: {program} --no-test",
     )
     parser.add_argument("--no-test", action="store_true", help="leave out the self-test")
-    parser.set_defaults(run=run, passes_on=False)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Print what there is; 0 if all that is needed is there and works, else 1."""
-    import torch as th
-
+    arguments = parser.parse_args(argv)
     print(f"Python {platform.python_version()} on {platform.platform()}, {sys.executable}")
     missing = [name for name in _CORE if _version(name) is None]
     for name in _CORE:
@@ -70,16 +75,6 @@ def _version(name: str) -> str | None:
 
 def _self_test() -> int:
     """Clones the CartPole expert, saves and loads the policy, and compares it with random actions."""
-    import numpy as np
-
-    from imitation_lab import experts
-    from imitation_lab.algorithms.bc import BC
-    from imitation_lab.data import rollout
-    from imitation_lab.policies.base import RandomPolicy
-    from imitation_lab.policies.native import load_policy_file, save_policy
-    from imitation_lab.scripts._engine import one_thread
-    from imitation_lab.util import logger, util
-
     start = time.perf_counter()
 
     def measure() -> tuple[float, float]:

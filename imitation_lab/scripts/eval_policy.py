@@ -17,6 +17,10 @@ from typing import Any
 
 import gymnasium as gym
 
+from imitation_lab.data import rollout, serialize
+from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.rewards.serialize import load_reward
 from imitation_lab.scripts import _console, _engine, _names
 from imitation_lab.scripts.config import eval_policy as config
 from imitation_lab.scripts.ingredients.environment import Environment
@@ -24,6 +28,7 @@ from imitation_lab.scripts.ingredients.expert import Expert
 from imitation_lab.scripts.ingredients.logging import Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.output import Output, streams
+from imitation_lab.util.video_wrapper import VideoWrapper
 
 
 def eval_policy(
@@ -64,12 +69,6 @@ def eval_policy(
     Returns:
         Statistics of the episodes.
     """
-    from imitation_lab.data import rollout, serialize
-    from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
-    from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
-    from imitation_lab.rewards.serialize import load_reward
-    from imitation_lab.util.video_wrapper import VideoWrapper
-
     if videos and render:
         raise ValueError("videos and render exclude each other: an environment draws either frames or a window.")
     if not render_fps > 0:
@@ -103,8 +102,6 @@ def eval_policy(
 
 
 def _video(out: Output, kwargs: Mapping[str, Any]) -> list[Any]:
-    from imitation_lab.util.video_wrapper import VideoWrapper
-
     def record(env: gym.Env, copy: int) -> gym.Env:
         return VideoWrapper(env, out / "videos" / str(copy), **kwargs)
 

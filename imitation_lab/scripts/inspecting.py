@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import pathlib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+
+from imitation_lab.policies.sb3_zip import read_sb3_zip
+from imitation_lab.rewards.serialize import inspect_reward
+from imitation_lab.scripts import _console, _results
+from imitation_lab.scripts._values import flat
+from imitation_lab.util import artifacts, sacred
 
 _MOST = 40
 _OTHERS = {
@@ -26,21 +33,16 @@ _OTHERS = {
 """Files that other programs show."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the console script's parser."""
-    parser = commands.add_parser(
-        "inspect",
-        help="tell what a file holds",
-        description="Tell what a file or folder holds: policies, rewards, trajectories, checkpoints, preferences, "
+def run(argv: Sequence[str], program: str) -> int:
+    """Print the description."""
+    parser = _console.parser(
+        program,
+        "Tell what a file or folder holds: policies, rewards, trajectories, checkpoints, preferences, "
         "models of Stable-Baselines3, recorded runs, logs. Nothing is unpickled or run.",
-        epilog="example: imitation-lab inspect output",
+        f"example: {program} output",
     )
     parser.add_argument("path", metavar="FILE", help="file or folder")
-    parser.set_defaults(run=run, passes_on=False)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Print the description."""
+    arguments = parser.parse_args(argv)
     print(describe(arguments.path))
     return 0
 
@@ -52,8 +54,6 @@ def describe(path: str) -> str:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or of no known kind.
     """
-    from imitation_lab.util import artifacts
-
     file = pathlib.Path(path)
     if not file.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
@@ -77,11 +77,6 @@ def describe(path: str) -> str:
 
 
 def _native(file: pathlib.Path) -> str:
-    import numpy as np
-
-    from imitation_lab.rewards.serialize import inspect_reward
-    from imitation_lab.util import artifacts
-
     header = artifacts.read_header(file)
     artifacts.read(file, kind=header.kind, version=header.version, mmap=True)  # checks sizes and checksum
     if header.kind == "reward":
@@ -96,8 +91,6 @@ def _native(file: pathlib.Path) -> str:
 
 
 def _npz(file: pathlib.Path) -> str:
-    import numpy as np
-
     lines = [f"NumPy archive, {_size(file)}"]
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
@@ -118,13 +111,10 @@ def _npz(file: pathlib.Path) -> str:
 
 
 def _zip(file: pathlib.Path) -> str:
-    from imitation_lab.rewards.serialize import inspect_reward
-
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
     if "data" not in names:
         return str(inspect_reward(file))
-    from imitation_lab.policies.sb3_zip import read_sb3_zip
 
     saved = read_sb3_zip(str(file))
     lines = [
@@ -141,17 +131,13 @@ def _zip(file: pathlib.Path) -> str:
 
 
 def _folder(folder: pathlib.Path) -> str:
-    from imitation_lab.util import sacred
-
     if sacred.dir_contains_sacred_jsons(folder):
-        from imitation_lab.scripts import _results
-
         run = sacred.SacredDicts.load_from_dir(folder)
         head = f"recorded run of {run.run.get('experiment', {}).get('name')} {run.run.get('command')}"
         return "\n".join(
             [
                 f"{head}, {run.run.get('status')}",
-                *_values({**run.config, **_results.flat({"result": run.run.get("result") or {}})}),
+                *_values({**run.config, **_results.numbers({"result": run.run.get("result") or {}})}),
             ]
         )
     names = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -185,16 +171,10 @@ def _csv(file: pathlib.Path) -> str:
     return "\n".join([f"table of {len(rows)} rows, {len(rows[0])} columns; the last row:", *_values(last)])
 
 
-def _values(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _values(values: Mapping[str, Any]) -> list[str]:
     """Nested values under dotted names, one a line, long ones cut."""
-    lines: list[str] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            lines += _values(value, f"{prefix}{key}.")
-        else:
-            text = repr(value)
-            lines.append(f"  {prefix}{key} = {text if len(text) <= 100 else text[:97] + '...'}")
-    return _shortened(lines) if not prefix else lines
+    texts = {key: repr(value) for key, value in flat(values).items()}
+    return _shortened([f"  {key} = {t if len(t) <= 100 else t[:97] + '...'}" for key, t in texts.items()])
 
 
 def _shortened(lines: list[str]) -> list[str]:

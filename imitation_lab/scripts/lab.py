@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import pathlib
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Sequence
 
-from imitation_lab.scripts import tutorials
+from imitation_lab.scripts import _console, tutorials
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the console script's parser."""
-    parser = commands.add_parser(
-        "lab",
-        help="open the tutorials in JupyterLab",
-        description="Open the tutorials in JupyterLab. From an installed wheel they are first copied to "
+def run(argv: Sequence[str], program: str) -> int:
+    """Start JupyterLab on the tutorials, or only copy them."""
+    parser = _console.parser(
+        program,
+        "Open the tutorials in JupyterLab. From an installed wheel they are first copied to "
         "./imitation_lab_tutorials; a file that you have changed is never overwritten. Other arguments go to "
         "JupyterLab.",
-        epilog="example: imitation-lab lab --no-browser --port=8889",
+        f"example: {program} --no-browser --port=8889",
     )
     parser.add_argument("--copy-only", action="store_true", help="copy the tutorials here and do not start JupyterLab")
-    parser.set_defaults(run=run, passes_on=True)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Start JupyterLab on the tutorials, or only copy them."""
+    arguments, others = parser.parse_known_args(argv)
     if importlib.util.find_spec("jupyterlab") is None and not arguments.copy_only:
         raise ImportError('JupyterLab is not installed; run: pip install "imitation-lab[notebooks]"')
     where = tutorials.checkout()
@@ -40,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.copy_only:
         return 0
     _trust(where)
-    command = [sys.executable, "-m", "jupyterlab", *arguments.rest]
+    command = [sys.executable, "-m", "jupyterlab", *others]
     first = where / "00_quickstart.ipynb"
     print(f"opening {first}; end JupyterLab with Ctrl-C")
     return subprocess.call([*command, str(first)], cwd=where)

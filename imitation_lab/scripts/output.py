@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import functools
+import os
 import pathlib
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+import torch as th
+from stable_baselines3.common.policies import BasePolicy
 
-from imitation_lab.util import util
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.policies import BasePolicy
-
-    from imitation_lab.rewards.reward_nets import RewardNet
-    from imitation_lab.util.logger import HierarchicalLogger
+from imitation_lab.policies import native
+from imitation_lab.rewards.reward_nets import RewardNet
+from imitation_lab.rewards.serialize import save_reward
+from imitation_lab.util import sacred, util
+from imitation_lab.util.logger import HierarchicalLogger
 
 POLICY_FILE = "policy.safetensors"
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -59,14 +61,10 @@ class Output:
 
     def save_policy(self, policy: BasePolicy, name: str = "final") -> None:
         """Writes a policy to `policies/<name>`."""
-        from imitation_lab.policies.native import save_policy
-
-        save_policy(policy, self.folder / "policies" / name / POLICY_FILE)
+        native.save_policy(policy, self.folder / "policies" / name / POLICY_FILE)
 
     def save_reward(self, net: RewardNet, name: str) -> None:
         """Writes a reward network to `reward/<name>.safetensors`."""
-        from imitation_lab.rewards.serialize import save_reward
-
         save_reward(net, self.folder / "reward" / f"{name}.safetensors")
 
 
@@ -93,9 +91,25 @@ def make_folder(script: str, subject: str, log_root: str | None, log_dir: str | 
     folder.mkdir(parents=True, exist_ok=True)
     run = _run.get()
     if run is not None:
-        from imitation_lab.util import sacred
-
         run.info["log_dir"] = str(folder)
         if sacred.get_sacred_dir_from_run(run) is not None:
             sacred.build_sacred_symlink(folder, run)
     return folder
+
+
+def one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs a function with one torch thread, unless OMP_NUM_THREADS says otherwise.
+
+    Small networks are faster so, and the number of threads changes results.
+    """
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        before = th.get_num_threads()
+        th.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+        try:
+            return function(*args, **kwargs)
+        finally:
+            th.set_num_threads(before)
+
+    return run

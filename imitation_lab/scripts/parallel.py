@@ -16,8 +16,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from imitation_lab.scripts import _console, _engine
+from imitation_lab.scripts import _console, _engine, _sweep, _values
 from imitation_lab.scripts.config import parallel as config
+from imitation_lab.util import util
 
 EXPERIMENTS = (
     "train_rl",
@@ -82,15 +83,12 @@ def parallel(
         ValueError: if a name, a key or a form does not exist.
         FileNotFoundError: if there is no sweep to go on with.
     """
-    from imitation_lab.scripts import _sweep
-    from imitation_lab.util import util
-
     plan = _sweep.Plan(
         experiment=sacred_ex_name,
         command=command_name,
         run_name=run_name or util.make_unique_timestamp(),
         named_configs=tuple(base_named_configs),
-        updates=_engine.nested(base_config_updates),
+        updates=_values.nested(base_config_updates),
     )
     plan.check(EXPERIMENTS)
     space = _sweep.check_space(plan, search_space)

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import importlib.util
 import os
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from imitation_lab.scripts import tutorials
+from imitation_lab.scripts import _console, tutorials
 from imitation_lab.util.paths import atomic_path
 
 CELL_TIMEOUT = 300
 """Seconds that one cell may take: generous, but finite (a kernel that hangs must not hang the command)."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the console script's parser."""
-    parser = commands.add_parser(
-        "quickstart",
-        help="clone an expert from its demonstrations and show the result",
-        description="Execute the quickstart notebook on the bundled demonstrations, print its table (random, learner, "
+def run(argv: Sequence[str], program: str) -> int:
+    """Execute the notebook, print its results, and say how to go on."""
+    parser = _console.parser(
+        program,
+        "Execute the quickstart notebook on the bundled demonstrations, print its table (random, learner, "
         "expert), and write the executed notebook, an HTML page and the figures.",
-        epilog="example: imitation-lab quickstart --output output/quickstart",
+        f"example: {program} --output output/quickstart",
     )
     parser.add_argument("--output", default="output/quickstart", help="folder for the results (default: %(default)s)")
-    parser.set_defaults(run=run, passes_on=False)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Execute the notebook, print its results, and say how to go on."""
+    arguments = parser.parse_args(argv)
     for module in ("nbclient", "nbconvert", "ipykernel", "ipywidgets"):
         if importlib.util.find_spec(module) is None:
             raise ImportError(f'{module} is not installed; run: pip install "imitation-lab[notebooks]"')

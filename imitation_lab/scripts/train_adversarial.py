@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import pprint
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from imitation_lab.algorithms.adversarial.airl import AIRL
+from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
+from imitation_lab.algorithms.adversarial.gail import GAIL
 from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts.config import train_adversarial as config
 from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
@@ -26,9 +29,7 @@ from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 from imitation_lab.scripts.ingredients.reward import Reward
 from imitation_lab.scripts.ingredients.rl import RL
 from imitation_lab.scripts.output import Output, streams
-
-if TYPE_CHECKING:
-    from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
+from imitation_lab.util import util
 
 
 def train_adversarial(
@@ -77,10 +78,6 @@ def train_adversarial(
     """
     if show_config:
         pprint.pprint({key: value for key, value in locals().items() if key != "show_config"})
-    from imitation_lab.algorithms.adversarial.airl import AIRL
-    from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
-    from imitation_lab.algorithms.adversarial.gail import GAIL
-    from imitation_lab.util import util
 
     cls: type[AdversarialTrainer] = GAIL if algorithm == "gail" else AIRL
     kwargs = {**_names.with_classes(algorithm_kwargs), **_names.with_classes(algorithm_specific.get(algorithm, {}))}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from imitation_lab.algorithms.density import DensityAlgorithm, DensityType
 from imitation_lab.scripts import _console, _engine, _resuming
 from imitation_lab.scripts.config import train_density as config
 from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
@@ -19,6 +20,7 @@ from imitation_lab.scripts.ingredients.policy import Policy
 from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 from imitation_lab.scripts.ingredients.rl import RL
 from imitation_lab.scripts.output import streams
+from imitation_lab.util import util
 
 
 def train_density(
@@ -70,9 +72,6 @@ def train_density(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
-    from imitation_lab.algorithms.density import DensityAlgorithm, DensityType
-    from imitation_lab.util import util
-
     _resuming.check(agent_path, checkpoint_interval)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)

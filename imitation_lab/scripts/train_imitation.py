@@ -16,8 +16,16 @@ import dataclasses
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from imitation_lab.algorithms.bc import BC
+from imitation_lab.algorithms.dagger import (
+    ExponentialBetaSchedule,
+    LinearBetaSchedule,
+    SimpleDAggerTrainer,
+    reconstruct_trainer,
+)
+from imitation_lab.algorithms.sqil import SQIL
 from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts.config import train_imitation as config
 from imitation_lab.scripts.ingredients.bc import BCSettings
@@ -29,9 +37,7 @@ from imitation_lab.scripts.ingredients.policy import Policy
 from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 from imitation_lab.scripts.ingredients.sqil import SQILSettings
 from imitation_lab.scripts.output import Output, streams
-
-if TYPE_CHECKING:
-    from imitation_lab.algorithms.bc import BC
+from imitation_lab.util import util
 
 Result = dict[str, dict[str, float]]
 
@@ -61,13 +67,11 @@ class DAggerSettings:
         Raises:
             ValueError: if it is of no such form.
         """
-        from imitation_lab.algorithms import dagger
-
         if not isinstance(self.beta_schedule, Mapping):
             return self.beta_schedule
         kinds: dict[str, Any] = {
-            "linear": dagger.LinearBetaSchedule,
-            "exponential": dagger.ExponentialBetaSchedule,
+            "linear": LinearBetaSchedule,
+            "exponential": ExponentialBetaSchedule,
         }
         if len(self.beta_schedule) != 1 or not self.beta_schedule.keys() <= kinds.keys():
             raise ValueError(
@@ -109,8 +113,6 @@ def bc(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
-    from imitation_lab.algorithms.bc import BC
-
     _resuming.check(agent_path, checkpoint_interval)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
@@ -175,8 +177,6 @@ def dagger(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the expert's under `expert_stats`.
     """
-    from imitation_lab.algorithms.dagger import SimpleDAggerTrainer, reconstruct_trainer
-
     if agent_path is not None and not (pathlib.Path(agent_path) / "checkpoint-latest.safetensors").is_file():
         raise FileNotFoundError(
             f"there is no checkpoint in agent_path={agent_path!r}: give the folder scratch of a run of dagger that had "
@@ -254,9 +254,6 @@ def sqil(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
-    from imitation_lab.algorithms.sqil import SQIL
-    from imitation_lab.util import util
-
     _resuming.check(agent_path, checkpoint_interval)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)

@@ -12,6 +12,9 @@ from typing import Any
 
 import gymnasium as gym
 
+from imitation_lab.algorithms.mce_irl import MCEIRL, TabularPolicy, mce_occupancy_measures, mce_partition_fh
+from imitation_lab.data import rollout
+from imitation_lab.envs.tabular import StateObservation, tabular_model
 from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts.config import train_mce_irl as config
 from imitation_lab.scripts.ingredients.environment import Environment
@@ -19,6 +22,7 @@ from imitation_lab.scripts.ingredients.logging import Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.ingredients.reward import Reward
 from imitation_lab.scripts.output import streams
+from imitation_lab.util import util
 
 _LINEAR: dict[str, Any] = {"use_action": False, "hid_sizes": []}
 
@@ -67,11 +71,6 @@ def train_mce_irl(
     Returns:
         Statistics of the learned policy's episodes under `imit_stats`, of the expert's under `expert_stats`.
     """
-    from imitation_lab.algorithms.mce_irl import MCEIRL, TabularPolicy, mce_occupancy_measures, mce_partition_fh
-    from imitation_lab.data import rollout
-    from imitation_lab.envs.tabular import StateObservation, tabular_model
-    from imitation_lab.util import util
-
     _resuming.check(agent_path, checkpoint_interval)
     if not expert_temperature > 0:
         raise ValueError(f"expert_temperature must be positive, got {expert_temperature}.")

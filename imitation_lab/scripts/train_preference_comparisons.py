@@ -19,6 +19,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from imitation_lab.algorithms import preference_comparisons as pc
+from imitation_lab.data import serialize
 from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts.config import train_preference_comparisons as config
 from imitation_lab.scripts.ingredients.environment import Environment
@@ -28,6 +30,7 @@ from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 from imitation_lab.scripts.ingredients.reward import Reward
 from imitation_lab.scripts.ingredients.rl import RL
 from imitation_lab.scripts.output import CHECKPOINT_FILE, streams
+from imitation_lab.util import util
 
 
 def train_preference_comparisons(
@@ -104,10 +107,6 @@ def train_preference_comparisons(
         `reward_loss` and `reward_accuracy` of the last reward training, and under `rollout` statistics of the policy's
         episodes, None without an agent.
     """
-    from imitation_lab.algorithms import preference_comparisons as pc
-    from imitation_lab.data import serialize
-    from imitation_lab.util import util
-
     rng, evaluation_rng = streams(seed)
     trajectories = None if trajectory_path is None else serialize.load_with_rewards(trajectory_path)
     resumed = _resuming.is_checkpoint(agent_path)

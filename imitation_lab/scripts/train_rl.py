@@ -12,11 +12,18 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from imitation_lab.scripts import _console, _engine, _resuming
+from imitation_lab.algorithms import checkpoint
+from imitation_lab.data import rollout, serialize
+from imitation_lab.policies.serialize import save_stable_model
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.rewards.serialize import load_reward
+from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts.config import train_rl as config
 from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.logging import Logging
@@ -24,10 +31,7 @@ from imitation_lab.scripts.ingredients.policy import Policy
 from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
 from imitation_lab.scripts.ingredients.rl import RL
 from imitation_lab.scripts.output import CHECKPOINT_FILE
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.vec_env import VecEnv
+from imitation_lab.util import util
 
 _VERSION = 1
 
@@ -80,9 +84,6 @@ def train_rl(
     Returns:
         Statistics of the final policy's episodes, under the environment's own rewards.
     """
-    from imitation_lab.policies.serialize import save_stable_model
-    from imitation_lab.util import util
-
     if total_timesteps < 1 or policy_save_interval < 0:
         raise ValueError(
             f"total_timesteps must be at least 1 and policy_save_interval at least 0, got {total_timesteps} and "
@@ -130,12 +131,6 @@ def _rewarded(
     venv: VecEnv, reward_type: str | None, path: str | None, kwargs: Mapping[str, Any], normalize: Mapping | None
 ) -> tuple[VecEnv, Any, Any]:
     """The environments under the reward to train on, the callback that logs it, and the normalizer."""
-    from stable_baselines3.common.vec_env import VecNormalize
-
-    from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
-    from imitation_lab.rewards.serialize import load_reward
-    from imitation_lab.scripts import _names
-
     callback = None
     if reward_type is not None:
         if path is None and reward_type != "zero":
@@ -151,8 +146,6 @@ def _rewarded(
 
 def _save(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
     """Saves all that training changes; the environments begin anew, as they do in a run that goes on from here."""
-    from imitation_lab.algorithms import checkpoint
-
     state = checkpoint.State()
     checkpoint.pack_algorithm(state, "agent", algorithm)
     if normalizer is not None:
@@ -164,8 +157,6 @@ def _save(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: 
 
 
 def _restore(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
-    from imitation_lab.algorithms import checkpoint
-
     state = checkpoint.State.read(folder / CHECKPOINT_FILE, _VERSION)
     checkpoint.unpack_algorithm(state, "agent", algorithm)
     if normalizer is not None:
@@ -176,17 +167,12 @@ def _restore(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rn
 
 
 def _begin_anew(algorithm: BaseAlgorithm, rng: np.random.Generator, venv: VecEnv) -> None:
-    from imitation_lab.algorithms import checkpoint
-    from imitation_lab.util import util
-
     checkpoint.new_boundary(algorithm, venv, lambda: util.make_seeds(rng))
 
 
 def _save_rollouts(
     path: pathlib.Path, policy: Any, environment: Environment, rng: Any, timesteps: int | None, episodes: int | None
 ) -> None:
-    from imitation_lab.data import rollout, serialize
-
     if timesteps is None and episodes is None:
         timesteps = 2000
     with environment.venv(rng) as venv:

@@ -12,9 +12,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from imitation_lab.scripts import _console, _engine
+import numpy as np
+
+from imitation_lab.scripts import _console, _engine, _sweep, _values
 from imitation_lab.scripts.config import tuning as config
 from imitation_lab.scripts.parallel import parallel
+from imitation_lab.util import util
 
 
 def tune(
@@ -59,11 +62,6 @@ def tune(
     Returns:
         `best`, the settings, also in best.json, a configuration file; and what their runs gave: `mean`, `std`.
     """
-    import numpy as np
-
-    from imitation_lab.scripts import _sweep
-    from imitation_lab.util import util
-
     run_name = run_name or util.make_unique_timestamp()
     folder = pathlib.Path(storage_path).absolute() / run_name
     if num_eval_seeds < 0:
@@ -95,7 +93,7 @@ def tune(
     updates = {key: value for key, value in point["config_updates"].items() if key != "seed"}
     best = {"named_configs": [*base_named_configs, *point["named_configs"]], "config_updates": updates}
     result: dict[str, Any] = {"best": best, "search_table": found["table"], metric: found["best"][metric]}
-    _sweep._write(folder / "best.json", _engine.merged(base_config_updates, updates))
+    _sweep._write(folder / "best.json", _values.merged(base_config_updates, updates))
     if num_eval_seeds:
         again = (folder / "evaluation").exists()
         seeds = list(range(1000, 1000 + num_eval_seeds))

@@ -1,4 +1,3 @@
-import dataclasses
 import hashlib
 import json
 
@@ -12,7 +11,9 @@ from stable_baselines3.sac.policies import SACPolicy
 from imitation_lab import experts
 from imitation_lab.data.demonstrations import validate
 from imitation_lab.data.types import TrajectoryWithRew
-from imitation_lab.experts import bundle, recipe
+from imitation_lab.experts import bundle
+from imitation_lab.scripts import console
+from imitation_lab.scripts import experts as command
 
 NAMES = ["CartPole", "CartPole-standard", "HalfCheetah", "Hopper", "MountainCar", "Pendulum"]
 ENV_IDS = {name: f"imitation_lab/{name}-v0" for name in NAMES}
@@ -36,10 +37,11 @@ def test_card_matches_the_files_and_the_recipe(name):
         content = (bundle.DATA / name / file).read_bytes()
         assert hashlib.sha256(content).hexdigest() == facts["sha256"]
         assert len(content) == facts["bytes"]
-    assert card["hyperparameters"] == recipe.RECIPES[name].hyperparameters
-    assert card["training"]["timesteps"] == recipe.RECIPES[name].timesteps
-    assert card["training"]["seed"] == recipe.RECIPES[name].seed
-    assert card["command"].endswith(name)
+    values = command.recipe(name)["values"]
+    assert values["rl"]["rl_kwargs"] == {**card["hyperparameters"], "seed": card["training"]["seed"], "device": "cpu"}
+    assert values["total_timesteps"] == card["training"]["timesteps"]
+    assert values["seed"] == card["training"]["seed"]
+    assert card["command"] == f"imitation-lab experts {name} --train"
     assert set(card["libraries"]) == {"python", "gymnasium", "numpy", "stable-baselines3", "torch"} | (
         {"mujoco"} if name in MUJOCO else set()
     )
@@ -72,7 +74,7 @@ def test_policy_acts_as_its_card_says(name):
     policy = experts.load_expert(name, device="cpu")
     assert isinstance(policy, SACPolicy if name == "Pendulum" else ActorCriticPolicy)
     n = 10 if name in MUJOCO else 20
-    episodes = recipe.sample(policy, card["environment"]["id"], n, seed=3)
+    episodes = command.sample(policy, card["environment"]["id"], n, seed=3)
     returns = np.array([episode.rews.sum() for episode in episodes])
     evaluation = card["evaluation"]
     # Four standard errors of the difference between `n` and 100 episodes.
@@ -132,16 +134,16 @@ def test_unknown_expert_is_refused_with_the_names():
             load("Pendulun")
 
 
-def test_recipe_writes_all_three_files_and_repeats_itself(tmp_path, monkeypatch, capsys):
-    small = recipe.Recipe(
-        "CartPole-v1", "CartPole-v1", "PPO", "FeedForward32Policy", 256, 2, 5, 3, None,
-        {"n_steps": 32, "batch_size": 64, "learning_rate": {"linear": 1e-3}},
-    )  # fmt: skip
-    monkeypatch.setitem(recipe.RECIPES, "Tiny", small)
-    monkeypatch.setattr(recipe, "EPISODES", 4)
+def test_the_command_writes_all_three_files_and_repeats_itself(tmp_path, monkeypatch, capsys):
+    tiny = command.recipe("CartPole-standard")
+    tiny |= {"expert": "Tiny", "n_demonstrations": 3}
+    tiny["values"] |= {"total_timesteps": 256, "seed": 5, "environment": {"gym_id": "CartPole-v1", "num_vec": 2}}
+    tiny["values"]["rl"]["rl_kwargs"] |= {"n_steps": 32, "batch_size": 64}
+    monkeypatch.setattr(command, "recipe", lambda name: tiny)
+    monkeypatch.setattr(command, "EPISODES", 4)
     threads = th.get_num_threads()
     for run in ("a", "b"):
-        recipe.main(["Tiny", "--output", str(tmp_path / run)])
+        assert console.main(["experts", "Tiny", "--train", "--output", str(tmp_path / run)]) == 0
     assert "Tiny: return" in capsys.readouterr().out
     assert th.get_num_threads() == threads == 1
     files = ["card.json", "demonstrations.safetensors", "policy.safetensors"]
@@ -154,12 +156,18 @@ def test_recipe_writes_all_three_files_and_repeats_itself(tmp_path, monkeypatch,
     assert json.loads((tmp_path / "a" / "Tiny" / "card.json").read_text()) == experts.card("CartPole-v1")
 
 
-def test_a_recipe_trains_with_the_activation_it_names(monkeypatch):
-    hopper = recipe.RECIPES["Hopper"]
-    assert hopper.hyperparameters["policy_kwargs"] == {"activation_fn": "ReLU"}
-    small = {**hopper.hyperparameters, "n_steps": 16, "batch_size": 16, "n_epochs": 1}
-    changes = {"train_env_id": "Pendulum-v1", "timesteps": 16, "n_envs": 1, "hyperparameters": small}
-    monkeypatch.setitem(recipe.RECIPES, "Hopper", dataclasses.replace(hopper, **changes))
-    layers = {type(layer).__name__ for layer in recipe.train("Hopper").mlp_extractor.modules()}
+def test_the_command_trains_with_the_activation_that_is_named():
+    values = command.recipe("Hopper")["values"]
+    assert values["rl"]["rl_kwargs"]["policy_kwargs"]["activation_fn"] == "ReLU"
+    values["rl"]["rl_kwargs"] |= {"n_steps": 16, "batch_size": 16, "n_epochs": 1}
+    values |= {"environment": {"gym_id": "Pendulum-v1", "num_vec": 1}, "total_timesteps": 16}
+    layers = {type(layer).__name__ for layer in command.train(values).mlp_extractor.modules()}
     assert "ReLU" in layers
     assert "Tanh" not in layers
+
+
+@pytest.mark.parametrize("words", [["CartPol"], []])
+def test_an_expert_that_nothing_makes(words, capsys):
+    assert console.main(["experts", *words, "--train"]) == 2
+    told = capsys.readouterr().err
+    assert ("Did you mean 'CartPole'" in told) if words else ("needs the name" in told)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from imitation_lab.scripts import _engine, _names, _schema, train_rl
+from imitation_lab.scripts import _engine, _names, _schema, _values, train_rl
 from imitation_lab.util.networks import RunningNorm
 
 
@@ -108,11 +108,11 @@ def test_variants_leave_out_what_is_bound():
 
 def test_updates_are_literals_and_nothing_is_evaluated():
     words = ["fast", "a.b=1e-3", "a.c=[1, 2]", "d=__import__('os').getpid()", "e=None", "f= text "]
-    updates, names = _engine.parse_updates(words)
+    updates, names = _values.parse_updates(words)
     assert names == ["fast"]
     assert updates == {"a": {"b": 1e-3, "c": [1, 2]}, "d": "__import__('os').getpid()", "e": None, "f": "text"}
     with pytest.raises(ValueError, match="is no configuration key: write key=value"):
-        _engine.parse_updates(["=3"])
+        _values.parse_updates(["=3"])
 
 
 def test_classes_go_by_name():

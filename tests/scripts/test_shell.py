@@ -18,6 +18,20 @@ def start(folder, *words, **environment):
     )
 
 
+def test_the_door_loads_neither_torch_nor_sacred(tmp_path):
+    heavy = ("torch", "sacred", "stable_baselines3", "matplotlib")
+    code = f"""
+import contextlib, sys
+from imitation_lab.scripts import console
+with contextlib.suppress(SystemExit):
+    console.main(sys.argv[1:])
+print("loaded", [name for name in {heavy} if name in sys.modules])
+"""
+    for words in (["--version"], ["--help"], ["train", "--help"], ["train", "gaill"]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+        assert done.stdout.endswith("loaded []\n"), (words, done.stdout)
+
+
 def test_mistakes_in_a_shell(tmp_path):
     run = tmp_path / "runs/1"
     run.mkdir(parents=True)

@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
-from torch import nn
 
+from imitation_lab.algorithms import presets as data
 from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.bounded import BoundedRewardNet
 from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
 from imitation_lab.algorithms.adversarial.gail import GAIL
-from imitation_lab.algorithms.adversarial.penalties import R1Penalty
+from imitation_lab.algorithms.adversarial.penalties import Penalty  # noqa: F401 (presets hold some)
 from imitation_lab.algorithms.base import seeded_torch
-from imitation_lab.policies.base import NormalizeFeaturesExtractor
+from imitation_lab.algorithms.presets.names import with_classes
+from imitation_lab.experts import load_demonstrations
 from imitation_lab.rewards.reward_nets import (
     BasicPotentialMLP,
     BasicRewardNet,
@@ -38,13 +39,9 @@ from imitation_lab.rewards.reward_nets import (
 from imitation_lab.util import util
 from imitation_lab.util.networks import RunningNorm
 
+__all__ = ["Result", "Preset", "available", "presets"]
+
 _ALGORITHMS: dict[str, type[AdversarialTrainer]] = {"gail": GAIL, "airl": AIRL}
-_ENVIRONMENTS = {
-    "CartPole": "imitation_lab/CartPole-v0",
-    "Pendulum": "Pendulum-v1",
-    "HalfCheetah": "imitation_lab/HalfCheetah-v0",
-    "Hopper": "imitation_lab/Hopper-v0",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +141,6 @@ class Preset:
             **kwargs: replace `trainer_kwargs`.
         """
         if demonstrations is None:
-            from imitation_lab.experts import load_demonstrations
-
             demonstrations = load_demonstrations(self.expert, n=self.n_demonstrations)
         if venv is None:
             venv = self.make_venv(rng)
@@ -162,200 +157,39 @@ class Preset:
         )
 
 
-_CARTPOLE: dict[str, Any] = {
-    "env_name": _ENVIRONMENTS["CartPole"],
-    "expert": "CartPole",
-    "n_demonstrations": 5,
-    "n_envs": 8,
-    "gen_kwargs": {
-        "n_steps": 500,  # whole episodes: most of a clumsy learner's steps are spent fallen, and teach nothing
-        "batch_size": 500,
-        "n_epochs": 20,
-        "learning_rate": LinearSchedule(3e-3, 1e-4, 1.0),
-        "gamma": 0.98,
-        "gae_lambda": 0.8,
-        "clip_range": 0.3,
-    },
-    "trainer_kwargs": {
-        "demo_batch_size": 512,
-        "n_disc_updates_per_round": 60,
-        "gen_replay_buffer_capacity": 8000,
-        "disc_opt_kwargs": {"lr": 1e-3},
-    },
-}
-_CARTPOLE_AIRL: dict[str, Any] = {
-    "disc_opt_kwargs": {"lr": 3e-4},
-    "disc_warmup_rounds": 4,
-    "gen_replay_buffer_capacity": 12_000,  # remembers failures: a learner that never falls shows the reward none
-}
-_PENDULUM: dict[str, Any] = {
-    "env_name": _ENVIRONMENTS["Pendulum"],
-    "expert": "Pendulum",
-    "n_demonstrations": 20,
-    "n_envs": 8,
-    "total_timesteps": 240_000,
-    "gen_kwargs": {
-        "n_steps": 400,  # 16 episodes a round: from rare starts it is hardest
-        "batch_size": 400,
-        "n_epochs": 10,
-        "learning_rate": LinearSchedule(1e-3, 1e-4, 1.0),
-        "gamma": 0.9,
-        "gae_lambda": 0.95,
-        "clip_range": 0.2,
-        "ent_coef": 0.003,  # without, some seeds end at half the way
-    },
-    "trainer_kwargs": {
-        "demo_batch_size": 512,
-        "n_disc_updates_per_round": 60,
-        "gen_replay_buffer_capacity": 8000,
-        "disc_opt_kwargs": {"lr": 1e-3},
-    },
-}
-_PENDULUM_AIRL: dict[str, Any] = {"disc_opt_kwargs": {"lr": 3e-4}, "gen_replay_buffer_capacity": 16_000}
-_HALF_CHEETAH: dict[str, Any] = {
-    "env_name": _ENVIRONMENTS["HalfCheetah"],
-    "expert": "HalfCheetah",
-    "n_demonstrations": 10,
-    "n_envs": 8,
-    "total_timesteps": 1_000_000,
-    "gen_kwargs": {
-        "n_steps": 256,
-        "batch_size": 256,
-        "n_epochs": 10,
-        "learning_rate": LinearSchedule(1e-3, 1e-4, 1.0),
-        "gamma": 0.98,
-        "gae_lambda": 0.92,
-        "clip_range": 0.2,
-        "policy_kwargs": {"features_extractor_class": NormalizeFeaturesExtractor, "log_std_init": -2.0},
-    },
-    "trainer_kwargs": {
-        "demo_batch_size": 1024,
-        "n_disc_updates_per_round": 8,
-        "gen_replay_buffer_capacity": 16_384,
-        "disc_opt_kwargs": {"lr": 3e-4},
-        "penalties": [R1Penalty(10.0)],  # without, the discriminator wins in the first rounds and tells nothing more
-    },
-}
-_HOPPER: dict[str, Any] = {
-    "env_name": _ENVIRONMENTS["Hopper"],
-    "expert": "Hopper",
-    "n_demonstrations": 10,
-    "n_envs": 8,
-    "total_timesteps": 1_000_000,
-    "gen_kwargs": {
-        "n_steps": 512,
-        "batch_size": 512,
-        "n_epochs": 20,
-        "learning_rate": LinearSchedule(4e-4, 1e-4, 1.0),
-        "gamma": 0.995,
-        "gae_lambda": 0.98,
-        "clip_range": 0.1,
-        "ent_coef": 0.001,
-        "vf_coef": 0.2,
-        "max_grad_norm": 0.9,
-        "policy_kwargs": {"features_extractor_class": NormalizeFeaturesExtractor, "activation_fn": nn.ReLU},
-    },
-    "trainer_kwargs": {
-        "demo_batch_size": 1024,
-        "n_disc_updates_per_round": 16,
-        "gen_replay_buffer_capacity": 16_384,
-        "disc_opt_kwargs": {"lr": 3e-4},
-        "penalties": [R1Penalty(2.0)],
-    },
-}
-_NET: dict[str, Any] = {"normalize_input_layer": RunningNorm}
-_PRESETS: dict[tuple[str, str], Preset] = {
-    ("CartPole", "gail"): Preset(
-        algorithm="gail",
-        total_timesteps=180_000,
-        reward_net_kwargs=_NET,
-        result=Result(
-            seeds=(101, 102, 103),
-            returns=(500.0, 500.0, 500.0),
-            deterministic_returns=(500.0, 500.0, 500.0),
-            expert_return=500.0,
-            n_episodes=50,
-            cpu_seconds=58.7,
-        ),
-        **_CARTPOLE,
-    ),
-    ("CartPole", "airl"): Preset(
-        algorithm="airl",
-        total_timesteps=240_000,
-        reward_net_kwargs={**_NET, "use_action": False, "bound": 2.0, "discount_factor": 0.98},
-        result=Result(
-            seeds=(101, 102, 103),
-            returns=(496.2, 500.0, 500.0),
-            deterministic_returns=(499.7, 500.0, 500.0),
-            expert_return=500.0,
-            n_episodes=50,
-            cpu_seconds=56.8,
-        ),
-        **{
-            **_CARTPOLE,
-            "gen_kwargs": {**_CARTPOLE["gen_kwargs"], "target_kl": 0.03},  # no one round undoes a good policy
-            "trainer_kwargs": {**_CARTPOLE["trainer_kwargs"], **_CARTPOLE_AIRL},
-        },
-    ),
-    ("Pendulum", "gail"): Preset(
-        algorithm="gail",
-        reward_net_kwargs=_NET,
-        normalize_reward=False,
-        result=Result(
-            seeds=(101, 102, 103),
-            returns=(-185.3, -198.3, -171.5),
-            deterministic_returns=(-182.9, -197.1, -171.0),
-            expert_return=-189.4,
-            n_episodes=200,
-            cpu_seconds=55.3,
-        ),
-        **{**_PENDULUM, "gen_kwargs": {**_PENDULUM["gen_kwargs"], "gamma": 0.95}},
-    ),
-    ("Pendulum", "airl"): Preset(
-        algorithm="airl",
-        reward_net_kwargs={**_NET, "use_action": False, "discount_factor": 0.9},
-        result=Result(
-            seeds=(101, 102, 103),
-            returns=(-208.5, -219.7, -207.4),
-            deterministic_returns=(-210.1, -219.0, -206.8),
-            expert_return=-189.4,
-            n_episodes=200,
-            cpu_seconds=65.0,
-        ),
-        **{**_PENDULUM, "trainer_kwargs": {**_PENDULUM["trainer_kwargs"], **_PENDULUM_AIRL}},
-    ),
-    ("HalfCheetah", "gail"): Preset(
-        algorithm="gail",
-        reward_net_kwargs=_NET,
-        result=Result(
-            seeds=(0,),
-            returns=(3285.0,),
-            deterministic_returns=(3753.0,),
-            expert_return=5767.0,
-            n_episodes=20,
-            cpu_seconds=331.0,
-        ),
-        **_HALF_CHEETAH,
-    ),
-    ("Hopper", "gail"): Preset(
-        algorithm="gail",
-        reward_net_kwargs=_NET,
-        result=Result(
-            seeds=(0,),
-            returns=(3282.0,),
-            deterministic_returns=(3505.0,),
-            expert_return=3585.3,
-            n_episodes=20,
-            cpu_seconds=422.0,
-        ),
-        **_HOPPER,
-    ),
-}
+@functools.cache
+def _presets() -> dict[tuple[str, str], Preset]:
+    """By name of the expert and of the algorithm."""
+    found = [_read(algorithm, name) for algorithm in _ALGORITHMS for name in data.available(algorithm)]
+    return {(preset.expert, preset.algorithm): preset for preset in found if preset is not None}
+
+
+def _read(algorithm: Any, name: str) -> Preset | None:
+    """A preset out of the command line's values; None for those that name no environment of ours."""
+    found = data.read(algorithm, name)
+    if "expert" not in found:
+        return None
+    values = with_classes(found["values"])
+    result: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found["result"].items()}
+    n_envs, rl, reward = values["environment"]["num_vec"], values["rl"], values["reward"]
+    return Preset(
+        algorithm=algorithm,
+        env_name=found["env_name"],
+        expert=found["expert"],
+        n_demonstrations=values["demonstrations"]["n_expert_demos"],
+        n_envs=n_envs,
+        total_timesteps=values["total_timesteps"],
+        gen_kwargs={"n_steps": rl["batch_size"] // n_envs, **rl["rl_kwargs"]},
+        reward_net_kwargs={**reward["net_kwargs"], **reward.get("shaping", {})},
+        trainer_kwargs=values["algorithm_kwargs"],
+        result=Result(**result),
+        normalize_reward=reward["normalize_output_layer"] is not None,
+    )
 
 
 def available() -> list[tuple[str, str]]:
     """Environment and algorithm of each preset, such as ("CartPole", "gail")."""
-    return list(_PRESETS)
+    return list(_presets())
 
 
 def presets(env_name: str, algorithm: str) -> Preset:
@@ -369,9 +203,9 @@ def presets(env_name: str, algorithm: str) -> Preset:
     Raises:
         ValueError: if there are none; the text lists those there are.
     """
-    names = {env_id: name for name, env_id in _ENVIRONMENTS.items()}
-    found = _PRESETS.get((names.get(env_name, env_name), str(algorithm).lower()))
-    if found is None:
-        known = ", ".join(f"({name!r}, {algo!r})" for name, algo in available())
-        raise ValueError(f"There is no preset for ({env_name!r}, {algorithm!r}); there are {known}.")
-    return found
+    wanted = str(algorithm).lower()
+    for preset in _presets().values():
+        if env_name in (preset.expert, preset.env_name) and preset.algorithm == wanted:
+            return preset
+    known = ", ".join(f"({name!r}, {algo!r})" for name, algo in available())
+    raise ValueError(f"There is no preset for ({env_name!r}, {algorithm!r}); there are {known}.")

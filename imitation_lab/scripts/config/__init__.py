@@ -1,1 +1,101 @@
-"""The named configurations of each experiment, as data; what experiments share is in `environments` and `tuned`."""
+"""The named configurations of each experiment: `algorithms.presets` by environment, and what is about no algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from imitation_lab.algorithms import presets
+from imitation_lab.scripts._values import Named, merged
+from imitation_lab.scripts.ingredients import demonstrations, environment, policy_evaluation, rl
+
+ENVIRONMENTS = {
+    "acrobot": "Acrobot-v1",
+    "ant": "Ant-v5",
+    "cartpole": "CartPole-v1",
+    "half_cheetah": "HalfCheetah-v5",
+    "hopper": "Hopper-v5",
+    "humanoid": "Humanoid-v5",
+    "mountain_car": "MountainCar-v0",
+    "pendulum": "Pendulum-v1",
+    "reacher": "Reacher-v5",
+    "swimmer": "Swimmer-v5",
+    "walker": "Walker2d-v5",
+    "fixed_cartpole": "imitation_lab/CartPole-v0",
+    "fixed_mountain_car": "imitation_lab/MountainCar-v0",
+    "seals_ant": "seals/Ant-v1",
+    "seals_cartpole": "seals/CartPole-v0",
+    "seals_half_cheetah": "seals/HalfCheetah-v1",
+    "seals_hopper": "seals/Hopper-v1",
+    "seals_humanoid": "seals/Humanoid-v1",
+    "seals_mountain_car": "seals/MountainCar-v0",
+    "seals_swimmer": "seals/Swimmer-v1",
+    "seals_walker": "seals/Walker2d-v1",
+}
+# An episode's length tells a learner how well it does, and so spoils a comparison; here it is the user's choice.
+VARIABLE_HORIZON = {"acrobot", "ant", "cartpole", "hopper", "humanoid", "mountain_car", "walker"}
+# Nothing is bundled for these; the hub has experts and demonstrations.
+HUB = {"demonstrations": {"source": "huggingface"}, "expert": {"policy_type": "ppo-huggingface"}}
+FAST = {
+    "environment": environment.FAST,
+    "demonstrations": demonstrations.FAST,
+    "rl": rl.FAST,
+    "policy_evaluation": policy_evaluation.FAST,
+}
+
+
+def named(
+    commands: Mapping[str, str | Mapping[str, Any]] = {},
+    *,
+    groups: Iterable[str] = (),
+    variable: Mapping[str, Any] = {},
+    environments: Mapping[str, str] = ENVIRONMENTS,
+) -> dict[str, Named]:
+    """One named configuration for each environment, and one for each other preset.
+
+    Args:
+        commands: by name of a command, the algorithm whose presets it takes, or these presets.
+        groups: groups of keys that the experiment shares: for `fast` those with fast settings take them, for `seals`
+            environments the expert and the demonstrations are the hub's.
+        variable: values for environments whose episodes end early.
+        environments: ids by name.
+    """
+    made = {}
+    known = {command: _presets(found) if isinstance(found, str) else found for command, found in commands.items()}
+    for name in dict.fromkeys([*environments, *(name for found in known.values() for name in found)]):
+        found = {command: _preset(own, name) for command, own in known.items()}
+        found = {command: preset for command, preset in found.items() if "values" in preset}
+        first = next(iter(found.values()), {})
+        values = _base(name, first, groups, variable)
+        if "gym_id" in first.get("values", {}).get("environment", {}):  # a whole configuration, for every command
+            made[name] = Named(first["doc"], first["values"])
+        elif found or name in environments:
+            own = {command: merged(values, preset["values"]) for command, preset in found.items()}
+            doc = first.get("doc") or values.get("environment", {}).get("gym_id", f"the preset {name}")
+            made[name] = Named(doc, values, own)
+    return made
+
+
+def _presets(algorithm: str) -> dict[str, Any]:
+    return {name: presets.read(algorithm, name) for name in presets.available(algorithm)}
+
+
+def _preset(known: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What is known for an environment; a fixed horizon takes what the other one has, but for its explanation."""
+    other = known.get(name.removeprefix("fixed_"), {})
+    return known.get(name) or {key: other[key] for key in ("values",) if key in other}
+
+
+def _base(
+    name: str, preset: Mapping[str, Any], groups: Iterable[str], variable: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """What a configuration holds for every command."""
+    if name == "fast":
+        return {key: FAST[key] for key in groups if key in FAST}
+    gym_id = ENVIRONMENTS.get(name, preset.get("env_name"))
+    if gym_id is None:
+        return {}
+    values: dict[str, Any] = {"environment": {"gym_id": gym_id}}
+    if name.startswith("seals_"):
+        values |= {group: HUB[group] for group in HUB if group in groups}
+    return merged(values, variable) if name in VARIABLE_HORIZON else values

@@ -1,6 +1,6 @@
 """Named configurations of `analyze`."""
 
-from imitation_lab.scripts._engine import Named
+from imitation_lab.scripts._values import Named
 
 NAMED = {
     "summary": Named("one row for each algorithm and environment", {"table_verbosity": 0}),

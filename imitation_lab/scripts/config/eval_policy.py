@@ -1,11 +1,11 @@
 """Named configurations of `eval_policy`."""
 
-from imitation_lab.scripts._engine import Named
-from imitation_lab.scripts.config.environments import HUB, SEALS, by_environment, fast
+from imitation_lab.scripts._values import Named
+from imitation_lab.scripts.config import FAST, named
 
 NAMED = {
-    **by_environment({name: {"expert": HUB["expert"]} for name in SEALS}),
-    **fast(("environment",), {"eval_n_timesteps": 40}),
+    **named(groups=("environment", "expert")),
+    "fast": Named("seconds, for tests", {"environment": FAST["environment"], "eval_n_timesteps": 40}),
     "video": Named(
         "a video of one copy's first episodes",
         {"videos": True, "eval_n_timesteps": 500, "environment": {"num_vec": 1}},

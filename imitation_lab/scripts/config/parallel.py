@@ -1,6 +1,6 @@
 """Named configurations of `parallel`."""
 
-from imitation_lab.scripts._engine import Named
+from imitation_lab.scripts._values import Named
 
 NAMED = {
     "bc_seeds": Named(

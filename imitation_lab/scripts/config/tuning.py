@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from imitation_lab.scripts._engine import Named, nested
+from imitation_lab.scripts._values import Named, nested
 
 _PPO = {
     "rl.batch_size": {"choice": [512, 1024, 2048, 4096, 8192]},

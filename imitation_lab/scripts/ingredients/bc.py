@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from imitation_lab.algorithms.bc import BC
 from imitation_lab.scripts import _engine, _names
-
-if TYPE_CHECKING:
-    import numpy as np
-    from stable_baselines3.common.vec_env import VecEnv
-
-    from imitation_lab.algorithms.bc import BC
-    from imitation_lab.scripts.ingredients.policy import Policy
+from imitation_lab.scripts.ingredients.policy import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +36,6 @@ class BCSettings:
 
     def make(self, venv: VecEnv, policy: Policy, rng: np.random.Generator, **kwargs: Any) -> BC:
         """The trainer."""
-        from imitation_lab.algorithms.bc import BC
-
         return BC(
             observation_space=venv.observation_space,
             action_space=venv.action_space,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from imitation_lab.scripts import _engine, _names
+import numpy as np
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from imitation_lab.data.types import Trajectory
-    from imitation_lab.scripts.ingredients.environment import Environment
-    from imitation_lab.scripts.ingredients.expert import Expert
+from imitation_lab import experts
+from imitation_lab.data import huggingface_utils, minari_io, rollout, serialize
+from imitation_lab.data.types import Trajectory
+from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts.ingredients.environment import Environment
+from imitation_lab.scripts.ingredients.expert import Expert
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,32 +58,22 @@ class Demonstrations:
         return found[:wanted]
 
     def _bundled(self, environment: Environment, expert: Expert, rng: np.random.Generator) -> Sequence[Trajectory]:
-        from imitation_lab import experts
-
         try:
             return experts.load_demonstrations(self.path or environment.gym_id)
         except ValueError as error:
             raise ValueError(f"{error} Other sources: demonstrations.source=local, generated, huggingface.") from None
 
     def _local(self, environment: Environment, expert: Expert, rng: np.random.Generator) -> Sequence[Trajectory]:
-        from imitation_lab.data import serialize
-
         return serialize.load(self._needs_path("a file"))
 
     def _huggingface(self, environment: Environment, expert: Expert, rng: np.random.Generator) -> Sequence[Trajectory]:
-        from imitation_lab.data import huggingface_utils
-
         name = self.path or f"{self.organization}/{self.algo_name}-{environment.gym_id.replace('/', '-')}"
         return self._open(huggingface_utils.from_huggingface, name)
 
     def _minari(self, environment: Environment, expert: Expert, rng: np.random.Generator) -> Sequence[Trajectory]:
-        from imitation_lab.data import minari_io
-
         return self._open(minari_io.from_minari, self._needs_path("a data set, such as mujoco/hopper/expert-v0"))
 
     def _generated(self, environment: Environment, expert: Expert, rng: np.random.Generator) -> Sequence[Trajectory]:
-        from imitation_lab.data import rollout
-
         n = self.n_expert_demos or 50
         with environment.venv(rng) as venv:
             policy = expert.load(venv, environment.gym_id)
@@ -102,5 +92,5 @@ class Demonstrations:
 FAST = {"n_expert_demos": 1}
 
 demonstrations_ingredient = _engine.ingredient(
-    "demonstrations", Demonstrations, {"fast": _engine.Named("one episode, for tests", FAST)}
+    "demonstrations", Demonstrations, {"fast": _values.Named("one episode, for tests", FAST)}
 )

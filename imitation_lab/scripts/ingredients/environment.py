@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import pathlib
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from imitation_lab.scripts import _engine
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
 
-if TYPE_CHECKING:
-    import pathlib
-
-    import numpy as np
-    from stable_baselines3.common.vec_env import VecEnv
+from imitation_lab.data.wrappers import RolloutInfoWrapper
+from imitation_lab.scripts import _engine, _values
+from imitation_lab.util import util
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,6 @@ class Environment:
             ValueError: if there is no such environment, or a number is not positive.
             ImportError: if seals is needed and not installed.
         """
-        from imitation_lab.data.wrappers import RolloutInfoWrapper
-        from imitation_lab.util import util
-
         self.register()
         settings = {"env_make_kwargs": self.env_make_kwargs, "max_episode_steps": self.max_episode_steps, **changes}
         venv = util.make_vec_env(
@@ -72,8 +69,6 @@ class Environment:
 
     def register(self) -> None:
         """Imports what registers the environment."""
-        import imitation_lab  # noqa: F401 (registers its own)
-
         if self.gym_id.startswith("seals/"):
             try:
                 with warnings.catch_warnings():
@@ -88,5 +83,5 @@ FAST = {"num_vec": 2, "max_episode_steps": 20}
 environment_ingredient = _engine.ingredient(
     "environment",
     Environment,
-    {"fast": _engine.Named("two copies, short episodes: for tests", FAST)},
+    {"fast": _values.Named("two copies, short episodes: for tests", FAST)},
 )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
+
+from imitation_lab import experts
+from imitation_lab.policies.serialize import load_policy
 from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts.output import POLICY_FILE
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.policies import BasePolicy
-    from stable_baselines3.common.vec_env import VecEnv
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,9 +40,6 @@ class Expert:
             ValueError: if there is none, or it does not fit the environment.
             FileNotFoundError: if its file does not exist.
         """
-        from imitation_lab import experts
-        from imitation_lab.policies.serialize import load_policy
-
         kwargs = dict(self.loader_kwargs)
         if self.policy_type == "bundled":
             policy = _names.call("expert.loader_kwargs", experts.load_expert, **{"name": gym_id, **kwargs})

@@ -7,7 +7,8 @@ import logging as python_logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imitation_lab.scripts import _engine, output
+from imitation_lab.scripts import _engine, _values, output
+from imitation_lab.util import logger
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,6 @@ class Logging:
             script: name of the script.
             subject: what it is about, such as the environment's id.
         """
-        from imitation_lab.util import logger
-
         try:
             python_logging.getLogger("imitation_lab").setLevel(self.log_level)
         except ValueError as error:
@@ -59,7 +58,7 @@ logging_ingredient = _engine.ingredient(
     "logging",
     Logging,
     {
-        "wandb_logging": _engine.Named("log to Weights & Biases too", {"log_format_strs_additional": {"wandb": None}}),
-        "quiet": _engine.Named("log to files only", {"log_format_strs": ["csv"]}),
+        "wandb_logging": _values.Named("log to Weights & Biases too", {"log_format_strs_additional": {"wandb": None}}),
+        "quiet": _values.Named("log to files only", {"log_format_strs": ["csv"]}),
     },
 )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from imitation_lab.scripts import _engine, _names
+import numpy as np
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.utils import ConstantSchedule
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.ppo import PPO
 
-if TYPE_CHECKING:
-    import numpy as np
-    from stable_baselines3.common.policies import BasePolicy
-    from stable_baselines3.common.vec_env import VecEnv
+from imitation_lab.algorithms.base import seeded_torch
+from imitation_lab.scripts import _engine, _names, _values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,12 +38,6 @@ class Policy:
 
     def make(self, venv: VecEnv, rng: np.random.Generator) -> BasePolicy:
         """An actor-critic policy for the environment, drawn from `rng`."""
-        from stable_baselines3.common.policies import ActorCriticPolicy
-        from stable_baselines3.common.utils import ConstantSchedule
-        from stable_baselines3.ppo import PPO
-
-        from imitation_lab.algorithms.base import seeded_torch
-
         cls = self.cls()
         if isinstance(cls, str):
             cls = PPO.policy_aliases[cls]
@@ -62,9 +58,9 @@ policy_ingredient = _engine.ingredient(
     "policy",
     Policy,
     {
-        "sac": _engine.Named("two layers of 1024, for SAC", {"policy_cls": "SAC1024Policy"}),
-        "cnn_policy": _engine.Named("a convolutional network, for images", {"policy_cls": "CnnPolicy"}),
-        "normalize_running": _engine.Named(
+        "sac": _values.Named("two layers of 1024, for SAC", {"policy_cls": "SAC1024Policy"}),
+        "cnn_policy": _values.Named("a convolutional network, for images", {"policy_cls": "CnnPolicy"}),
+        "normalize_running": _values.Named(
             "observations normalized inside the policy",
             {
                 "policy_kwargs": {

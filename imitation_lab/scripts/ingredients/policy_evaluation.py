@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from imitation_lab.scripts import _engine
+import numpy as np
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from imitation_lab.scripts.ingredients.environment import Environment
+from imitation_lab.data import rollout
+from imitation_lab.scripts import _engine, _values
+from imitation_lab.scripts.ingredients.environment import Environment
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,8 +35,6 @@ class PolicyEvaluation:
 
     def evaluate(self, policy: Any, environment: Environment, rng: np.random.Generator) -> dict[str, float]:
         """Statistics of episodes in fresh environments; see `data.rollout.rollout_stats`."""
-        from imitation_lab.data import rollout
-
         if self.n_episodes_eval < 1:
             raise ValueError(f"policy_evaluation.n_episodes_eval must be at least 1, got {self.n_episodes_eval}.")
         with environment.venv(rng) as venv:
@@ -49,8 +46,6 @@ class PolicyEvaluation:
 
 def statistics(trajectories: Any) -> dict[str, float]:
     """`rollout_stats` in Python's own numbers; empty for trajectories without rewards."""
-    from imitation_lab.data import rollout
-
     if not all(hasattr(trajectory, "rews") for trajectory in trajectories):
         return {}
     return {k: v.item() if hasattr(v, "item") else v for k, v in rollout.rollout_stats(trajectories).items()}
@@ -61,5 +56,5 @@ FAST = {"n_episodes_eval": 2}
 policy_evaluation_ingredient = _engine.ingredient(
     "policy_evaluation",
     PolicyEvaluation,
-    {"fast": _engine.Named("two episodes, for tests", FAST)},
+    {"fast": _values.Named("two episodes, for tests", FAST)},
 )

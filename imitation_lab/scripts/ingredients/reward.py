@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from imitation_lab.scripts import _engine, _names
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
 
-if TYPE_CHECKING:
-    import numpy as np
-    from stable_baselines3.common.vec_env import VecEnv
-
-    from imitation_lab.rewards.reward_nets import RewardNet
+from imitation_lab.algorithms.base import seeded_torch
+from imitation_lab.rewards import reward_nets
+from imitation_lab.rewards.reward_nets import BasicPotentialMLP, NormalizedRewardNet, RewardNet, ShapedRewardNet
+from imitation_lab.scripts import _engine, _names, _values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,6 @@ class Reward:
         Raises:
             ValueError: if the keys contradict each other, or an argument or class does not exist.
         """
-        from imitation_lab.algorithms.base import seeded_torch
-        from imitation_lab.rewards import reward_nets
-
         with seeded_torch(rng):
             if self.ensemble_size is None:
                 if self.add_std_alpha is not None:
@@ -69,8 +66,6 @@ class Reward:
             return reward_nets.AddSTDRewardWrapper(ensemble, default_alpha=self.add_std_alpha)
 
     def _net(self, venv: VecEnv, default: str) -> RewardNet:
-        from imitation_lab.rewards.reward_nets import BasicPotentialMLP, ShapedRewardNet
-
         cls = _names.find("reward network", self.net_cls or (default if self.shaping is None else "BasicRewardNet"))
         kwargs = _names.with_classes(self.net_kwargs)
         net: RewardNet = _names.call("reward.net_kwargs", cls, venv.observation_space, venv.action_space, **kwargs)
@@ -91,8 +86,6 @@ class Reward:
         return float(found["discount_factor"]), list(found["hid_sizes"])
 
     def _normalized(self, net: RewardNet) -> RewardNet:
-        from imitation_lab.rewards.reward_nets import NormalizedRewardNet
-
         if self.normalize_output_layer is None:
             return net
         layer = _names.with_classes(self.normalize_output_layer)
@@ -116,16 +109,16 @@ reward_ingredient = _engine.ingredient(
     "reward",
     Reward,
     {
-        "normalize_input_disable": _engine.Named("inputs as they are", _inputs(None)),
-        "normalize_input_running": _engine.Named("inputs normalized by running statistics", _inputs("RunningNorm")),
-        "normalize_output_disable": _engine.Named("rewards as they are", {"normalize_output_layer": None}),
-        "normalize_output_running": _engine.Named(
+        "normalize_input_disable": _values.Named("inputs as they are", _inputs(None)),
+        "normalize_input_running": _values.Named("inputs normalized by running statistics", _inputs("RunningNorm")),
+        "normalize_output_disable": _values.Named("rewards as they are", {"normalize_output_layer": None}),
+        "normalize_output_running": _values.Named(
             "rewards normalized by running statistics", {"normalize_output_layer": "RunningNorm"}
         ),
-        "normalize_output_ema": _engine.Named(
+        "normalize_output_ema": _values.Named(
             "rewards normalized by moving averages", {"normalize_output_layer": "EMANorm"}
         ),
-        "reward_ensemble": _engine.Named(
+        "reward_ensemble": _values.Named(
             "five networks and their disagreement", {"ensemble_size": 5, "add_std_alpha": 0.0}
         ),
     },

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from imitation_lab.scripts import _engine, _names
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.vec_env import VecEnv
-
-    from imitation_lab.scripts.ingredients.policy import Policy
+from imitation_lab.policies.serialize import load_stable_baselines_model
+from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts.ingredients.policy import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,6 @@ class RL:
             FileNotFoundError: if there is no such file.
             ValueError: if it does not fit.
         """
-        from imitation_lab.policies.serialize import load_stable_baselines_model
-
         arguments = self._arguments(venv, policy, seed)
         return load_stable_baselines_model(self.cls(), path, venv, policy_class=policy.cls(), **arguments)
 
@@ -55,9 +54,6 @@ class RL:
         return _names.find("algorithm", self.rl_cls)
 
     def _arguments(self, venv: VecEnv, policy: Policy, seed: int) -> dict[str, Any]:
-        from stable_baselines3 import PPO
-        from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-
         found = {"policy_kwargs": policy.kwargs(), "seed": seed, **_names.with_classes(self.rl_kwargs)}
         if not issubclass(self.cls(), OnPolicyAlgorithm):
             return {"batch_size": self.batch_size, **found}
@@ -79,7 +75,7 @@ rl_ingredient = _engine.ingredient(
     "rl",
     RL,
     {
-        "fast": _engine.Named("small batches, for tests", FAST),
-        "sac": _engine.Named("soft actor-critic, for continuous actions", {"rl_cls": "SAC", "batch_size": 256}),
+        "fast": _values.Named("small batches, for tests", FAST),
+        "sac": _values.Named("soft actor-critic, for continuous actions", {"rl_cls": "SAC", "batch_size": 256}),
     },
 )

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from gymnasium import spaces
+
 from imitation_lab.scripts import _engine, _names
 
 
@@ -29,8 +31,6 @@ class SQILSettings:
 
     def algorithm(self, action_space: Any) -> Any:
         """The algorithm's class."""
-        from gymnasium import spaces
-
         default = "DQN" if isinstance(action_space, spaces.Discrete) else "SAC"
         return _names.find("algorithm", self.rl_cls or default)
 

@@ -7,13 +7,15 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from imitation_lab import experts
-from imitation_lab.algorithms import density
+from imitation_lab.algorithms import plugins
 from imitation_lab.data import rollout, types
 from imitation_lab.envs import grid_worlds, tabular
+from imitation_lab.scripts.algorithms import OWN
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class Task:
         name: what it is called.
         make_env: makes one environment, of a fixed horizon.
         expert: an SB3 policy, or a function from observations `(n, *obs_shape)` to actions.
-        settings: by algorithm, see `_compare_algorithms`.
+        settings: by algorithm: its settings, see `algorithms.plugins.Algorithm`.
         not_for: algorithms that cannot be used, and why.
     """
 
@@ -78,54 +80,36 @@ def grid_world() -> Task:
     layout = [row.replace(".", "S") for row in grid_worlds.GridWorld().layout]
     make_env = functools.partial(grid_worlds.GridWorld, layout)
     best = greedy_policy(make_env())
-    ppo = {
-        "n_steps": 30, "batch_size": 240, "n_epochs": 10, "learning_rate": 3e-3, "gamma": 0.9, "ent_coef": 0.01,
-        "policy_kwargs": {"net_arch": [32, 32]},
-    }  # fmt: skip
-    return Task(
-        name="GridWorld",
-        make_env=make_env,
-        expert=lambda obs: best[np.asarray(obs)],
-        settings={
-            "BC": {"n_batches": 300},
-            "DAgger": {"n_batches": 100, "ent_weight": 0.3},  # unsure where it has no labels, so that it wanders
-            # one-hot cells: a scale for each would only push those that were seldom seen further away
-            "Density": {
-                "steps": 16_000,
-                "ppo": ppo,
-                "density": {
-                    "density_type": density.DensityType.STATE_DENSITY,
-                    "kernel_bandwidth": 0.5,
-                    "standardise_inputs": False,
-                },
-            },
-            "GAIL": {"steps": 16_000, "ppo": ppo},
-            "AIRL": {"steps": 16_000, "ppo": ppo},
-            "SQIL": {"steps": 8_000, "dqn": {"gamma": 0.9}},
-            "MCE IRL": {"iterations": 300},
-            "Preferences": {"steps": 16_000, "comparisons": 600, "rounds": 8, "fragment_length": 10, "ppo": ppo},
-        },
-    )
+    return Task("GridWorld", make_env, lambda obs: best[np.asarray(obs)], _settings("grid_world"))
 
 
 @functools.cache
 def cartpole() -> Task:
     """CartPole with a fixed horizon of 500 steps, and the bundled expert."""
-    import gymnasium as gym
-
-    ppo = {"n_steps": 250, "batch_size": 500, "n_epochs": 10, "learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8}
     return Task(
-        name="CartPole",
-        make_env=lambda: gym.make("imitation_lab/CartPole-v0"),
-        expert=experts.load_expert("CartPole"),
-        settings={
-            "BC": {"n_batches": 500},
-            "DAgger": {"n_batches": 200},
-            "Density": {"steps": 60_000, "ppo": ppo},
-            "GAIL": {"steps": 120_000, "ppo": ppo},
-            "AIRL": {"steps": 120_000, "ppo": ppo},
-            "SQIL": {"steps": 24_000, "dqn": {}},
-            "Preferences": {"steps": 60_000, "comparisons": 400, "fragment_length": 50, "ppo": ppo},
-        },
-        not_for={"MCE IRL": "its states cannot be listed, and tabular methods need all of them. Use AIRL."},
+        "CartPole",
+        lambda: gym.make("imitation_lab/CartPole-v0"),
+        experts.load_expert("CartPole"),
+        _settings("cartpole"),
+        {"MCE IRL": "its states cannot be listed, and tabular methods need all of them. Use AIRL."},
     )
+
+
+@functools.cache
+def pendulum() -> Task:
+    """Pendulum, whose actions are continuous, and the bundled expert."""
+    settings = _settings("pendulum")
+    others = {name: "no settings are known yet for a comparison there." for name in OWN if name not in settings}
+    return Task("Pendulum", lambda: gym.make("Pendulum-v1"), experts.load_expert("Pendulum"), settings, others)
+
+
+def _settings(task: str) -> dict[str, Mapping[str, Any]]:
+    """What is known for a task, by algorithm."""
+    return {name: found.presets[task] for name, found in ALGORITHMS.items() if task in found.presets}
+
+
+ALGORITHMS = {**OWN, **plugins.found()}
+"""Algorithms by name: ours, and those of other packages."""
+
+TASKS: dict[str, Callable[[], Task]] = {"GridWorld": grid_world, "CartPole": cartpole, "Pendulum": pendulum}
+"""Tasks by name."""

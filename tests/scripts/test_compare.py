@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from imitation_lab.testing import _compare_algorithms, _compare_tasks, compare
+from imitation_lab.scripts import _tasks, algorithms, compare
 
 TINY = {
     "BC": {"n_batches": 2},
@@ -41,7 +41,7 @@ def test_every_algorithm_and_what_it_used():
 
 
 def test_log_densities_are_standardised_for_the_learner():
-    venv = _compare_algorithms._Standardised(_compare_tasks.grid_world().make_venv(0, 2))
+    venv = algorithms._Standardised(_tasks.grid_world().make_venv(0, 2))
     paid = iter(np.array([[-40.0, -50.0], [-30.0, -40.0]]))
     venv.venv.step_wait = lambda: (np.zeros(2), next(paid), np.zeros(2, dtype=bool), [{}, {}])
     np.testing.assert_allclose(venv.step_wait()[1], [1, -1], rtol=1e-3)
@@ -66,7 +66,7 @@ def test_looks_and_numbers_of_demonstrations():
 
 
 def test_fewer_demonstrations_are_the_first_of_more():
-    task = _compare_tasks.grid_world()
+    task = _tasks.grid_world()
     few, many = task.demonstrations(1, 3), task.demonstrations(3, 3)
     assert len(many) == 3
     assert np.array_equal(few[0].obs, many[0].obs)
@@ -74,9 +74,9 @@ def test_fewer_demonstrations_are_the_first_of_more():
 
 
 def test_the_expert_walks_a_corridor():
-    env = _compare_tasks.grid_worlds.GridWorld(["S..G"], noise=0.0)
-    best = _compare_tasks.greedy_policy(env)
-    right = _compare_tasks.grid_worlds.ACTIONS.index("right")
+    env = _tasks.grid_worlds.GridWorld(["S..G"], noise=0.0)
+    best = _tasks.greedy_policy(env)
+    right = _tasks.grid_worlds.ACTIONS.index("right")
     assert best[:3].tolist() == [right] * 3
 
 
@@ -121,6 +121,31 @@ def test_references_are_the_ends_of_the_scale():
 def test_mistakes(arguments, text):
     with pytest.raises(ValueError, match=text):
         compare.compare(**arguments, progress_bar=False)
+
+
+def test_settings_that_do_not_exist_or_are_missing():
+    for given, text in (
+        ({"n_batch": 3}, "bc has no setting 'n_batch'; it has batch_size"),
+        ({}, "needs the setting 'n_b"),
+    ):
+        task = compare.Task(
+            "t", compare.TASKS["GridWorld"]().make_env, lambda obs: np.zeros(len(obs), int), {"BC": given}
+        )
+        with pytest.raises(ValueError, match=text):
+            compare.compare(task, "BC", seeds=[0], progress_bar=False)
+
+
+def test_the_old_place_is_the_same_module():
+    from imitation_lab.testing import compare as old
+
+    assert old is compare
+
+
+def test_a_task_with_continuous_actions():
+    (row,) = compare.compare("Pendulum", ["BC"], **SMALL)
+    assert row["labels"] == 400
+    with pytest.raises(ValueError, match="SQIL cannot learn Pendulum: no settings are known yet"):
+        compare.compare("Pendulum", "SQIL")
 
 
 def test_the_command_makes_what_its_file_lacks(tmp_path, capsys):

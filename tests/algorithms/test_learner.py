@@ -180,6 +180,25 @@ def test_density_takes_over_without_the_rewards_of_others(make):
     np.testing.assert_allclose(samples.rewards.numpy().flatten(), expected, rtol=1e-4)
 
 
+def test_sqil_takes_its_learner_back(make, quiet):
+    venv = make_venv("SAC")
+    options = {"buffer_size": 200, "learning_starts": 4, "device": "cpu", "batch_size": 8, "train_freq": 1}
+    sqil = SQIL(
+        venv=venv, demonstrations=demonstrations_in(venv), policy="MlpPolicy", custom_logger=quiet,
+        rl_algo_class=SAC, rl_kwargs=options,
+    )  # fmt: skip
+    sqil.train(total_timesteps=20, **QUIET)
+    act(make("AIRL", sqil.rl_algo, venv, value=7.0), 20)
+    assert rewards(sqil.rl_algo) == {7.0}
+    sqil.train(total_timesteps=20, reset_num_timesteps=False, **QUIET)
+    assert rewards(sqil.rl_algo) == {0.0, 1.0}
+    assert sqil.rl_algo.get_env() is venv
+    other = make_venv("SAC")
+    sqil.rl_algo.set_env(other)
+    sqil.train(total_timesteps=20, reset_num_timesteps=False, **QUIET)
+    assert sqil.rl_algo.get_env() is other
+
+
 def test_ground_truth_takes_an_earlier_reward_off(make):
     venv = make_venv()
     learner = make_learner("SAC", venv)

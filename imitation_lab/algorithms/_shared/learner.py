@@ -26,7 +26,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Conve
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from stable_baselines3.common.utils import get_latest_run_id
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, VecTransposeImage
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 from stable_baselines3.her import HerReplayBuffer
 from tqdm.auto import tqdm
@@ -39,12 +39,12 @@ from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.util import util
 
-_DRIFTS = {
+_DRIFTS: dict[type[VecEnvWrapper], str] = {
     VecNormalize: "its statistics would drift away from demonstrations and from the rewards that a teacher judges by, "
     "which are not normalized. Normalize inside instead: policy_kwargs={'features_extractor_class': "
     "NormalizeFeaturesExtractor}, and NormalizedRewardNet for the reward",
 }
-_ADDED = {
+_ADDED: dict[type[VecEnvWrapper], str] = {
     RewardVecEnvWrapper: "the trainer adds its own. Pass the environments without it",
     BufferingWrapper: "the trainer adds its own. Pass the environments without it",
 }
@@ -113,10 +113,10 @@ def take(
             have a `RewardVecEnvWrapper` then.
         forget: whether transitions with other rewards are forgotten when the learner is taken.
     """
-    algorithm.set_logger(logger)
     new = not _acts_in(algorithm, venv)
     if new:
         algorithm.set_env(venv)
+        algorithm.set_logger(logger)
         env: Any = algorithm.get_env()
         while isinstance(env, VecEnvWrapper):
             _let_copy(type(env))
@@ -156,10 +156,8 @@ def _blank(cls: type[VecEnvWrapper]) -> VecEnvWrapper:
 
 
 def _acts_in(algorithm: BaseAlgorithm, venv: VecEnv) -> bool:
-    env: Any = algorithm.get_env()
-    while env is not venv and isinstance(env, VecEnvWrapper):  # SB3's own, which transposes images
-        env = env.venv
-    return env is venv
+    env = algorithm.get_env()
+    return env is venv or (isinstance(env, VecTransposeImage) and env.venv is venv)  # which SB3 adds by itself
 
 
 def new_boundary(algorithm: BaseAlgorithm, venv: VecEnv, draw_seed: Callable[[], int]) -> None:

@@ -169,7 +169,7 @@ def run_density(setup: Setup) -> Iterator[Look]:
     )
     trainer.train()
     learner.set_env(_Standardised(trainer.venv_wrapped))
-    for steps in setup.parts():
+    for steps in setup.parts(learner.n_steps * learner.n_envs):
         trainer.train_policy(steps, **_QUIET)
         yield Look(trainer.policy, setup.n_labels, learner.num_timesteps, trainer)
 
@@ -292,7 +292,7 @@ def run_preferences(setup: Setup) -> Iterator[Look]:
     )
     rounds = max(setup.n_looks, setup.options.get("rounds", 4))
     rounds += -rounds % setup.n_looks
-    pairs, steps = setup.options["comparisons"] // rounds, setup.steps // rounds
+    pairs, steps = setup.options["comparisons"] // rounds, max(setup.steps // rounds, learner.n_steps * learner.n_envs)
     for number in range(1, rounds + 1):
         run.step(pairs, steps)
         if number % (rounds // setup.n_looks) == 0:

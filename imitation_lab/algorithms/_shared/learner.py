@@ -26,7 +26,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Conve
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from stable_baselines3.common.utils import get_latest_run_id
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 from stable_baselines3.her import HerReplayBuffer
 from tqdm.auto import tqdm
@@ -156,8 +156,11 @@ def _blank(cls: type[VecEnvWrapper]) -> VecEnvWrapper:
 
 
 def _acts_in(algorithm: BaseAlgorithm, venv: VecEnv) -> bool:
-    env = algorithm.get_env()
-    return env is venv or (isinstance(env, VecTransposeImage) and env.venv is venv)  # which SB3 adds by itself
+    env: Any = algorithm.get_env()
+    # SB3 and users may add their own, all but other rewards.
+    while env is not venv and isinstance(env, VecEnvWrapper) and not isinstance(env, RewardVecEnvWrapper):
+        env = env.venv
+    return env is venv
 
 
 def new_boundary(algorithm: BaseAlgorithm, venv: VecEnv, draw_seed: Callable[[], int]) -> None:

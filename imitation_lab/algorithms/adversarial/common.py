@@ -455,7 +455,10 @@ class AdversarialTrainer(_reports.Reports, _saved.Saved, base.DemonstrationAlgor
         per_row = -(-_HISTORY_TIMESTEPS // self.gen_train_timesteps)
         bar = tqdm(total=n_rounds, desc=self._name, unit="round", disable=not progress_bar)
         try:
-            with learner.schedules_over(self.gen_algo, *self._span):
+            with (
+                learner.schedules_over(self.gen_algo, *self._span),
+                learner.tensorboard(self.gen_algo, self._name, anew=self._rounds == 0),
+            ):
                 for round_number in range(n_rounds):
                     acting = self._rounds < self.disc_warmup_rounds
                     with learner.only_acting(self.gen_algo) if acting else contextlib.nullcontext():

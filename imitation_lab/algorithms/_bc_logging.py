@@ -1,7 +1,6 @@
-"""What behavioral cloning does around its updates: counting batches and epochs, logging, rollouts, the progress bar."""
+"""What behavioral cloning does around its updates: counting batches and epochs, logging, rollouts."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,14 +8,10 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
-from tqdm.auto import tqdm
 
 from imitation_lab.data import rollout
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import networks
-
-# How often the bar reads the loss, in seconds: each reading waits for the device.
-_REFRESH = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +37,20 @@ class BCTrainingMetrics:
     loss: th.Tensor
 
 
-def metrics_mean(metrics: list[BCTrainingMetrics], weights: list[float] | None = None) -> dict[str, float]:
+Metrics = BCTrainingMetrics | Mapping[str, th.Tensor]
+"""What a loss gives: a mapping, or an object with such attributes, of scalar tensors. `loss` is the one to minimise."""
+
+
+def loss_of(metrics: Metrics) -> th.Tensor:
+    """The loss, with its graph."""
+    return metrics["loss"] if isinstance(metrics, Mapping) else metrics.loss
+
+
+def metrics_mean(metrics: list[Metrics], weights: list[float] | None = None) -> dict[str, float]:
     """The (weighted) mean of each metric, as floats read from the device at once; those that are None are left out."""
-    names = [f.name for f in dataclasses.fields(metrics[0]) if getattr(metrics[0], f.name) is not None]
-    rows = th.stack([th.stack([getattr(m, name).detach().float().reshape(()) for name in names]) for m in metrics])
+    found = [m if isinstance(m, Mapping) else vars(m) for m in metrics]
+    names = [name for name, value in found[0].items() if value is not None]
+    rows = th.stack([th.stack([th.as_tensor(m[name]).detach().float().reshape(()) for name in names]) for m in found])
     share = th.as_tensor(weights or [1.0] * len(metrics), device=rows.device)
     return dict(zip(names, ((rows * share[:, None]).sum(0) / share.sum()).tolist(), strict=True))
 
@@ -140,11 +145,13 @@ class RolloutStatsComputer:
 class BCLogger:
     """Writes behavioral cloning's metrics, one dump per call of `log_batch`.
 
-    A dump's step is the number of the batch; a later training goes on counting where the one before ended.
+    A dump's step is the number of the batch; a later training goes on counting where the one before ended (`end`).
 
     Args:
         logger: where to.
     """
+
+    _state = ("_before", "_batch")
 
     def __init__(self, logger: lab_logger.HierarchicalLogger) -> None:
         self._logger = logger
@@ -185,41 +192,11 @@ class BCLogger:
         self._batch = batch_num
         self._logger.dump(self._before + batch_num)
 
+    def end(self, n_batches: int) -> None:
+        """A training of `n_batches` has ended: the next one's steps follow on them."""
+        self._before, self._batch = self._before + n_batches, -1
+
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Records metrics under `bc/`, for the next dump."""
         for name, value in metrics.items():
             self._logger.record(f"bc/{name}", value)
-
-
-class Progress:
-    """A progress bar over batches with the newest loss and the rate.
-
-    Args:
-        total: number of batches, None if unknown.
-        shown: whether there is a bar at all.
-    """
-
-    def __init__(self, total: int | None, shown: bool) -> None:
-        self._bar = tqdm(total=total, unit="batch", desc="BC", disable=not shown)
-        self._shown = shown
-        self._pending = 0
-        self._next = 0.0
-
-    def update(self, loss: th.Tensor) -> None:
-        """One batch more."""
-        if not self._shown:
-            return
-        self._pending += 1
-        if time.monotonic() >= self._next:
-            self._show(loss)
-
-    def _show(self, loss: th.Tensor) -> None:
-        self._bar.set_postfix(loss=f"{loss.item():.4g}", refresh=False)
-        self._bar.update(self._pending)
-        self._pending = 0
-        self._next = time.monotonic() + _REFRESH
-
-    def close(self) -> None:
-        """Shows the final count and leaves the bar as it is."""
-        self._bar.update(self._pending)
-        self._bar.close()

@@ -14,9 +14,9 @@ import torch as th
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from imitation_lab.algorithms import _spaces
 from imitation_lab.data import serialize, types
-from imitation_lab.data._recorder import StepRecorder, check_observation, last_observation
+from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.recorder import StepRecorder, check_observation, last_observation
 from imitation_lab.data.rollout import AnyPolicy, policy_to_callable
 from imitation_lab.util import util
 

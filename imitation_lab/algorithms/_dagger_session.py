@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms._dagger_collector import RobotActs
 from imitation_lab.data import types
-from imitation_lab.data._recorder import last_observation
+from imitation_lab.data.recorder import last_observation
 from imitation_lab.util import util
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch as th
 import torch.nn.functional as F
+from gymnasium import spaces
 from stable_baselines3.common import distributions
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
@@ -37,6 +38,17 @@ def log_prob_and_entropy(policy: ActorCriticPolicy, obs: Any, acts: th.Tensor) -
         return head(policy, policy.action_net(policy.mlp_extractor.forward_actor(features)), acts)
     _, log_prob, entropy = policy.evaluate_actions(obs, acts)
     return log_prob, None if entropy is None else entropy.mean()
+
+
+def policy_actions(policy: BasePolicy, acts: th.Tensor) -> th.Tensor:
+    """Actions as the policy's distribution takes them: `(batch, action_dim)` for `Box`, in [−1, 1] if squashed."""
+    space = policy.action_space
+    if not isinstance(space, spaces.Box):
+        return acts
+    if policy.squash_output:
+        low, high = (th.as_tensor(bound, device=acts.device) for bound in (space.low, space.high))
+        acts = 2 * (acts - low) / (high - low) - 1
+    return acts.flatten(1)
 
 
 def _is_plain(policy: ActorCriticPolicy) -> bool:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from imitation_lab.algorithms import _spaces
 from imitation_lab.data import rollout, types
-from imitation_lab.util import util
+from imitation_lab.data import spaces as _spaces
+from imitation_lab.util import tree, util
 
 TransitionKind = types.TransitionsMinimal
 AnyTransitions = Iterable[types.Trajectory] | Iterable[types.TransitionMapping] | types.TransitionsMinimal
 Batch = dict[str, Any]
+_ALL = ("obs", "acts", "infos", "next_obs", "dones")
 
 # Rows are gathered this many bytes at a time: one gather serves many batches, and the allocator keeps the copy's memory
 # for the next (larger blocks go back to the system each time, and their page faults cost more than the gather).
@@ -47,7 +48,7 @@ class TensorSpec:
         if missing:
             raise ValueError(f"The demonstrations have the fields {sorted(found)}, but {missing} are needed as well.")
         out: Batch = {name: self._tensor(name, found[name]) for name in names}
-        lengths = {name: _length(value) for name, value in out.items()}
+        lengths = {name: tree.length(value) for name, value in out.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"The fields of the demonstrations differ in length: {lengths}.")
         return out
@@ -56,10 +57,7 @@ class TensorSpec:
         if name == "infos":
             return value if isinstance(value, np.ndarray) else types.infos_array(value, len(value))
         value = types.maybe_unwrap_dictobs(value)
-        if isinstance(value, Mapping):
-            value = {key: util.safe_to_tensor(part, device=self.device) for key, part in value.items()}
-        else:
-            value = util.safe_to_tensor(value, device=self.device)
+        value = tree.map(lambda part: util.safe_to_tensor(part, device=self.device), value)
         if name in ("obs", "next_obs") and self.observation_space is not None:
             return _spaces.cast_obs(name, value, self.observation_space)
         if name == "acts" and self.action_space is not None:
@@ -78,14 +76,14 @@ class TransitionTensors:
         self.fields = dict(fields)
 
     def __len__(self) -> int:
-        return _length(next(iter(self.fields.values())))
+        return tree.length(self.fields)
 
     def __getitem__(self, name: str) -> Any:
         return self.fields[name]
 
     def rows(self, index: th.Tensor | slice) -> TransitionTensors:
         """The transitions at `index`, int64 `(k,)`, copied by one gather per field; a slice gives views."""
-        return TransitionTensors({name: _rows(value, index) for name, value in self.fields.items()})
+        return TransitionTensors(tree.take(self.fields, index))
 
     def split(self, fraction: float, rng: np.random.Generator) -> tuple[TransitionTensors, TransitionTensors]:
         """Two parts at random, the second with `fraction` of the transitions, at least one."""
@@ -134,7 +132,7 @@ class TensorLoader:
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.generator = generator
-        row_bytes = sum(map(_bytes, data.fields.values())) / len(data)
+        row_bytes = max(1.0, sum(leaf.nbytes for leaf in tree.leaves(data.fields)) / len(data))
         self._block = batch_size * max(1, int(_GATHER_BYTES / row_bytes) // batch_size)
 
     def __len__(self) -> int:
@@ -145,12 +143,9 @@ class TensorLoader:
     def __iter__(self) -> Iterator[Batch]:
         end = min(len(self.data), len(self) * self.batch_size)
         order = th.randperm(len(self.data), generator=self.generator) if self.shuffle else None
-        names = list(self.data.fields)
         for start in range(0, end, self._block):
             span = slice(start, min(start + self._block, end))
-            block = self.data.rows(span if order is None else order[span])
-            for values in zip(*(_cut(value, self.batch_size) for value in block.fields.values()), strict=True):
-                yield dict(zip(names, values, strict=True))
+            yield from tree.split(self.data.rows(span if order is None else order[span]).fields, self.batch_size)
 
 
 class BatchStream:
@@ -182,7 +177,7 @@ class BatchStream:
                 "acts."
             )
         tensors = self._spec.tensors(batch)
-        size = _length(next(iter(tensors.values())))
+        size = tree.length(tensors)
         if size != self.batch_size:
             raise ValueError(
                 f"Batch {number} of the demonstrations holds {size} transitions, expected {self.batch_size}: make "
@@ -223,37 +218,59 @@ def demonstration_tensors(
             raise ValueError("demonstrations is empty: at least one trajectory or batch is needed.") from None
         if not isinstance(first, types.Trajectory):
             return BatchStream(demonstrations, batch_size, spec)  # type: ignore[arg-type]
-        with_rews = spec.fields is not None and "rews" in spec.fields
-        flatten: Callable[[Any], types.Transitions] = (
-            rollout.flatten_trajectories_with_rew if with_rews else rollout.flatten_trajectories
-        )
-        transitions = flatten(demonstrations)
+        trajectories = cast(Iterable[types.Trajectory], demonstrations)
+        fields = rollout.flatten_fields(trajectories, _ALL if spec.fields is None else spec.fields)
+        return TransitionTensors(spec.tensors(fields))
     if len(transitions) == 0:
         raise ValueError("demonstrations holds no transition: at least one is needed.")
     return TransitionTensors(spec.tensors(types.dataclass_quick_asdict(transitions)))
+
+
+def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec, optional: Sequence[str] = ()) -> TransitionTensors:
+    """`demonstration_tensors`, where ready-made batches are joined: they may be of any sizes, but must come to an end.
+
+    Args:
+        demonstrations: transitions, trajectories, or batches (mappings) of transitions.
+        spec: fields that are needed, device and spaces.
+        optional: fields that are taken where they are there.
+
+    Raises:
+        TypeError: if `demonstrations` is of no known kind.
+        ValueError: if it is empty, lacks a field, or does not fit the spaces.
+    """
+    single = types.TransitionsMinimal | types.Trajectory | Mapping | str
+    if not isinstance(demonstrations, single) and isinstance(demonstrations, Iterable):
+        try:
+            first, demonstrations = util.get_first_iter_element(demonstrations)
+        except ValueError:
+            demonstrations = ()
+        else:
+            if isinstance(first, Mapping | types.TransitionsMinimal):
+                batches = [_fields(batch) for batch in demonstrations]
+                names = set.intersection(*(set(batch) for batch in batches))
+                joined = [TensorSpec().tensors({k: batch[k] for k in names}) for batch in batches]
+                return TransitionTensors(_with(spec, names.intersection(optional)).tensors(tree.cat(joined)))
+    found = demonstration_tensors(demonstrations, _with(spec, optional), 1)
+    assert not isinstance(found, BatchStream)
+    return found
+
+
+def _with(spec: TensorSpec, names: Iterable[str]) -> TensorSpec:
+    return spec if spec.fields is None else dataclasses.replace(spec, fields=(*spec.fields, *names))
+
+
+def _fields(batch: Any) -> Mapping[str, Any]:
+    if isinstance(batch, Mapping):
+        return batch
+    if isinstance(batch, types.TransitionsMinimal):
+        return types.dataclass_quick_asdict(batch)
+    raise TypeError(f"A batch of the demonstrations is a {type(batch).__name__}, expected a mapping.")
 
 
 def check_batch_size(batch_size: int) -> None:
     """Raises ValueError unless `batch_size` is a positive integer."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
-
-
-def join_batches(batches: Sequence[Batch]) -> Batch:
-    """One batch of the rows of all, in order."""
-
-    def join(values: Sequence[Any]) -> Any:
-        if isinstance(values[0], dict):
-            return {key: join([value[key] for value in values]) for key in values[0]}
-        return th.cat(list(values)) if isinstance(values[0], th.Tensor) else np.concatenate(values)
-
-    return {name: join([batch[name] for batch in batches]) for name in batches[0]}
-
-
-def cut_batch(batch: Mapping[str, Any], size: int) -> list[Batch]:
-    """Consecutive pieces of `size` rows each, as views."""
-    pieces = zip(*(_cut(value, size) for value in batch.values()), strict=True)
-    return [dict(zip(batch, values, strict=True)) for values in pieces]
 
 
 class GroupedStream:
@@ -273,31 +290,4 @@ class GroupedStream:
     def __iter__(self) -> Iterator[Batch]:
         stream = iter(self._stream)
         while len(group := list(itertools.islice(stream, self._n))) == self._n:
-            yield self._prepare(join_batches(group) if self._n > 1 else group[0])
-
-
-def _length(value: Any) -> int:
-    return len(next(iter(value.values()))) if isinstance(value, dict) else len(value)
-
-
-def _bytes(value: Any) -> int:
-    return sum(map(_bytes, value.values())) if isinstance(value, dict) else value.nbytes
-
-
-def _rows(value: Any, index: th.Tensor | slice) -> Any:
-    if isinstance(value, dict):
-        return {key: _rows(part, index) for key, part in value.items()}
-    if isinstance(index, slice):
-        return value[index]
-    if isinstance(value, th.Tensor):
-        return value.index_select(0, index.to(value.device))
-    return value[index.cpu().numpy()]
-
-
-def _cut(value: Any, size: int) -> Sequence[Any]:
-    if isinstance(value, dict):
-        parts = zip(*(_cut(part, size) for part in value.values()), strict=True)
-        return [dict(zip(value, part, strict=True)) for part in parts]
-    if isinstance(value, th.Tensor):
-        return value.split(size)
-    return [value[i : i + size] for i in range(0, len(value), size)]
+            yield self._prepare(tree.cat(group) if self._n > 1 else group[0])

@@ -9,8 +9,9 @@ from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from imitation_lab.algorithms import _flat, _loaders, _spaces
+from imitation_lab.algorithms import _loaders
 from imitation_lab.algorithms.base import AnyTransitions
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.policies.replay_buffer_wrapper import OuterReplayBuffer
 from imitation_lab.util import util
 
@@ -88,7 +89,7 @@ class SQILReplayBuffer(OuterReplayBuffer):
             TypeError: if they are of no known kind.
         """
         spec = _loaders.TensorSpec(NEEDED, observation_space=self.observation_space, action_space=self.action_space)
-        found = _flat.all_tensors(demonstrations, spec, optional=("infos",))
+        found = _loaders.all_tensors(demonstrations, spec, optional=("infos",))
         inner, n = self.replay_buffer, len(found)
 
         def stored(tensor: th.Tensor, like: np.ndarray) -> np.ndarray:

@@ -56,7 +56,10 @@ class BaseImitationAlgorithm:
 
     Attributes:
         allow_variable_horizon: as given.
+        interrupted: whether the last training was, from the keyboard.
     """
+
+    interrupted = False
 
     def __init__(
         self, *, custom_logger: lab_logger.AnyLogger | None = None, allow_variable_horizon: bool = False
@@ -72,12 +75,16 @@ class BaseImitationAlgorithm:
 
     @property
     def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go."""
+        """Where metrics go, those of all parts too."""
         return self._logger
 
     @logger.setter
     def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
         self._logger = logger
+        self._share(logger)
+
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
+        """Gives parts that log the new logger."""
 
     def _check_fixed_horizon(self, trajectories: Iterable[types.Trajectory]) -> None:
         """Checks that all finished episodes, now and in earlier calls, have one length.

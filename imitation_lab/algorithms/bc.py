@@ -17,7 +17,10 @@ Departures from the papers:
 4. Neither paper's remedy for drifting off the expert's states is here: see DAgger for one.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import pathlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -30,24 +33,29 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from stable_baselines3.common.utils import ConstantSchedule, get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _bc_save, _loaders, _spaces, base
+from imitation_lab.algorithms import _loaders, base, saved
 from imitation_lab.algorithms._bc_logging import (
     BatchIteratorWithEpochEndCallback,
     BCLogger,
     BCTrainingMetrics,
-    Progress,
+    Metrics,
     RolloutStatsComputer,
     enumerate_batches,
+    loss_of,
+    metrics_mean,
 )
-from imitation_lab.algorithms._bc_run import History, TrainingRun
-from imitation_lab.algorithms._likelihood import log_prob_and_entropy
+from imitation_lab.algorithms._bc_validation import Validation
+from imitation_lab.algorithms._likelihood import log_prob_and_entropy, policy_actions
+from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms._shared import learner
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.data import types
 from imitation_lab.policies.base import FeedForward32Policy
-from imitation_lab.policies.serialize import load_policy_file
+from imitation_lab.policies.serialize import load_policy_file, save_policy
 from imitation_lab.regularization.regularizers import Regularizer, RegularizerFactory
+from imitation_lab.util import codec, networks, tree, util
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util import networks, util
+from imitation_lab.util.artifacts import ArtifactError
 
 __all__ = [
     "BC",
@@ -60,9 +68,12 @@ __all__ = [
     "reconstruct_policy",
 ]
 
-LossCalculator = Callable[[ActorCriticPolicy, Any, th.Tensor], BCTrainingMetrics]
+LossCalculator = Callable[[Any, Any, th.Tensor], Metrics]
+History = list[dict[str, float]]
+POLICY_FILE = "policy.safetensors"
 
 
+@codec.register_class
 @dataclasses.dataclass(frozen=True)
 class BehaviorCloningLossCalculator:
     """The loss of behavioral cloning, a pure function of policy and batch.
@@ -138,7 +149,7 @@ def reconstruct_policy(policy_path: types.AnyPath, device: th.device | str = "au
     return policy
 
 
-class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
+class BC(saved.Saved, base.DemonstrationAlgorithm):
     """Behavioral cloning.
 
     Args:
@@ -158,8 +169,9 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
         custom_logger: where metrics go.
         regularizer_factory: from `imitation_lab.regularization`, such as `LpRegularizer.create(...)`. If it needs
             validation data, `train` holds out its `val_split` and calls `update_params` after each epoch.
-        loss_calculator: `(policy, obs, acts) -> BCTrainingMetrics` in place of the usual loss; `ent_weight` and
-            `l2_weight` then go unused.
+        loss_calculator: `(policy, obs, acts) -> metrics` in place of the usual loss: `BCTrainingMetrics`, or any
+            mapping of scalar tensors with a `loss`. `ent_weight` and `l2_weight` then go unused, and the
+            policy needs no likelihood.
 
     Attributes:
         observation_space: as given.
@@ -173,10 +185,13 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
         interrupted: whether the last training was.
 
     Raises:
-        TypeError: if `rng` is no Generator or `policy` has no `evaluate_actions`.
+        TypeError: if `rng` is no Generator, or `policy` has no `evaluate_actions` and no `loss_calculator` is given.
         ValueError: if sizes do not fit, spaces are not supported or differ from the policy's, or the demonstrations
             are empty, fewer than a batch, not finite, or outside of the spaces.
     """
+
+    _learned = ("policy", "optimizer", "regularizer", "rng", "_bc_logger")
+    _state = (*_learned, "_demonstrations")
 
     def __init__(
         self,
@@ -210,16 +225,17 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
         self.observation_space = observation_space
         self.action_space = action_space
         self.rng = rng
+        self.loss_calculator = loss_calculator or BehaviorCloningLossCalculator(ent_weight, l2_weight)
         self._policy = self._make_policy(device) if policy is None else self._given_policy(policy, device)
         kwargs = dict(optimizer_kwargs or {})
         if kwargs.get("weight_decay"):  # 0 turns off that of AdamW, which decays on its own
             raise ValueError("optimizer_kwargs has weight_decay: use l2_weight, or a WeightDecayRegularizer, instead.")
         self.optimizer = learner.optimizer_of(optimizer_cls, self._policy.parameters(), kwargs)
-        self.loss_calculator = loss_calculator or BehaviorCloningLossCalculator(ent_weight, l2_weight)
+        self.regularizer_factory = regularizer_factory
         self.regularizer: Regularizer | None = None
-        self.interrupted = False
         self._data: _loaders.TransitionTensors | _loaders.GroupedStream | None = None
         self._split: tuple[float, tuple[_loaders.TransitionTensors, _loaders.TransitionTensors]] | None = None
+        self._held_out: th.Tensor | None = None  # a permutation, first the rows held out
         super().__init__(demonstrations=demonstrations, custom_logger=custom_logger)
         self._bc_logger = BCLogger(self.logger)
         if regularizer_factory is not None:
@@ -237,10 +253,10 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
         return policy.to(get_device(device))
 
     def _given_policy(self, policy: ActorCriticPolicy, device: str | th.device) -> ActorCriticPolicy:
-        if not hasattr(policy, "evaluate_actions"):
+        if not hasattr(policy, "evaluate_actions") and type(self.loss_calculator) is BehaviorCloningLossCalculator:
             raise TypeError(
                 f"policy is a {type(policy).__name__}, expected an actor-critic policy with evaluate_actions(obs, "
-                "acts): for SB3 models pass model.policy of PPO or A2C."
+                "acts): for SB3 models pass model.policy of PPO or A2C. Any policy will do with a loss_calculator."
             )
         if policy.observation_space not in (self.observation_space, _spaces.channels_first(self.observation_space)):
             raise ValueError(
@@ -258,15 +274,8 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
         """The policy being trained."""
         return self._policy
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
-        self._bc_logger = BCLogger(logger)
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
+        self._bc_logger._logger = logger
         if self.regularizer is not None:
             self.regularizer.logger = logger
 
@@ -286,25 +295,70 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
             self._data = data
         else:
             n = self.batch_size // self.minibatch_size
-            prepare = lambda batch: {**batch, "acts": self._policy_acts(batch["acts"])}
+            prepare = lambda batch: {**batch, "acts": policy_actions(self.policy, batch["acts"])}
             self._data = _loaders.GroupedStream(data, n, prepare)
-        self._split = None
+        self._split = self._held_out = None
 
     def _tensors(self, demonstrations: base.AnyTransitions) -> base.TransitionTensors | base.BatchStream:
         spec = base.TensorSpec(("obs", "acts"), self.policy.device, self.policy.observation_space, self.action_space)
         data = base.demonstration_tensors(demonstrations, spec, self.minibatch_size)
         if isinstance(data, base.TransitionTensors):
-            data.fields["acts"] = self._policy_acts(data["acts"])
+            data.fields["acts"] = policy_actions(self.policy, data["acts"])
         return data
 
-    def _policy_acts(self, acts: th.Tensor) -> th.Tensor:
-        """Actions as the policy's distribution takes them: `(n, action_dim)` for `Box`, within [−1, 1] if squashed."""
-        if not isinstance(self.action_space, spaces.Box):
-            return acts
-        if self.policy.squash_output:
-            low, high = (th.as_tensor(b, device=acts.device) for b in (self.action_space.low, self.action_space.high))
-            acts = 2 * (acts - low) / (high - low) - 1
-        return acts.flatten(1)
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "optimizer_cls": type(self.optimizer)}  # its options come back with its state
+
+    def save(self, path: types.AnyPath) -> pathlib.Path:
+        """As `Saved.save`; beside the checkpoint is the policy, `policy.safetensors`, for `reconstruct_policy`.
+
+        Demonstrations that come as batches are not saved.
+
+        Raises:
+            TypeError: if the policy cannot be expressed as data.
+        """
+        save_policy(self.policy, self._file(path).with_name(POLICY_FILE))
+        return super().save(path)
+
+    @classmethod
+    def load(cls, path: types.AnyPath, venv: Any = None, *, bc_trainer: BC | None = None, **given: Any) -> BC:
+        """As `Saved.load`; or with `bc_trainer`, built as in the run, as its `restore`."""
+        if bc_trainer is None:
+            return super().load(path, venv, **given)
+        if given.get("custom_logger") is not None:
+            bc_trainer.logger = lab_logger.as_logger(given["custom_logger"])
+        return bc_trainer.restore(path)
+
+    @property
+    def _demonstrations(self) -> dict[str, Any]:
+        batches = isinstance(self._data, _loaders.GroupedStream)
+        fields = self._data.fields if isinstance(self._data, _loaders.TransitionTensors) else {}
+        fraction = None if self._split is None else self._split[0]
+        return {"batches": batches, "fields": fields, "fraction": fraction, "held_out": self._held_out}
+
+    @_demonstrations.setter
+    def _demonstrations(self, saved: dict[str, Any]) -> None:
+        if saved["batches"] and self._data is None:
+            raise ArtifactError("the run's demonstrations came as batches, which are not saved: pass demonstrations=")
+        if not saved["fields"]:
+            return
+        # Actions are as the policy takes them already.
+        spec = _loaders.TensorSpec(("obs", "acts"), self.policy.device, self.policy.observation_space)
+        try:
+            self._data = _loaders.TransitionTensors(spec.tensors(saved["fields"]))
+            self._split = self._held_out = None
+            if saved["fraction"] is not None:
+                self._hold_out(float(saved["fraction"]), th.as_tensor(saved["held_out"]))
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(f"the checkpoint's demonstrations do not fit: {error}") from None
+
+    def _hold_out(self, fraction: float, order: th.Tensor) -> None:
+        assert isinstance(self._data, _loaders.TransitionTensors)
+        if sorted(order.tolist()) != list(range(len(self._data))):
+            raise ValueError("their split is no permutation of them")
+        n = max(1, round(fraction * len(self._data)))
+        self._held_out = order
+        self._split = (fraction, (self._data.rows(order[n:]), self._data.rows(order[:n])))
 
     def train(
         self,
@@ -370,8 +424,32 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
             loader = train_data.batches(self.batch_size, generator=generator)
         else:
             loader = train_data
-        run = TrainingRun(self, self._loss(), train_data, val_data, early_stop_patience, on_epoch_end)
-        batches = BatchIteratorWithEpochEndCallback(loader, n_epochs, n_batches, run.end_epoch)
+        validation = None
+        if val_data is not None:
+            assert isinstance(train_data, _loaders.TransitionTensors)
+            validation = Validation(
+                self.policy, self.loss_calculator, train_data, val_data, self.regularizer, early_stop_patience
+            )
+        history: History = []
+        position = {"batch": 0, "epoch": 0, "samples_so_far": 0}
+        answers: list[Any] = []  # of `on_epoch_end`
+        unlogged = False
+
+        def validate() -> None:
+            nonlocal unlogged
+            if validation is not None:
+                row = validation()
+                self._bc_logger.log_metrics(row)
+                history.append({**position, **row})
+                unlogged = True
+
+        def end_epoch(epoch: int) -> None:
+            validate()
+            position["epoch"] = epoch + 1
+            if on_epoch_end is not None:
+                answers.append(on_epoch_end())
+
+        batches = BatchIteratorWithEpochEndCallback(loader, n_epochs, n_batches, end_epoch)
         if n_batches is None and isinstance(loader, base.TensorLoader):
             n_batches = len(loader) * n_epochs  # type: ignore[operator]
         if lr_schedule is not None and n_batches is None:
@@ -380,38 +458,68 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
             self._bc_logger.reset_tensorboard_steps()
         rollout_stats = RolloutStatsComputer(log_rollouts_venv, log_rollouts_n_episodes)
         rates = [group["lr"] for group in self.optimizer.param_groups]
-        progress = Progress(n_batches, progress_bar)
-        self.interrupted = False
+        done = 0
         try:
-            with base.seeded_torch(self.rng), networks.training(self.policy):
-                for counts, batch in enumerate_batches(batches):
-                    if run.stopped:
+            with (
+                Run(self, n_batches, "batch", progress_bar, stop) as run,
+                base.seeded_torch(self.rng),
+                networks.training(self.policy),
+            ):
+                for (number, size, samples), batch in enumerate_batches(batches):
+                    if any(answer is False for answer in answers) or (validation is not None and validation.ended):
                         break
-                    number = counts[0]
+                    position.update(batch=number, samples_so_far=samples)
                     if lr_schedule is not None:
                         self._set_rates([lr_schedule(1 - number / n_batches)] * len(rates))  # type: ignore[operator]
-                    loss = run.update(batch, counts, log=number % log_interval == 0, rollout_stats=rollout_stats)
-                    progress.update(loss)
-                    if on_batch_end is not None and on_batch_end() is False:
+                    log = number % log_interval == 0
+                    loss, metrics = self._update(batch, size, with_metrics=log)
+                    done = number + 1
+                    if validation is not None:
+                        validation.losses.append(loss)
+                    if log:
+                        values, stats = metrics_mean(metrics), rollout_stats(self.policy, self.rng)
+                        self._bc_logger.log_epoch(position["epoch"])
+                        self._bc_logger.log_batch(number, size, samples, values, stats)
+                        unlogged = False
+                        history.append({**position, **values, **{f"rollout/{k}": v for k, v in stats.items()}})
+                    if not run.step(1, on_batch_end and on_batch_end(), loss=loss):
                         break
-                    if stop is not None and stop.is_set():
-                        break
-                run.finish()
-        except KeyboardInterrupt:
-            self.interrupted = True
-            self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")
+                if validation is not None and validation.losses:
+                    validate()  # an epoch begun
+                if unlogged:
+                    self._bc_logger.flush(position["batch"])
         finally:
-            progress.close()
+            self._bc_logger.end(done)
             self._set_rates(rates)
-            run.restore_best()
-        return run.history
+            if validation is not None:
+                validation.restore_best()
+        return history
 
-    def _loss(self) -> Callable[[ActorCriticPolicy, Any, th.Tensor], th.Tensor]:
-        calculator = self.loss_calculator
-        if type(calculator) is BehaviorCloningLossCalculator:
-            return calculator.loss
-        # One of the user's, or a subclass, is asked through its call alone.
-        return lambda policy, obs, acts: calculator(policy, obs, acts).loss
+    def _update(self, batch: Mapping[str, Any], size: int, *, with_metrics: bool) -> tuple[th.Tensor, list[Metrics]]:
+        """One optimizer step; the detached loss, and the metrics of each minibatch if wanted."""
+        pieces = [batch] if size <= self.minibatch_size else tree.split(batch, self.minibatch_size)
+        calculate: Any = self.loss_calculator
+        own = type(calculate) is BehaviorCloningLossCalculator
+        metrics: list[Metrics] = []
+        losses = []
+        self.optimizer.zero_grad()
+        for i, piece in enumerate(pieces):
+            if own and not with_metrics:
+                loss = calculate.loss(self.policy, piece["obs"], piece["acts"])
+            else:
+                metrics.append(calculate(self.policy, piece["obs"], piece["acts"]))
+                loss = loss_of(metrics[-1])
+            if len(pieces) > 1:
+                loss = loss / len(pieces)  # pieces are of one size
+            if self.regularizer is None:
+                loss.backward()
+            elif len(pieces) == 1:
+                self.regularizer.regularize_and_backward(loss)
+            else:
+                self.regularizer.regularize_and_backward(loss, last=i == len(pieces) - 1)
+            losses.append(loss.detach())
+        self.optimizer.step()
+        return losses[0] if len(losses) == 1 else th.stack(losses).sum(), metrics
 
     def _set_rates(self, rates: list[float]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -436,7 +544,8 @@ class BC(_bc_save.Checkpoints, base.DemonstrationAlgorithm):
             )
         # One split per set of demonstrations: another one later would validate on what was trained on.
         if self._split is None or self._split[0] != fraction:
-            self._split = (fraction, self._data.split(fraction, self.rng))
+            self._hold_out(fraction, th.as_tensor(self.rng.permutation(len(self._data))))
+        assert self._split is not None
         if len(self._split[1][0]) < self.batch_size:
             raise ValueError(
                 f"validation_fraction={fraction} leaves {len(self._split[1][0])} transitions for training, fewer than "

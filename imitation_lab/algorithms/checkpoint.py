@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -326,13 +326,17 @@ def build_algorithm(spec: Mapping[str, Any], venv: VecEnv, device: th.device | s
         raise ArtifactError(f"the checkpoint names the algorithm {spec.get('class')!r}, which is not known")
     policy = codec.find_class(spec.get("policy", ""))
     arguments = {key: decode(value) for key, value in dict(spec.get("arguments", {})).items()}
-    known = inspect.signature(cls.__init__).parameters.keys() - _NOT_ARGUMENTS
-    if not arguments.keys() <= known:
-        raise ArtifactError(f"{cls.__name__} has no argument {min(arguments.keys() - known)!r}")
+    check_choosable(arguments)
     try:
         return cls(policy, venv, device=device, **arguments)
     except (TypeError, AssertionError) as error:
         raise ArtifactError(f"the checkpoint's arguments do not fit {cls.__name__}: {error}") from error
+
+
+def check_choosable(names: Iterable[str]) -> None:
+    """Raises ArtifactError if one of these arguments of an SB3 algorithm is not for a file to choose."""
+    if refused := _NOT_ARGUMENTS & set(names):
+        raise ArtifactError(f"the checkpoint gives {min(refused)!r}, which a file may not choose")
 
 
 def encode(value: Any, where: str) -> Any:
@@ -348,12 +352,13 @@ def encode(value: Any, where: str) -> Any:
         return {"__noise__": [codec.encode(np.asarray(x)) for x in (value._mu, value._sigma)]}
     if isinstance(value, dict):
         return {key: encode(part, f"{where}[{key!r}]") for key, part in value.items()}
-    if callable(value) and not isinstance(value, type):
+    if callable(value) and not isinstance(value, type) and not dataclasses.is_dataclass(value):
         raise TypeError(f"{where} is the function {value!r}, which is code and no data")
     return codec.encode(value, where=where)
 
 
 def decode(data: Any) -> Any:
+    """Inverse of `encode`; raises ArtifactError."""
     if isinstance(data, dict) and "__schedule__" in data:
         for cls, names in _SCHEDULES:
             if cls.__name__ == data["__schedule__"] and len(data["args"]) == len(names):

@@ -16,19 +16,21 @@ Departures from the paper:
 4. The first round may have the expert alone, or demonstrations made before (`expert_trajs`), whatever β₀ is.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
-from tqdm.auto import tqdm
 
-from imitation_lab.algorithms import _dagger_save, _spaces, base
+from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._dagger_beta import BetaSchedule, ExponentialBetaSchedule, LinearBetaSchedule
 from imitation_lab.algorithms._dagger_collector import (
     InteractiveTrajectoryCollector,
@@ -38,10 +40,14 @@ from imitation_lab.algorithms._dagger_collector import (
 )
 from imitation_lab.algorithms._dagger_session import InteractiveSession, SessionStep
 from imitation_lab.algorithms._growing import GrowingTensors, append_demonstrations
+from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms.bc import BC
 from imitation_lab.data import rollout, serialize, types
+from imitation_lab.data import spaces as _spaces
+from imitation_lab.policies.serialize import save_policy
+from imitation_lab.util import artifacts, policy_files, util
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util import util
+from imitation_lab.util.artifacts import ArtifactError
 
 __all__ = [
     "BetaSchedule",
@@ -57,11 +63,15 @@ __all__ = [
 ]
 
 
+_DEMONSTRATIONS = re.compile(r"round-\d{3,}/demo-\d{5,}\.safetensors")
+_LATEST = "latest"
+
+
 class NeedsDemosException(Exception):  # noqa: N818 (the name the field knows)
     """A round is to be trained on, and nothing has been demonstrated in it."""
 
 
-class DAggerTrainer(base.BaseImitationAlgorithm):
+class DAggerTrainer(saved.Saved, base.BaseImitationAlgorithm):
     """DAgger by hand: you collect each round's labels, from whomever, and train when you like.
 
     A round is `collector = trainer.create_trajectory_collector()`, steps of the collector with the expert's actions
@@ -90,6 +100,9 @@ class DAggerTrainer(base.BaseImitationAlgorithm):
         ValueError: the spaces of `bc_trainer` are not the environments', or `scratch_dir` holds an earlier run.
     """
 
+    # The learner's demonstrations are in the files that `_labels` names.
+    _state = ("round_num", "rng", *(f"bc_trainer.{name}" for name in BC._learned), "_labels")
+
     DEFAULT_N_EPOCHS = 4
     """Passes over all demonstrations in `extend_and_update`, unless told otherwise."""
 
@@ -110,6 +123,8 @@ class DAggerTrainer(base.BaseImitationAlgorithm):
             raise TypeError(f"bc_trainer is a {type(bc_trainer).__name__}, expected an imitation_lab.algorithms.bc.BC.")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}.")
+        if not (beta_schedule is None or (callable(beta_schedule) and not isinstance(beta_schedule, type))):
+            raise TypeError(f"beta_schedule is {beta_schedule!r}, expected a function from the round to a probability.")
         for name in ("observation_space", "action_space"):
             found, expected = getattr(bc_trainer, name), getattr(venv, name)
             if found not in (expected, _spaces.channels_first(expected)):
@@ -132,21 +147,14 @@ class DAggerTrainer(base.BaseImitationAlgorithm):
         self._store = GrowingTensors()
         self._files: list[pathlib.Path] = []  # what is in the store, in order
         super().__init__(custom_logger=custom_logger or bc_trainer.logger)
-        self.logger = self._logger
+        self._share(self.logger)
         if bc_trainer._data is not None:
             self.logger.warn(
                 "bc_trainer has demonstrations of its own, which the first round replaces. To keep them, pass them to "
                 "add_demonstrations (or as expert_trajs) instead."
             )
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, also those of `bc_trainer`."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         if self.bc_trainer.logger is not logger:
             self.bc_trainer.logger = logger
 
@@ -167,8 +175,7 @@ class DAggerTrainer(base.BaseImitationAlgorithm):
 
     def demos_dir(self, round_num: int | None = None) -> pathlib.Path:
         """Where the demonstrations of a round are, by default the current one."""
-        number = self.round_num if round_num is None else round_num
-        return self.scratch_dir / "demos" / f"round-{number:03d}"
+        return self._demos / f"round-{self.round_num if round_num is None else round_num:03d}"
 
     def add_demonstrations(self, trajectories: Sequence[types.Trajectory]) -> pathlib.Path:
         """Saves demonstrations made elsewhere as part of the current round; they are on the disk when this returns.
@@ -253,7 +260,72 @@ class DAggerTrainer(base.BaseImitationAlgorithm):
         Raises:
             TypeError: the policy cannot be expressed as data.
         """
-        return _dagger_save.save(self)
+        written = []
+        for name in (f"{self.round_num:03d}", _LATEST):
+            policy, file = (self.scratch_dir / f"{kind}-{name}.safetensors" for kind in ("policy", "checkpoint"))
+            save_policy(self.policy, policy)
+            self._checkpoint().write(file, saved.VERSION)
+            written.append((file, policy))
+        return written[0]
+
+    @classmethod
+    def _make(cls, arguments: dict[str, Any]) -> Self:
+        return cls(**arguments, _resumed=True)
+
+    @classmethod
+    def _file(cls, path: types.AnyPath) -> pathlib.Path:
+        given = util.parse_path(path)
+        return given if given.suffix == ".safetensors" else given / saved.FILE
+
+    @property
+    def _labels(self) -> dict[str, Any]:
+        pending = [name for name in self._on_disk() if self._demos / name not in self._files]
+        trained_on = [path.relative_to(self._demos).as_posix() for path in self._files]
+        return {"demonstrations": trained_on, "pending": pending, "n_labels": self.n_labels}
+
+    @_labels.setter
+    def _labels(self, saved: dict[str, Any]) -> None:
+        self._store, self._files = GrowingTensors(), []
+        for name in saved["demonstrations"]:
+            if not _DEMONSTRATIONS.fullmatch(name):
+                raise ArtifactError(f"the checkpoint names {name!r}, which is no file of demonstrations")
+            path = self._demos / name
+            if not path.exists():
+                raise FileNotFoundError(
+                    f"The run was trained on {str(path)!r}, which is missing: put it back to go on."
+                )
+            self._append(path)
+        if self.n_labels != saved["n_labels"]:
+            raise ArtifactError(
+                f"the run was trained on {saved['n_labels']} transitions, its demonstrations in {str(self._demos)!r} "
+                f"are {self.n_labels}: they have been changed since"
+            )
+        if hasattr(self, "expert_policy"):
+            self._set_aside({*saved["demonstrations"], *saved["pending"]})
+
+    @property
+    def _demos(self) -> pathlib.Path:
+        return self.scratch_dir / "demos"
+
+    def _on_disk(self) -> list[str]:
+        return sorted(
+            path.relative_to(self._demos).as_posix() for path in self._demos.glob("round-*/demo-*.safetensors")
+        )
+
+    def _set_aside(self, known: set[str]) -> None:
+        """Renames demonstrations of rounds that are to be run again, which the expert will give again."""
+        late = [self._demos / name for name in self._on_disk() if name not in known]
+        for path in late:
+            number = 0
+            while (target := path.with_name(f"unused-{number}-{path.name}")).exists():
+                number += 1
+            path.rename(target)
+        if late:
+            self.logger.log(f"{len(late)} files of demonstrations made after the checkpoint are renamed to unused-...")
+
+    @classmethod
+    def _upgrade(cls, state: checkpoint.State, file: pathlib.Path) -> checkpoint.State:
+        return _from_version_1(state, file.parent)
 
 
 class SimpleDAggerTrainer(DAggerTrainer):
@@ -295,6 +367,16 @@ class SimpleDAggerTrainer(DAggerTrainer):
         if expert_trajs is not None:
             self.add_demonstrations(expert_trajs)
 
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "expert_policy": getattr(self.expert_policy, "policy", self.expert_policy)}
+
+    def _checkpoint(self) -> checkpoint.State:
+        state = super()._checkpoint()
+        expert = self._arguments()["expert_policy"]
+        if isinstance(expert, BasePolicy):
+            checkpoint.pack_module(state, "expert_policy", expert)
+        return state
+
     def train(
         self,
         total_timesteps: int,
@@ -333,26 +415,23 @@ class SimpleDAggerTrainer(DAggerTrainer):
         min_timesteps = max(rollout_round_min_timesteps, self.batch_size)
         kwargs = {"progress_bar": False, **(bc_train_kwargs or {})}
         done = 0
-        with tqdm(total=total_timesteps, unit="label", desc="DAgger", disable=not progress_bar) as bar:
-            while done < total_timesteps:
+        with Run(self, total_timesteps, "label", progress_bar, stop) as run:
+            going_on = True
+            while going_on and done < total_timesteps:
                 round_num = self.round_num
                 collector = self._collect(min_timesteps, rollout_round_min_episodes)
-                if collector is None:
-                    return
                 done += collector.n_timesteps
                 self.logger.record("dagger/total_timesteps", done)
                 self.logger.record("dagger/round_num", round_num)
                 self.logger.record("dagger/round_episode_count", collector.n_episodes)
                 self.logger.record("dagger/round_timestep_count", collector.n_timesteps)
                 self.extend_and_update(kwargs)
-                bar.update(collector.n_timesteps)
-                if self.bc_trainer.interrupted or (stop is not None and stop.is_set()):
-                    return
-                if on_round_end is not None and on_round_end(round_num) is False:
-                    return
+                if self.bc_trainer.interrupted:
+                    raise KeyboardInterrupt
+                going_on = run.step(collector.n_timesteps, on_round_end and on_round_end(round_num))
 
-    def _collect(self, min_timesteps: int, min_episodes: int) -> InteractiveTrajectoryCollector | None:
-        """Collects until the minima are reached; None if interrupted."""
+    def _collect(self, min_timesteps: int, min_episodes: int) -> InteractiveTrajectoryCollector:
+        """Collects until the minima are reached; labels of running episodes are kept if interrupted."""
         collector = self.create_trajectory_collector()
         sample_until = rollout.make_sample_until(min_timesteps, min_episodes)
         try:
@@ -365,9 +444,9 @@ class SimpleDAggerTrainer(DAggerTrainer):
                     deterministic_policy=hasattr(self.expert_policy, "predict"),
                 )
         except KeyboardInterrupt:
-            saved = collector.save_running()
-            self.logger.log(f"Interrupted while collecting: the {saved} labels of unfinished episodes are saved too.")
-            return None
+            kept = collector.save_running()
+            self.logger.log(f"Interrupted while collecting: the {kept} labels of unfinished episodes are saved too.")
+            raise
         return collector
 
 
@@ -402,11 +481,72 @@ def reconstruct_trainer(
         ArtifactError: a ValueError, if a file is damaged, or an argument is needed and not given.
         ValueError: the spaces of the run are not the environments'.
     """
-    return _dagger_save.load(
-        {cls.__name__: cls for cls in (DAggerTrainer, SimpleDAggerTrainer)},
-        util.parse_path(scratch_dir),
+    folder = util.parse_path(scratch_dir)
+    file = folder / f"checkpoint-{_LATEST}.safetensors"
+    if not file.exists():
+        raise FileNotFoundError(
+            f"There is no checkpoint {str(file)!r}: give the scratch_dir of a run that called save_trainer()."
+        )
+    kind = str(DAggerTrainer._read(file).meta.get("class"))
+    classes = {cls.__name__: cls for cls in (DAggerTrainer, SimpleDAggerTrainer)}
+    if kind not in classes:
+        raise ArtifactError(f"the checkpoint is of a {kind!r}, expected one of {', '.join(classes)}")
+    given = {"bc_trainer": bc_trainer, "beta_schedule": beta_schedule, "expert_policy": expert_policy}
+    return classes[kind].load(
+        file,
         venv,
-        custom_logger=custom_logger,
+        scratch_dir=folder,
+        custom_logger=None if custom_logger is None else lab_logger.as_logger(custom_logger),  # one for both trainers
         device=device,
-        given={"bc_trainer": bc_trainer, "beta_schedule": beta_schedule, "expert_policy": expert_policy},
+        **{name: part for name, part in given.items() if part is not None},
+    )
+
+
+def _from_version_1(state: checkpoint.State, folder: pathlib.Path) -> checkpoint.State:
+    """A checkpoint of the first release: entries had other names, policy and expert lay in files of their own."""
+    meta, found = state.meta["trainer"], state.meta["random"]["generators"]
+    numbers = (0, 0 if meta["one_rng"] else 1)
+    rng, learner_rng = ({"rng": {"kind": k, "number": n}} for k, n in zip(meta["generators"], numbers, strict=True))
+    learner: dict[str, Any] = meta["bc_trainer"]
+    if "spec" in learner:
+        about = artifacts.read(
+            folder / f"policy-{_LATEST}.safetensors", kind=policy_files.KIND, version=policy_files.VERSION
+        ).meta
+        arguments = {name: {"data": value} for name, value in learner["spec"].items()}
+        learner = {
+            "saved": {"class": "BC", "arguments": {**arguments, "rng": learner_rng, "policy": {"policy": about}}}
+        }
+    schedule = meta["beta_schedule"]
+    if "spec" in schedule:
+        schedule = {"data": {"__object__": schedule["spec"]["class"], "fields": schedule["spec"]["fields"]}}
+    arguments = {"rng": rng, "beta_schedule": schedule, "bc_trainer": learner}
+    tensors = {name: array for name, array in state.tensors.items() if name.startswith("random/")}
+    for name in ("policy", "optimizer"):
+        tensors.update({f"bc_trainer.{name}/{key}": array for key, array in state.under(f"{name}/").items()})
+    if "expert_policy" in meta:
+        arguments["expert_policy"] = meta["expert_policy"]
+        if "spec" in meta["expert_policy"]:
+            expert = artifacts.read(folder / "expert.safetensors", kind=policy_files.KIND, version=policy_files.VERSION)
+            arguments["expert_policy"] = {"policy": expert.meta}
+            tensors.update({f"expert_policy/{key}": array for key, array in expert.tensors.items()})
+    before, batch = meta["bc_logger"]
+    regularizer = state.meta.get("regularizer")
+    parts = {"rng": "generator", "bc_trainer.rng": "generator", "bc_trainer.policy": "network"}
+    parts |= {"bc_trainer.optimizer": "optimizer", "bc_trainer._bc_logger": "parts"}
+    return checkpoint.State(
+        {
+            "class": meta["class"],
+            "arguments": arguments,
+            "parts": parts if regularizer is None else {**parts, "bc_trainer.regularizer": "state"},
+            "round_num": meta["round"],
+            "rng": found["trainer"],
+            "bc_trainer.rng": found["bc"],
+            "bc_trainer.optimizer": state.meta["optimizer"],
+            "bc_trainer.regularizer": regularizer,
+            "bc_trainer._bc_logger.before": before,
+            "bc_trainer._bc_logger.batch": batch,
+            "labels": {key: meta[key] for key in ("demonstrations", "pending", "n_labels")},
+            "random": state.meta["random"],
+        },
+        tensors,
     )

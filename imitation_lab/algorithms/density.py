@@ -28,6 +28,7 @@ What to know:
 
 import enum
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,13 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from imitation_lab.algorithms import _flat, _loaders, _saved, _spaces, base, checkpoint
+from imitation_lab.algorithms import _loaders, base, saved
 from imitation_lab.algorithms._kernel_density import BOUNDED, KERNELS, KernelDensity
+from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms.adversarial import _checks
 from imitation_lab.data import rollout
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.rewards.reward_nets.wrappers import normalize_scalars
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper, WrappedRewardCallback
 from imitation_lab.util import codec, networks, util
@@ -96,7 +99,7 @@ class _Clock(VecEnvWrapper):
         return obs, rewards, dones, infos
 
 
-class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
+class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
     """Learns a reward by density estimation, and with `rl_algo` a policy from it.
 
     Call `train` to fit the density and then `train_policy`; `set_demonstrations` asks for `train` again.
@@ -184,14 +187,7 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
         if rl_algo is not None:
             learner.take(rl_algo, self.venv_wrapped, self.logger, forget=True)
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, those of the learner too."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         if self.rl_algo is not None:
             self.rl_algo.set_logger(logger)
 
@@ -227,7 +223,7 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
                 f"{type(demonstrations).__name__} does not tell: pass whole trajectories, or is_stationary=True."
             )
         spec = _loaders.TensorSpec(_FIELDS[self.density_type], self.device)
-        tensors = _flat.all_tensors(demonstrations, spec)
+        tensors = _loaders.all_tensors(demonstrations, spec)
         self._points = self._flat({name: self._checked(name, tensors[name]) for name in tensors.fields})
         if not self.is_stationary:
             self._times = th.cat([th.arange(len(trajectory)) for trajectory in demonstrations]).to(self.device)
@@ -238,7 +234,7 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
 
     def _fits(self) -> None:
         points, times = self._points, self._times
-        dims = sum(map(_flat.width, self._input_spaces()))
+        dims = sum(map(_spaces.width, self._input_spaces()))
         if points is None:
             return
         if points.dtype != np.float64 or points.shape[1:] != (dims,) or not np.isfinite(points).all():
@@ -256,7 +252,7 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
 
     def _begin_anew(self) -> None:
         if self.rl_algo is not None:
-            checkpoint.new_boundary(self.rl_algo, self.venv, lambda: util.make_seeds(self.rng))
+            learner.new_boundary(self.rl_algo, self.venv, lambda: util.make_seeds(self.rng))
 
     def train(self) -> None:
         """Fits standardisation and densities to the demonstrations.
@@ -313,7 +309,14 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
             out = out.clamp_(min=self.min_log_density)
         return out.cpu().numpy()
 
-    def train_policy(self, n_timesteps: int = 1_000_000, *, progress_bar: bool = True, **kwargs: Any) -> None:
+    def train_policy(
+        self,
+        n_timesteps: int = 1_000_000,
+        *,
+        progress_bar: bool = True,
+        stop: threading.Event | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Trains the policy on the density, going on from where it is.
 
         An interrupt ends training; what was learned is kept.
@@ -321,6 +324,7 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
         Args:
             n_timesteps: steps in all environments together, rounded up to whole rollouts of `rl_algo`.
             progress_bar: whether to show progress, after two seconds.
+            stop: training ends after the step during which this event is set.
             **kwargs: for `rl_algo.learn`.
 
         Raises:
@@ -338,17 +342,16 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
             )
         steps = learner.whole_steps(algorithm, "n_timesteps", n_timesteps)
         learner.take(algorithm, self.venv_wrapped, self.logger, forget=True)
-        with learner.Progress(steps, "density", progress_bar) as progress:
+        with Run(self, steps, "step", progress_bar, stop) as run:
             self._learning = True
             try:
-                learner.learn(
-                    algorithm, steps, self.wrapper_callback, progress, **{"reset_num_timesteps": False, **kwargs}
-                )
-            except KeyboardInterrupt:
-                algorithm._last_obs = None  # the environments may be in the middle of a step
-                self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")
+                callbacks = (self.wrapper_callback, run.callback())
+                learner.learn(algorithm, steps, *callbacks, **{"reset_num_timesteps": False, **kwargs})
             finally:
                 self._learning = False
+
+    def _recover(self) -> None:
+        self._rl()._last_obs = None  # the environments may be in the middle of a step
 
     def test_policy(self, *, n_trajectories: int = 10, true_reward: bool = True) -> dict[str, float]:
         """Rolls out the policy; training begins new episodes after that.
@@ -423,7 +426,7 @@ class DensityAlgorithm(_saved.Saved, base.DemonstrationAlgorithm):
 
     def _flat(self, fields: dict[str, Any]) -> th.Tensor:
         """Inputs of the density, float64 `(batch, d)`."""
-        return _flat.flatten([fields[name] for name in _FIELDS[self.density_type]], self._input_spaces(), self.device)
+        return _spaces.flatten([fields[name] for name in _FIELDS[self.density_type]], self._input_spaces(), self.device)
 
 
 def _check_settings(density_type: Any, kernel: str, bandwidth: float, rng: Any) -> None:

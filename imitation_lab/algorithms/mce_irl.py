@@ -36,7 +36,7 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from imitation_lab.algorithms import _run, _saved, _soft_dp, _tabular_demos, base
+from imitation_lab.algorithms import _run, _soft_dp, _tabular_demos, base, saved
 from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms._tabular_reward import network_inputs, squeeze_r, uses_action
 from imitation_lab.envs import tabular
@@ -148,7 +148,7 @@ class Snapshot:
     grad_norm: float
 
 
-class MCEIRL(_saved.Saved, base.DemonstrationAlgorithm):
+class MCEIRL(saved.Saved, base.DemonstrationAlgorithm):
     """Tabular maximum causal entropy inverse reinforcement learning.
 
     Args:
@@ -184,7 +184,9 @@ class MCEIRL(_saved.Saved, base.DemonstrationAlgorithm):
             depends on more than state and action, or the demonstrations do not fit.
     """
 
-    _state = ("reward_net", "optimizer", "rng", "demo_state_om", "_weights", "linf_deltas", "iteration", "reward", "history")  # fmt: skip
+    _state = (
+        "reward_net", "optimizer", "rng", "demo_state_om", "_weights", "linf_deltas", "iteration", "reward", "history",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -218,7 +220,7 @@ class MCEIRL(_saved.Saved, base.DemonstrationAlgorithm):
         self.demo_state_om: np.ndarray | None = None
         self.state_om: np.ndarray | None = None
         self.reward: np.ndarray | None = None
-        self._weights: np.ndarray | None = None
+        self._weights: Any = None
         self.linf_deltas: list[float] = []
         self.history: list[Snapshot] = []
         self.iteration = 0
@@ -246,8 +248,10 @@ class MCEIRL(_saved.Saved, base.DemonstrationAlgorithm):
 
     def _fits(self) -> None:
         shape = (self._model.state_dim, self._model.action_dim)[: 2 if self._uses_action else 1]
-        if self.demo_state_om is not None and (
-            self.demo_state_om.shape != shape or self._weights.shape != self._solver.weights.shape
+        if (
+            self.demo_state_om is not None
+            and self._weights is not None
+            and (self.demo_state_om.shape != shape or self._weights.shape != self._solver.weights.shape)
         ):
             raise ArtifactError(
                 f"the checkpoint's occupancy has shape {self.demo_state_om.shape} over {len(self._weights) - 1} steps, "
@@ -289,7 +293,8 @@ class MCEIRL(_saved.Saved, base.DemonstrationAlgorithm):
             raise ValueError("There are no demonstrations yet: pass them at construction or to set_demonstrations().")
         if snapshots is None:
             snapshots = self.log_interval
-        chosen = frozenset(snapshots) if isinstance(snapshots, Iterable) else None
+        chosen = frozenset(snapshots) if isinstance(snapshots, Iterable) else frozenset()
+        every = 0 if isinstance(snapshots, Iterable) else snapshots or 0
         inputs = network_inputs(self.reward_net, self._model, self._uses_action)
         with (
             _run.Run(self, max_iter, "it", progress_bar, stop) as run,
@@ -297,9 +302,7 @@ class MCEIRL(_saved.Saved, base.DemonstrationAlgorithm):
             base.seeded_torch(self.rng),
         ):
             for _ in range(max_iter):
-                wanted = (
-                    bool(snapshots) and self.iteration % snapshots == 0 if chosen is None else self.iteration in chosen
-                )
+                wanted = self.iteration in chosen or (every > 0 and self.iteration % every == 0)
                 logged = self.log_interval is not None and self.iteration % self.log_interval == 0
                 if self._iterate(inputs, wanted, logged):
                     break

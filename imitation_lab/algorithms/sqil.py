@@ -24,6 +24,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,14 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _saved, _spaces, base, checkpoint
+from imitation_lab.algorithms import base, checkpoint, saved
+from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms._sqil_buffer import SQILReplayBuffer
 from imitation_lab.algorithms.adversarial import _checks
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.util import logger as lab_logger
+from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.networks import evaluating
 
 __all__ = ["SQIL", "SQILReplayBuffer"]
@@ -46,7 +50,7 @@ __all__ = ["SQIL", "SQILReplayBuffer"]
 _OWN = {"policy", "env", "replay_buffer_class", "demonstrations"}
 
 
-class SQIL(_saved.Saved, base.DemonstrationAlgorithm):
+class SQIL(saved.Saved, base.DemonstrationAlgorithm):
     """Trains an SB3 off-policy algorithm to imitate.
 
     Args:
@@ -90,14 +94,7 @@ class SQIL(_saved.Saved, base.DemonstrationAlgorithm):
         super().__init__(demonstrations=demonstrations, custom_logger=custom_logger)
         algorithm.set_logger(self.logger)
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, those of the learner too."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         self.rl_algo.set_logger(logger)
 
     @property
@@ -132,7 +129,13 @@ class SQIL(_saved.Saved, base.DemonstrationAlgorithm):
         self.replay_buffer.set_demonstrations(demonstrations)
 
     def train(
-        self, *, total_timesteps: int, tb_log_name: str = "SQIL", progress_bar: bool = True, **kwargs: Any
+        self,
+        *,
+        total_timesteps: int,
+        tb_log_name: str = "SQIL",
+        progress_bar: bool = True,
+        stop: threading.Event | None = None,
+        **kwargs: Any,
     ) -> None:
         """Trains the learner. An interrupt ends training; what was learned is kept.
 
@@ -140,6 +143,7 @@ class SQIL(_saved.Saved, base.DemonstrationAlgorithm):
             total_timesteps: steps in all environments together, rounded up to whole rollouts of the learner.
             tb_log_name: the run's name in TensorBoard, where `rl_kwargs` has a `tensorboard_log`.
             progress_bar: whether to show progress, after two seconds.
+            stop: training ends after the step during which this event is set.
             **kwargs: for the learner's `learn`. To go on where an earlier call ended, pass `reset_num_timesteps=False`.
 
         Raises:
@@ -151,12 +155,11 @@ class SQIL(_saved.Saved, base.DemonstrationAlgorithm):
         if not self.replay_buffer.expert:
             raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
         steps = learner.whole_steps(self.rl_algo, "total_timesteps", total_timesteps)
-        with learner.Progress(steps, "SQIL", progress_bar) as progress:
-            try:
-                learner.learn(self.rl_algo, steps, progress, tb_log_name=tb_log_name, **kwargs)
-            except KeyboardInterrupt:
-                self.rl_algo._last_obs = None  # the environments may be in the middle of a step
-                self.logger.log("Interrupted: training stops here; the policy keeps what it has learned.")
+        with Run(self, steps, "step", progress_bar, stop) as run:
+            learner.learn(self.rl_algo, steps, run.callback(), tb_log_name=tb_log_name, **kwargs)
+
+    def _recover(self) -> None:
+        self.rl_algo._last_obs = None  # the environments may be in the middle of a step
 
     def q_values(self, state: Any, action: np.ndarray, next_state: Any = None, done: Any = None) -> np.ndarray:
         """Q(s, a) as a `RewardFn`: how far into the future acting like this earns the expert's reward.
@@ -187,10 +190,22 @@ class SQIL(_saved.Saved, base.DemonstrationAlgorithm):
             return th.cat(policy.critic(obs, acts), dim=1).amin(dim=1).cpu().numpy()
 
     def _arguments(self) -> dict[str, Any]:
-        described = checkpoint.describe_algorithm(self.rl_algo)
+        made: dict[str, Any] = {"policy": self.rl_algo.policy_class, "rl_algo_class": type(self.rl_algo)}
+        try:
+            described = checkpoint.describe_algorithm(self.rl_algo)
+        except TypeError as error:
+            return {**made, "rl_kwargs": error}
         buffer = {"handle_timeout_termination": self.replay_buffer.handle_timeout_termination}
-        kwargs = {**checkpoint.decode(described["arguments"]), "replay_buffer_kwargs": buffer}
-        return {"policy": self.rl_algo.policy_class, "rl_algo_class": type(self.rl_algo), "rl_kwargs": kwargs}
+        return {**made, "rl_kwargs": {**checkpoint.decode(described["arguments"]), "replay_buffer_kwargs": buffer}}
+
+    @classmethod
+    def _from_file(cls, name: str, value: Any) -> Any:
+        if name == "rl_kwargs":
+            own = value.get("replay_buffer_kwargs", {})
+            if own.keys() - {"handle_timeout_termination"}:
+                raise ArtifactError("the checkpoint's replay_buffer_kwargs are damaged")
+            checkpoint.check_choosable(value.keys() - {"replay_buffer_kwargs"})
+        return value
 
     @property
     def _expert(self) -> dict[str, Any]:
@@ -198,6 +213,17 @@ class SQIL(_saved.Saved, base.DemonstrationAlgorithm):
 
     @_expert.setter
     def _expert(self, expert: dict[str, Any]) -> None:
+        if not expert:
+            return
+        rows = len(expert["dones"])
+        for name, like in self.replay_buffer.blank_expert().items():
+            for key, part in like.items() if isinstance(like, dict) else [("", like)]:
+                found = expert[name][key] if key else expert[name]
+                if found.dtype != part.dtype or found.shape != (rows, *part.shape[1:]):
+                    raise ArtifactError(
+                        f"the expert's {name + key!r} is {found.dtype} of shape {found.shape}, expected {part.dtype} "
+                        f"of shape {(rows, *part.shape[1:])}"
+                    )
         self.replay_buffer.set_expert(expert)
 
     def _begin_anew(self) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from imitation_lab.data import _episodes, rollout, serialize, types
+from imitation_lab.data import rollout, serialize, types
+from imitation_lab.data.demonstrations import validation as _episodes
 from imitation_lab.util import hub
+
+__all__ = ["FILE", "push_demonstrations", "load_demonstrations"]
 
 FILE = "demonstrations.safetensors"
 
@@ -23,7 +26,6 @@ def push_demonstrations(
     env_name: str | None = None,
     expert: str | None = None,
     results: Mapping[str, float] | None = None,
-    license: str | None = None,
     **options: Any,
 ) -> str:
     """Writes demonstrations and a card into a data set repository, in one commit.
@@ -37,8 +39,7 @@ def push_demonstrations(
         expert: who acted, for the card.
         results: measured numbers for the card, by name; None gives the statistics of the returns, where there are
             rewards.
-        license: such as "mit".
-        **options: `private`, `revision`, `token`, `message` of `util.hub.push`, and `card`, a text of your own.
+        **options: `license`, `card`, `private`, `revision`, `token` and `message` of `util.hub.push`.
 
     Returns:
         The commit's hash, for `load_demonstrations(repo_id, revision=…)`.
@@ -47,35 +48,35 @@ def push_demonstrations(
         TypeError: if an info cannot be expressed as data.
         ValueError: if the trajectories do not go together; as `util.hub.push` besides.
     """
+    rewarded = [t for t in trajectories if isinstance(t, types.TrajectoryWithRew)]
+    if results is None and rewarded:
+        results = {name: float(value) for name, value in rollout.rollout_stats(rewarded).items()}
 
-    def card(path: Any) -> str:
+    def facts() -> dict[str, Any]:
         first = trajectories[0]
         lengths = [len(t) for t in trajectories]
-        facts = {
+        return {
             "episodes": len(trajectories),
             "steps": sum(lengths),
             "length of episodes": f"{min(lengths)} to {max(lengths)}",
             "observations": _shape(first.obs),
             "actions": _shape(first.acts),
-            "rewards": "yes" if isinstance(first, types.TrajectoryWithRew) else "no",
-            **({} if env_name is None else {"environment": env_name}),
-            **({} if expert is None else {"expert": expert}),
+            "rewards": "yes" if rewarded else "no",
+            "expert": expert,
         }
-        measured = results
-        if measured is None and isinstance(first, types.TrajectoryWithRew):
-            measured = {k: float(v) for k, v in rollout.rollout_stats(trajectories).items()}  # type: ignore[arg-type]
-        return hub.card_text(
-            repo_id.rpartition("/")[2],
-            facts=facts,
-            usage=f"from imitation_lab.data import hub\n\ntrajectories = hub.load_demonstrations({repo_id!r})",
-            path=path,
-            tags=["demonstrations", *([] if env_name is None else [hub.tag(env_name)])],
-            results=measured,
-            license=license,
-        )
 
-    options.setdefault("card", card)
-    return hub.push(lambda path: serialize.save(path, trajectories), FILE, repo_id, repo_type="dataset", **options)
+    return hub.push(
+        lambda path: serialize.save(path, trajectories),
+        FILE,
+        repo_id,
+        facts=facts,
+        usage=f"from imitation_lab.data import hub\n\ntrajectories = hub.load_demonstrations({repo_id!r})",
+        tags=["demonstrations"],
+        env_name=env_name,
+        results=results,
+        repo_type="dataset",
+        **options,
+    )
 
 
 def load_demonstrations(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm.auto import tqdm
 
 from imitation_lab.data import types
-from imitation_lab.data._acting import AnyPolicy, PolicyCallable, policy_to_callable
-from imitation_lab.data._recorder import StepRecorder, check_observation, last_observation
-from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.data.acting import AnyPolicy, PolicyCallable, policy_to_callable
+from imitation_lab.data.recorder import StepRecorder, as_vec_env, check_observation, last_observation
+from imitation_lab.data.stored import StoredTrajectories
 
 __all__ = [
     "AnyPolicy",
@@ -23,6 +25,7 @@ __all__ = [
     "PolicyCallable",
     "TrajectoryAccumulator",
     "discounted_sum",
+    "flatten_fields",
     "flatten_trajectories",
     "flatten_trajectories_with_rew",
     "generate_trajectories",
@@ -35,6 +38,8 @@ __all__ = [
     "rollout_stats",
     "unwrap_traj",
 ]
+
+_FIELDS = ("obs", "acts", "infos", "next_obs", "dones")
 
 GenTrajTerminationFn = Callable[[Sequence[types.TrajectoryWithRew]], bool]
 
@@ -167,7 +172,7 @@ def _check_positive(name: str, n: int) -> None:
 
 def generate_trajectories(
     policy: AnyPolicy,
-    venv: VecEnv,
+    venv: VecEnv | gym.Env,
     sample_until: GenTrajTerminationFn,
     rng: np.random.Generator,
     *,
@@ -181,7 +186,7 @@ def generate_trajectories(
 
     Args:
         policy: see `policy_to_callable`; None acts at random.
-        venv: the vectorized environment. It is reset first.
+        venv: the vectorized environment, or a single one. It is reset first.
         sample_until: called with all finished episodes whenever one has finished.
         rng: draws random actions and shuffles the result.
         deterministic_policy: whether an SB3 policy takes its most likely action instead of sampling.
@@ -193,8 +198,9 @@ def generate_trajectories(
 
     Raises:
         ValueError: if the policy's spaces are not the environment's, or its actions do not fit the environments.
-        TypeError: if the policy is nothing that acts.
+        TypeError: if the policy is nothing that acts, or the environment of another kind.
     """
+    venv = as_vec_env(venv)
     act = policy_to_callable(policy, venv, deterministic_policy, rng=rng)
     trajectories: list[types.TrajectoryWithRew] = []
     recorder = StepRecorder(venv.num_envs)
@@ -257,7 +263,7 @@ def flatten_trajectories(trajectories: Iterable[types.Trajectory]) -> types.Tran
     Raises:
         ValueError: if there are no trajectories, or their observations or actions differ in shape.
     """
-    return types.Transitions(**_flatten(trajectories, with_rew=False))
+    return types.Transitions(**flatten_fields(trajectories, _FIELDS))
 
 
 def flatten_trajectories_with_rew(trajectories: Iterable[types.TrajectoryWithRew]) -> types.TransitionsWithRew:
@@ -266,43 +272,111 @@ def flatten_trajectories_with_rew(trajectories: Iterable[types.TrajectoryWithRew
     Raises:
         ValueError: if a trajectory has no rewards.
     """
-    return types.TransitionsWithRew(**_flatten(trajectories, with_rew=True))
+    return types.TransitionsWithRew(**flatten_fields(trajectories, (*_FIELDS, "rews")))
 
 
-def _flatten(trajectories: Iterable[types.Trajectory], with_rew: bool) -> dict[str, Any]:
-    if isinstance(trajectories, StoredTrajectories):  # these lie flat already
-        stored = trajectories.flat_fields(with_rew)
-        if stored is not None:
-            return stored
-    trajs = list(trajectories)
-    if not trajs:
-        raise ValueError("Got no trajectories, expected at least one.")
-    lengths = np.fromiter(map(len, trajs), np.int64, len(trajs))
-    ends = np.cumsum(lengths)
-    dones = np.zeros(ends[-1], dtype=bool)
-    dones[ends - 1] = [t.terminal for t in trajs]
-    if all(t.infos is None for t in trajs):
-        infos = types.infos_array(None, len(dones))
-    else:
-        infos = np.empty(len(dones), dtype=object)
-        for t, end in zip(trajs, ends, strict=True):
-            infos[end - len(t) : end] = types.infos_array(t.infos, len(t))
-    fields = {
-        "obs": _join("obs", [t.obs[:-1] for t in trajs]),
-        "acts": _join("acts", [t.acts for t in trajs]),
-        "infos": infos,
-        "next_obs": _join("obs", [t.obs[1:] for t in trajs]),
-        "dones": dones,
-    }
-    if with_rew:
-        without = [i for i, t in enumerate(trajs) if not isinstance(t, types.TrajectoryWithRew)]
-        if without:
+def flatten_fields(trajectories: Iterable[types.Trajectory], fields: Iterable[str]) -> dict[str, Any]:
+    """Like `flatten_trajectories`, for some fields of the transitions alone.
+
+    Args:
+        trajectories: the episodes.
+        fields: names among obs, acts, infos, next_obs, dones, rews.
+
+    Returns:
+        Field to array `(ΣT, *shape)`, or `DictObs` of such.
+
+    Raises:
+        ValueError: as `flatten_trajectories`; or if rewards are wanted and a trajectory has none.
+    """
+    lie_flat = isinstance(trajectories, StoredTrajectories) and trajectories.whole
+    flat = _FlatStored(trajectories) if lie_flat else _Flat(list(trajectories))  # type: ignore[arg-type]
+    return {name: getattr(flat, name)() for name in fields}
+
+
+class _Flat:
+    """The fields of trajectories' transitions, each made when it is asked for."""
+
+    def __init__(self, trajectories: Sequence[Any]) -> None:
+        if not trajectories:
+            raise ValueError("Got no trajectories, expected at least one.")
+        self._trajectories = trajectories
+        self._ends = np.cumsum(np.fromiter(map(len, trajectories), np.int64, len(trajectories)))
+
+    def obs(self) -> Any:
+        return _join("obs", [t.obs[:-1] for t in self._trajectories])
+
+    def next_obs(self) -> Any:
+        return _join("obs", [t.obs[1:] for t in self._trajectories])
+
+    def acts(self) -> np.ndarray:
+        return _join("acts", [t.acts for t in self._trajectories])
+
+    def rews(self) -> np.ndarray:
+        for i, t in enumerate(self._trajectories):
+            if not isinstance(t, types.TrajectoryWithRew):
+                raise ValueError(
+                    f"Trajectory {i} is a {type(t).__name__} without rewards, expected TrajectoryWithRew: use "
+                    "flatten_trajectories where rewards are not needed."
+                )
+        return np.concatenate([t.rews for t in self._trajectories])
+
+    def dones(self) -> np.ndarray:
+        dones = np.zeros(self._ends[-1], dtype=bool)
+        dones[self._ends - 1] = self._terminal()
+        return dones
+
+    def _terminal(self) -> Any:
+        return [t.terminal for t in self._trajectories]
+
+    def infos(self) -> np.ndarray:
+        parts = [t.infos for t in self._trajectories]
+        if all(isinstance(infos, np.ndarray) for infos in parts):
+            return np.concatenate(parts)
+        if all(infos is None for infos in parts):
+            return types.infos_array(None, self._ends[-1])
+        nothing: dict[str, Any] = {}
+        filled = (itertools.repeat(nothing, len(t)) if t.infos is None else t.infos for t in self._trajectories)
+        return np.fromiter(itertools.chain.from_iterable(filled), object, self._ends[-1])
+
+
+class _FlatStored(_Flat):
+    """The same of a file's trajectories, which lie flat already."""
+
+    _trajectories: StoredTrajectories
+
+    def __init__(self, stored: StoredTrajectories) -> None:
+        self._trajectories = stored
+        self._arrays = stored.arrays()
+        self._ends = np.cumsum(self._arrays["lengths"])
+
+    def _without(self, rows: np.ndarray) -> Any:
+        """All observations but one of each episode."""
+        kept = np.ones(self._ends[-1] + len(self._ends), dtype=bool)
+        kept[rows + np.arange(len(self._ends))] = False  # each earlier episode has a row more than actions
+        return self._arrays["obs"][kept]
+
+    def obs(self) -> Any:
+        return self._without(self._ends)
+
+    def next_obs(self) -> Any:
+        return self._without(self._ends - self._arrays["lengths"])
+
+    def acts(self) -> np.ndarray:
+        return np.array(self._arrays["acts"])
+
+    def rews(self) -> np.ndarray:
+        if "rews" not in self._arrays:
             raise ValueError(
-                f"Trajectory {without[0]} is a {type(trajs[without[0]]).__name__} without rewards, expected "
-                "TrajectoryWithRew: use flatten_trajectories where rewards are not needed."
+                f"{self._trajectories!r} have no rewards, expected TrajectoryWithRew: use flatten_trajectories where "
+                "rewards are not needed."
             )
-        fields["rews"] = np.concatenate([t.rews for t in trajs])  # type: ignore[attr-defined]
-    return fields
+        return np.array(self._arrays["rews"])
+
+    def _terminal(self) -> Any:
+        return self._arrays["terminal"]
+
+    def infos(self) -> np.ndarray:
+        return super().infos() if self._trajectories.has_infos else types.infos_array(None, self._ends[-1])
 
 
 def _join(name: str, parts: Sequence[Any]) -> Any:
@@ -327,7 +401,7 @@ def _join(name: str, parts: Sequence[Any]) -> Any:
 
 def generate_transitions(
     policy: AnyPolicy,
-    venv: VecEnv,
+    venv: VecEnv | gym.Env,
     n_timesteps: int,
     rng: np.random.Generator,
     *,
@@ -351,7 +425,7 @@ def generate_transitions(
 
 def rollout(
     policy: AnyPolicy,
-    venv: VecEnv,
+    venv: VecEnv | gym.Env,
     sample_until: GenTrajTerminationFn,
     rng: np.random.Generator,
     *,
@@ -364,11 +438,11 @@ def rollout(
 
     Args:
         policy: see `policy_to_callable`.
-        venv: the vectorized environment.
+        venv: the vectorized environment, or a single one.
         sample_until: see `generate_trajectories`.
         rng: see `generate_trajectories`.
-        unwrap: whether to return the observations and rewards from below all wrappers; each environment must then be
-            wrapped in `RolloutInfoWrapper`.
+        unwrap: whether to return the observations and rewards from below all wrappers; each environment of a
+            vectorized one must then be wrapped in `RolloutInfoWrapper`.
         exclude_infos: whether to drop the infos, which take most of the space.
         verbose: whether to log the statistics of the returned trajectories.
         **kwargs: passed to `generate_trajectories`.
@@ -382,7 +456,7 @@ def rollout(
             unwrap_traj(trajectories[-1])  # complain now, not after hours of sampling
         return sample_until(trajectories)
 
-    trajectories = generate_trajectories(policy, venv, until, rng, **kwargs)
+    trajectories = generate_trajectories(policy, as_vec_env(venv, record=unwrap), until, rng, **kwargs)
     if verbose:
         logging.getLogger(__name__).info("Rollout stats: %s", rollout_stats(trajectories))
     if unwrap:

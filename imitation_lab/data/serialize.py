@@ -27,7 +27,7 @@ from typing import Any, cast
 import numpy as np
 
 from imitation_lab.data import types
-from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util import artifacts, codec
 
 KIND = "trajectories"
@@ -49,7 +49,7 @@ def save(path: types.AnyPath, trajectories: Sequence[types.Trajectory]) -> None:
 
     Raises:
         TypeError: if an info or an array cannot be expressed as data.
-        ValueError: if there are no trajectories or they do not go together.
+        ValueError: if there are no trajectories, they do not go together, or one dtype for all would round a number.
     """
     if len(trajectories) == 0:
         raise ValueError("Got no trajectories, expected at least one to save.")
@@ -142,7 +142,7 @@ class _Chunks(Sequence[np.ndarray]):
                     f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, expected {first.shape[1:]} like the "
                     "first."
                 )
-        self._dtype = np.result_type(*dtypes)
+        self._dtype = types.common_dtype(name, dtypes, (np.asarray(get(traj)) for traj in trajectories))
 
     def __len__(self) -> int:
         return len(self._trajectories)

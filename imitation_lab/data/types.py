@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, Union, overload
 
 import numpy as np
 import torch as th
 from torch.utils.data import Dataset
 
-from imitation_lab.data._dict_obs import (
+from imitation_lab.data.dict_obs import (
     DictObs,
     assert_not_dictobs,
     concatenate_maybe_dictobs,
@@ -41,7 +41,9 @@ __all__ = [
     "Transitions",
     "TransitionsMinimal",
     "TransitionsWithRew",
+    "all_have_rewards",
     "assert_not_dictobs",
+    "common_dtype",
     "concatenate_maybe_dictobs",
     "dataclass_quick_asdict",
     "infos_array",
@@ -278,16 +280,55 @@ def transitions_collate_fn(batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     return out
 
 
+def all_have_rewards(trajectories: Sequence[Trajectory]) -> bool:
+    """Whether all trajectories have rewards, rather than none.
+
+    Raises:
+        ValueError: if there are no trajectories, or some have rewards and others not.
+    """
+    if len(trajectories) == 0:
+        raise ValueError("Got no trajectories, expected at least one.")
+    with_rew = [isinstance(t, TrajectoryWithRew) for t in trajectories]
+    if any(with_rew) and not all(with_rew):
+        raise ValueError(
+            f"Trajectory {with_rew.index(False)} has no rewards while others do, expected all or none to have them."
+        )
+    return with_rew[0]
+
+
+def common_dtype(name: str, dtypes: Iterable[np.dtype], arrays: Iterable[np.ndarray]) -> np.dtype:
+    """The dtype to which NumPy casts `dtypes` together, if no whole number of `arrays` is rounded by it.
+
+    Args:
+        name: what the arrays are, for the error.
+        dtypes: those of the arrays, and perhaps others.
+        arrays: one per trajectory; looked at only if whole numbers become floats.
+
+    Raises:
+        ValueError: naming the trajectory that holds a number too large.
+    """
+    kinds = set(dtypes)
+    common = np.result_type(*kinds)
+    if common.kind == "f" and any(dtype.kind in "iu" for dtype in kinds):
+        limit = 2 ** (np.finfo(common).nmant + 1)
+        for i, array in enumerate(arrays):
+            if array.dtype.kind in "iu" and array.size:
+                largest = max(int(array.max()), int(array.min()), key=abs)
+                if abs(largest) > limit:
+                    raise ValueError(
+                        f"Trajectory {i}: {name} holds {largest}, which {common}, the dtype that all trajectories need "
+                        "together, would round: give all of them one dtype."
+                    )
+    return common
+
+
 def infos_array(infos: Sequence[Any] | None, n: int) -> np.ndarray:
     """Infos as an object array `(n,)`; for None all entries are one shared empty dictionary, at no cost per item."""
-    array = np.empty(n, dtype=object)
     if infos is None:
-        array.fill({})
-    elif len(infos) != n:
+        return np.full(n, {}, dtype=object)
+    if len(infos) != n:
         raise ValueError(f"infos has length {len(infos)}, expected {n}.")
-    else:
-        array[:] = list(infos)
-    return array
+    return infos if isinstance(infos, np.ndarray) else np.fromiter(infos, object, n)
 
 
 def _check_array(name: str, value: Any) -> None:

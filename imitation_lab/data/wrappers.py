@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +10,15 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from imitation_lab.data import rollout, types
-from imitation_lab.data._recorder import StepRecorder, check_observation, last_observation
+from imitation_lab.data.recorder import (
+    RolloutInfoWrapper,
+    StepRecorder,
+    as_vec_env,
+    check_observation,
+    last_observation,
+)
+
+__all__ = ["BufferingWrapper", "RolloutInfoWrapper"]
 
 
 class BufferingWrapper(VecEnvWrapper):
@@ -20,13 +27,13 @@ class BufferingWrapper(VecEnvWrapper):
     A step costs one array assignment per field; trajectories are built when an episode ends or is popped.
 
     Args:
-        venv: the environment to wrap.
+        venv: the environment to wrap; a single one is vectorized.
         error_on_premature_reset: whether `reset` raises while transitions are waiting to be popped, instead of keeping
             the interrupted episodes as fragments.
     """
 
-    def __init__(self, venv: VecEnv, error_on_premature_reset: bool = True) -> None:
-        super().__init__(venv)
+    def __init__(self, venv: VecEnv | gym.Env, error_on_premature_reset: bool = True) -> None:
+        super().__init__(as_vec_env(venv))
         self.error_on_premature_reset = error_on_premature_reset
         self.n_transitions = 0
         self._recorder = StepRecorder(self.num_envs)
@@ -115,48 +122,3 @@ class BufferingWrapper(VecEnvWrapper):
             for env in range(self.num_envs)
             if self._recorder.length(env)
         ]
-
-
-class RolloutInfoWrapper(gym.Wrapper):
-    """Puts the whole episode's observations and rewards, as seen here, into the last step's info.
-
-    Wrappers above may then change what the policy sees: `rollout.unwrap_traj` still finds the original under
-    `info["rollout"]`, `{"obs": (T + 1, *obs_shape), "rews": (T,)}`.
-    """
-
-    def __init__(self, env: gym.Env) -> None:
-        super().__init__(env)
-        self._obs: list[Any] = []
-        self._rews: list[float] = []
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """Resets the environment and begins a new record."""
-        obs, info = super().reset(**kwargs)
-        self._obs = [_copied(obs)]
-        self._rews = []
-        return obs, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Steps the environment; the episode's last info receives the record.
-
-        Raises:
-            RuntimeError: if the info has a record already: the environment is wrapped twice.
-        """
-        obs, reward, terminated, truncated, info = super().step(action)
-        self._obs.append(_copied(obs))
-        self._rews.append(float(reward))
-        if terminated or truncated:
-            if "rollout" in info:
-                raise RuntimeError("info['rollout'] is there already: use one RolloutInfoWrapper, not two.")
-            info["rollout"] = {
-                "obs": types.stack_maybe_dictobs(self._obs),
-                "rews": np.asarray(self._rews),
-            }
-        return obs, reward, terminated, truncated, info
-
-
-def _copied(obs: Any) -> Any:
-    """A copy, since an environment may write its next observation into the same array."""
-    if isinstance(obs, Mapping):
-        return types.DictObs({k: np.array(v) for k, v in obs.items()})
-    return np.array(obs)

@@ -18,6 +18,8 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 
+__all__ = ["FixedHorizonCartPole", "FixedHorizonMountainCar"]
+
 
 def _set_dynamics(
     env: Any, dynamics: Mapping[str, float] | None, names: tuple[str, ...], positive: tuple[str, ...]

@@ -7,6 +7,9 @@ import gymnasium as gym
 import numpy as np
 
 from imitation_lab.envs.tabular import TabularEnv, toy_text_arrays
+from imitation_lab.util import checks
+
+__all__ = ["ACTIONS", "WALL", "GridEnv", "GridWorld", "CliffWorld", "FrozenLake", "RandomMDP"]
 
 ACTIONS = ("left", "down", "right", "up")
 """The actions of every grid, in FrozenLake's order."""
@@ -166,8 +169,7 @@ class CliffWorld(GridWorld):
     ) -> None:
         if width < 3 or height < 2:
             raise ValueError(f"A cliff world needs width >= 3 and height >= 2, got width={width}, height={height}.")
-        if not 0 <= wind <= 1:
-            raise ValueError(f"wind is a probability, from 0 to 1, got {wind!r}.")
+        checks.between(0, 1, wind=wind)
         blown = (1 - wind) * np.eye(4)
         blown[:, ACTIONS.index("down")] += wind
         super().__init__(

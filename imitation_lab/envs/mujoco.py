@@ -11,6 +11,10 @@ from typing import Any
 
 import gymnasium as gym
 
+from imitation_lab.util import checks
+
+__all__ = ["NAMES", "make"]
+
 _CLASSES = {
     "Ant": ("ant_v5", "AntEnv", True),
     "HalfCheetah": ("half_cheetah_v5", "HalfCheetahEnv", False),
@@ -49,11 +53,6 @@ def make(name: str, **kwargs: Any) -> gym.Env:
 
 def _quiet_mujoco() -> ModuleType:
     """MuJoCo, with its warnings to nowhere: it would write them to a file in the current folder."""
-    try:
-        mujoco = importlib.import_module("mujoco")
-    except ImportError as e:
-        raise ImportError(
-            "MuJoCo is not installed, which this environment needs: pip install 'imitation-lab[mujoco]'."
-        ) from e
+    mujoco = checks.optional("mujoco", "mujoco", "MuJoCo's environments need")
     mujoco.set_mju_user_warning(lambda text: None)
     return mujoco

@@ -18,6 +18,13 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from imitation_lab.util import checks
+
+__all__ = [
+    "TabularModel", "tabular_model", "check_transition_matrix", "TabularEnv", "StateObservation", "from_toy_text",
+    "toy_text_arrays",
+]  # fmt: skip
+
 _SUM_TOLERANCE = 1e-5  # of probabilities; a float32 matrix passes
 
 
@@ -109,8 +116,7 @@ def tabular_model(env: Any) -> TabularModel:
             "each state."
         )
     horizon = core.horizon
-    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
-        raise ValueError(f"horizon must be an integer of at least 1, got {horizon!r}.")
+    checks.integers(1, horizon=horizon)
     start = np.asarray(core.initial_state_dist, dtype=np.float64)
     if start.shape != (n_states,):
         raise ValueError(f"initial_state_dist has shape {start.shape}, expected ({n_states},), one for each state.")

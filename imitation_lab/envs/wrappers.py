@@ -10,11 +10,9 @@ from typing import Any, SupportsFloat
 
 import gymnasium as gym
 
+from imitation_lab.util import checks
 
-def _check_horizon(horizon: int) -> int:
-    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
-        raise ValueError(f"horizon must be a positive whole number of steps, got {horizon!r}.")
-    return horizon
+__all__ = ["AbsorbAfterDone", "AutoReset"]
 
 
 class AbsorbAfterDone(gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -41,7 +39,8 @@ class AbsorbAfterDone(gym.Wrapper, gym.utils.RecordConstructorArgs):
             self, horizon=horizon, absorb_reward=absorb_reward, absorb_obs=absorb_obs
         )
         gym.Wrapper.__init__(self, env)
-        self.horizon = _check_horizon(horizon)
+        checks.integers(1, horizon=horizon)
+        self.horizon = int(horizon)
         if absorb_obs is not None and not env.observation_space.contains(absorb_obs):
             raise ValueError(
                 f"absorb_obs {absorb_obs!r} is not in the observation space {env.observation_space}; "
@@ -90,7 +89,8 @@ class AutoReset(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def __init__(self, env: gym.Env, horizon: int) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, horizon=horizon)
         gym.Wrapper.__init__(self, env)
-        self.horizon = _check_horizon(horizon)
+        checks.integers(1, horizon=horizon)
+        self.horizon = int(horizon)
         self._steps = 0
         self._options: dict[str, Any] | None = None
 

@@ -1,15 +1,21 @@
 """Opens the bundled experts: policies and demonstrations in the native format, with a JSON card each."""
 
-import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from imitation_lab.util import checks
 
 if TYPE_CHECKING:
     import torch as th
     from stable_baselines3.common.policies import BasePolicy
 
     from imitation_lab.data.types import TrajectoryWithRew
+
+__all__ = [
+    "DATA", "POLICY_FILE", "DEMONSTRATIONS_FILE", "CARD_FILE", "list_experts", "card", "load_expert",
+    "load_demonstrations",
+]  # fmt: skip
 
 DATA = Path(__file__).parent / "data"
 POLICY_FILE = "policy.safetensors"
@@ -79,7 +85,6 @@ def _folder(name: str) -> Path:
     by_env = {json.loads((DATA / n / CARD_FILE).read_text(encoding="utf-8"))["environment"]["id"]: n for n in names}
     if name in by_env:
         return DATA / by_env[name]
-    near = difflib.get_close_matches(str(name), [*names, *by_env], n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = checks.did_you_mean(name, [*names, *by_env], n=1, cutoff=0.5)
     listed = ", ".join(f"{n} ({env_id})" for env_id, n in sorted(by_env.items(), key=lambda item: item[1]))
     raise ValueError(f"no expert {name!r}.{hint} Bundled are: {listed}.")

@@ -34,6 +34,8 @@ from imitation_lab.policies.native import save_policy
 from imitation_lab.util.paths import atomic_path
 from imitation_lab.util.util import make_vec_env
 
+__all__ = ["EPISODES", "ALGORITHMS", "POLICIES", "Recipe", "RECIPES", "train", "sample", "write", "main"]
+
 EPISODES = 100
 ALGORITHMS: dict[str, Any] = {"DQN": DQN, "PPO": PPO, "SAC": SAC}
 POLICIES: dict[str, Any] = {"FeedForward32Policy": FeedForward32Policy, "MlpPolicy": "MlpPolicy"}

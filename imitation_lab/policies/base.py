@@ -1,6 +1,8 @@
 """Policies that need no training, two network sizes, and input normalization inside the policy."""
 
 import abc
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,21 @@ from torch import nn
 from imitation_lab.util.codec import register_class
 from imitation_lab.util.networks import RunningNorm
 
+__all__ = [
+    "NonTrainablePolicy", "RandomPolicy", "ZeroPolicy", "FeedForward32Policy", "SAC1024Policy",
+    "NormalizeFeaturesExtractor", "Obs",
+]  # fmt: skip
+
 Obs = np.ndarray | dict[str, np.ndarray]
+
+
+def _each(fn: Callable[[Any], Any], obs: Any) -> Any:
+    """`fn` of an observation, or of each part of a dict."""
+    return {key: fn(part) for key, part in obs.items()} if isinstance(obs, dict) else fn(obs)
+
+
+def _length(obs: Obs) -> int:
+    return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
 
 
 class NonTrainablePolicy(BasePolicy, abc.ABC):
@@ -35,8 +51,8 @@ class NonTrainablePolicy(BasePolicy, abc.ABC):
 
     def _choose_actions(self, obs: Obs, n: int) -> np.ndarray:
         """Chooses `(n, *action_shape)` actions for `n` observations, with batch dimension."""
-        rows = ({k: v[i] for k, v in obs.items()} if isinstance(obs, dict) else obs[i] for i in range(n))
-        return np.array([self._choose_action(row) for row in rows], dtype=self.action_space.dtype)
+        rows = [self._choose_action(_each(itemgetter(i), obs)) for i in range(n)]
+        return np.array(rows, dtype=self.action_space.dtype)
 
     def predict(
         self,
@@ -56,25 +72,14 @@ class NonTrainablePolicy(BasePolicy, abc.ABC):
         Returns:
             Actions of shape `action_shape` or `(batch, *action_shape)`, and `state`.
         """
-        obs: Obs = (
-            {key: np.asarray(value) for key, value in observation.items()}
-            if isinstance(observation, dict)
-            else np.asarray(observation)
-        )
+        obs: Obs = _each(np.asarray, observation)
         if self.is_vectorized_observation(obs):
-            n = len(next(iter(obs.values()))) if isinstance(obs, dict) else len(obs)
-            return self._choose_actions(obs, n), state
-        single = {k: v[None] for k, v in obs.items()} if isinstance(obs, dict) else obs[None]
-        return self._choose_actions(single, 1)[0], state
+            return self._choose_actions(obs, _length(obs)), state
+        return self._choose_actions(_each(lambda part: part[None], obs), 1)[0], state
 
     def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
-        obs: Obs = (
-            {k: v.cpu().numpy() for k, v in observation.items()}
-            if isinstance(observation, dict)
-            else observation.cpu().numpy()
-        )
-        n = len(next(iter(obs.values()))) if isinstance(obs, dict) else len(obs)
-        return th.as_tensor(self._choose_actions(obs, n))
+        obs: Obs = _each(lambda part: part.cpu().numpy(), observation)
+        return th.as_tensor(self._choose_actions(obs, _length(obs)))
 
     def forward(self, *args: Any) -> Any:
         """Does not exist: there is nothing to train.

@@ -7,6 +7,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data import rollout
 from imitation_lab.policies.base import RandomPolicy
+from imitation_lab.util import checks
+
+__all__ = ["ExplorationWrapper"]
 
 
 class ExplorationWrapper:
@@ -38,11 +41,8 @@ class ExplorationWrapper:
         rng: np.random.Generator,
         deterministic_policy: bool = False,
     ) -> None:
-        for name, value in (("random_prob", random_prob), ("switch_prob", switch_prob)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} is a probability and must lie in [0, 1], got {value!r}.")
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}; use default_rng(seed).")
+        checks.between(0, 1, random_prob=random_prob, switch_prob=switch_prob)
+        checks.generator(rng)
         self.random_prob = random_prob
         self.switch_prob = switch_prob
         self.rng = rng

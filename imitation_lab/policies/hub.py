@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from stable_baselines3.common.policies import BasePolicy
@@ -10,18 +9,13 @@ from stable_baselines3.common.policies import BasePolicy
 from imitation_lab.policies.native import save_policy
 from imitation_lab.util import hub
 
+__all__ = ["FILE", "push_policy"]
+
 FILE = "policy.safetensors"
 
 
 def push_policy(
-    policy: BasePolicy,
-    repo_id: str,
-    *,
-    env_name: str | None = None,
-    algorithm: str | None = None,
-    results: Mapping[str, float] | None = None,
-    license: str | None = None,
-    **options: Any,
+    policy: BasePolicy, repo_id: str, *, env_name: str | None = None, algorithm: str | None = None, **options: Any
 ) -> str:
     """Writes a policy and a card into a model repository, in one commit.
 
@@ -34,9 +28,8 @@ def push_policy(
             organization=…)` looks for "organization/ppo-<env_name>".
         env_name: id of the environment, for the card.
         algorithm: what trained it, for the card.
-        results: measured numbers for the card, by name.
-        license: such as "mit".
-        **options: `private`, `revision`, `token`, `message` of `util.hub.push`, and `card`, a text of your own.
+        **options: `results` (measured numbers by name), `license`, `card`, `private`, `revision`, `token` and `message`
+            of `util.hub.push`.
 
     Returns:
         The commit's hash, for `load_policy("ppo-huggingface", venv, repo_id=repo_id, revision=…)`.
@@ -44,29 +37,14 @@ def push_policy(
     Raises:
         TypeError: if the policy cannot be saved as data; as `util.hub.push` besides.
     """
-
-    def card(path: Any) -> str:
-        facts = {
-            **({} if env_name is None else {"environment": env_name}),
-            **({} if algorithm is None else {"trained by": algorithm}),
-            "class": type(policy).__name__,
-            "parameters": f"{sum(p.numel() for p in policy.parameters()):,}",
-            "observations": policy.observation_space,
-            "actions": policy.action_space,
-        }
-        usage = (
-            "from imitation_lab.policies import serialize\n\n"
-            f'policy = serialize.load_policy("ppo-huggingface", venv, repo_id={repo_id!r})'
-        )
-        return hub.card_text(
-            repo_id.rpartition("/")[2],
-            facts=facts,
-            usage=usage,
-            path=path,
-            tags=["reinforcement-learning", *([] if env_name is None else [hub.tag(env_name)])],
-            results=results,
-            license=license,
-        )
-
-    options.setdefault("card", card)
-    return hub.push(lambda path: save_policy(policy, path), FILE, repo_id, **options)
+    return hub.push(
+        lambda path: save_policy(policy, path),
+        FILE,
+        repo_id,
+        facts=lambda: {"trained by": algorithm, "class": type(policy).__name__, **hub.network_facts(policy)},
+        usage="from imitation_lab.policies import serialize\n\n"
+        f'policy = serialize.load_policy("ppo-huggingface", venv, repo_id={repo_id!r})',
+        tags=["reinforcement-learning"],
+        env_name=env_name,
+        **options,
+    )

@@ -15,6 +15,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from imitation_lab.policies.base import NonTrainablePolicy, Obs
 from imitation_lab.util.util import clear_screen
 
+__all__ = [
+    "ATARI_KEYS", "DiscreteInteractivePolicy", "ImageObsDiscreteInteractivePolicy", "terminal_picture",
+    "AtariInteractivePolicy",
+]  # fmt: skip
+
 ATARI_KEYS = {
     "NOOP": "n", "FIRE": "f", "UP": "w", "LEFT": "a", "DOWN": "s", "RIGHT": "d",
     "UPLEFT": "q", "UPRIGHT": "e", "DOWNLEFT": "z", "DOWNRIGHT": "c",

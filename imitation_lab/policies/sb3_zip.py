@@ -10,7 +10,6 @@ import json
 import os
 import pickle
 import re
-import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from stable_baselines3.common.policies import BasePolicy
 from imitation_lab.util import codec
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath
+
+__all__ = ["Sb3Zip", "read_sb3_zip", "TRUST_HINT"]
 
 TRUST_HINT = (
     "If you trust whoever made the file, pass trust=True: it is then opened by Stable-Baselines3, which runs any code "
@@ -45,12 +46,8 @@ class Sb3Zip:
 
     def scalars(self) -> dict[str, Any]:
         """The entries of `data` that are plain JSON, and constant schedules as numbers."""
-        found = {}
-        for name, value in self.data.items():
-            value = _readable(value)
-            if value is not _OPAQUE:
-                found[name] = value
-        return found
+        found = {name: _readable(value) for name, value in self.data.items()}
+        return {name: value for name, value in found.items() if value is not _OPAQUE}
 
     def learning_rate(self) -> float | None:
         """The rate at which the model was saved, also where the schedule itself is not readable."""
@@ -70,7 +67,7 @@ class Sb3Zip:
         module, texts = entry.get("__module__"), [v for v in entry.values() if isinstance(v, str)]
         # The remarks on a class name its functions: "<function ActorCriticPolicy.__init__ at 0x...>".
         names = {m[1] for text in texts if (m := re.match(r"<function ([\w.]+)\.\w+ at 0x", text))}
-        found = [c for name in sorted(names) if (c := _registered(f"{module}.{name}"))]
+        found = [c for name in sorted(names) if (c := codec.known_class(f"{module}.{name}"))]
         if len(found) == 1 and issubclass(found[0], BasePolicy):
             return found[0]
         what = f"{module}.{' or '.join(sorted(names)) or '?'}"
@@ -205,25 +202,11 @@ def _parse(value: Any) -> Any:
 def _resolve(value: Any) -> Any:
     if isinstance(value, dict):
         if set(value) == {"__class__"}:
-            found = _registered(value["__class__"])
-            if found is None:
-                raise ValueError(f"class {value['__class__']} is not registered")
-            return found
+            return codec.find_class(value["__class__"])
         return {key: _resolve(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_resolve(item) for item in value)
     return value
-
-
-def _registered(full_name: str) -> type | None:
-    """Finds a class by module and name among modules already imported; only registered ones count."""
-    module, _, name = full_name.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
-    try:
-        codec.class_name(found)  # type: ignore[arg-type]
-    except (TypeError, AttributeError):
-        return None
-    return found
 
 
 def _remarks(space: spaces.Space) -> Mapping[str, Any]:

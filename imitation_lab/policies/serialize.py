@@ -4,6 +4,7 @@
 two.
 """
 
+import functools
 import inspect
 import os
 import pathlib
@@ -27,14 +28,9 @@ from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath, atomic_path
 
 __all__ = [
-    "policy_registry",
-    "load_policy",
-    "load_policy_file",
-    "load_stable_baselines_model",
-    "save_policy",
-    "save_stable_model",
-    "SavePolicyCallback",
-]
+    "policy_registry", "load_policy", "load_policy_file", "load_stable_baselines_model", "save_policy",
+    "save_stable_model", "SavePolicyCallback",
+]  # fmt: skip
 
 Algorithm = TypeVar("Algorithm", bound=BaseAlgorithm)
 
@@ -110,19 +106,17 @@ def load_stable_baselines_model(
             f"got path={path!r} and venv of type {type(venv).__name__}."
         )
     file = _zip_path(path)
-    saved = None if trust and cls is not None else read_sb3_zip(file)
+    if trust and cls is not None:
+        return cls.load(file, env=venv, device=device, **kwargs)
+    saved = read_sb3_zip(file)
     actual: Any = cls or _infer_algorithm(saved)
     if trust:
         return actual.load(file, env=venv, device=device, **kwargs)
-    assert saved is not None
+    if policy_kwargs is None:  # without what the algorithm adds itself
+        policy_kwargs = {name: value for name, value in saved.policy_kwargs().items() if name != "use_sde"}
     settings = _settings(actual, saved) | kwargs
-    model = actual(
-        policy_class or saved.policy_class(),
-        venv,
-        policy_kwargs=_own_kwargs(saved) if policy_kwargs is None else policy_kwargs,
-        device=device,
-        **settings,
-    )
+    chosen = policy_class or saved.policy_class()
+    model = actual(chosen, venv, policy_kwargs=policy_kwargs, device=device, **settings)
     saved.check_spaces(model.observation_space, model.action_space)
     try:
         model.set_parameters(saved.states, exact_match=True, device=device)
@@ -176,10 +170,8 @@ def _zip_path(path: AnyPath) -> str:
     if found.is_dir():
         statistics = [p.name for p in found.glob("vec*normalize.pkl")]
         if statistics:
-            raise ArtifactError(
-                f"{str(found)!r} holds {statistics[0]}: the policy expects observations normalized with statistics "
-                "that only a pickle restores. If you trust the file, wrap the environment with VecNormalize.load "
-                f"yourself and give the path of the zip, {str(found / 'model.zip')!r}."
+            raise _statistics_error(
+                str(found), statistics[0], f"give the path of the zip, {str(found / 'model.zip')!r}"
             )
         found = found / "model.zip"
     if not found.exists():
@@ -187,16 +179,21 @@ def _zip_path(path: AnyPath) -> str:
     return str(found)
 
 
-def _infer_algorithm(saved: Sb3Zip | None) -> type[BaseAlgorithm]:
-    assert saved is not None
-    telling: dict[str, Any] = {
-        "clip_range": PPO,
-        "target_entropy": SAC,
-        "exploration_fraction": DQN,
-        "target_policy_noise": TD3,
-        "gae_lambda": A2C,
-    }
-    for setting, algorithm in telling.items():
+def _statistics_error(where: str, file: str, then: str) -> ArtifactError:
+    return ArtifactError(
+        f"{where!r} holds {file}: the policy expects observations normalized with statistics that only a pickle "
+        f"restores. If you trust the file, wrap the environment with VecNormalize.load of it yourself and {then}."
+    )
+
+
+_TELLING: dict[str, Any] = {
+    "clip_range": PPO, "target_entropy": SAC, "exploration_fraction": DQN, "target_policy_noise": TD3, "gae_lambda": A2C
+}  # fmt: skip
+"""Settings that tell the algorithm, the most telling first."""
+
+
+def _infer_algorithm(saved: Sb3Zip) -> Any:
+    for setting, algorithm in _TELLING.items():
         if setting in saved.data:
             return algorithm
     raise ValueError(f"{saved.path!r}: cannot tell the algorithm; call load_stable_baselines_model(cls, path, venv).")
@@ -214,13 +211,6 @@ def _settings(cls: type[BaseAlgorithm], saved: Sb3Zip) -> dict[str, Any]:
         if name in found and name in accepted:
             found[name] = min(found[name], max(int(accepted[name].default), 1 << 16))
     return found
-
-
-def _own_kwargs(saved: Sb3Zip) -> dict[str, Any]:
-    """Policy arguments without those that the algorithm adds itself."""
-    kwargs = saved.policy_kwargs()
-    kwargs.pop("use_sde", None)
-    return kwargs
 
 
 def _load_trained(
@@ -308,23 +298,12 @@ def _file_on_hub(repo_id: str, revision: str | None, cache_dir: AnyPath | None, 
         )
     statistics = [n for n in found if n.endswith("normalize.pkl") and name != candidates[0]]
     if statistics:
-        raise ArtifactError(
-            f"{repo_id!r} holds {statistics[0]}: the policy expects observations normalized with statistics that only "
-            f"a pickle restores. If you trust it, wrap the environment with VecNormalize.load of that file and "
-            f"pass filename={name!r}."
-        )
+        raise _statistics_error(repo_id, statistics[0], f"pass filename={name!r}")
     return name
-
-
-def _loader(fn: Any, cls: type[BaseAlgorithm]) -> registry.LoaderFn[BasePolicy]:
-    def load(venv: VecEnv, **kwargs: Any) -> BasePolicy:
-        return fn(cls, venv, **kwargs)
-
-    return load
 
 
 policy_registry.register("random", value=registry.build_loader_fn_require_space(base.RandomPolicy))
 policy_registry.register("zero", value=registry.build_loader_fn_require_space(base.ZeroPolicy))
 for _name, _cls in (("ppo", PPO), ("sac", SAC)):
-    policy_registry.register(_name, value=_loader(_load_trained, _cls))
-    policy_registry.register(f"{_name}-huggingface", value=_loader(_load_from_hub, _cls))
+    policy_registry.register(_name, value=functools.partial(_load_trained, _cls))
+    policy_registry.register(f"{_name}-huggingface", value=functools.partial(_load_from_hub, _cls))

@@ -6,6 +6,8 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
+__all__ = ["TabularPolicy"]
+
 
 class TabularPolicy(BasePolicy):
     """A policy that is a table of probabilities for each time step, state and action.

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from imitation_lab.rewards.reward_nets import RewardNet, wrapper_chain
 from imitation_lab.rewards.serialize import save_reward
 from imitation_lab.util import hub
 
+__all__ = ["FILE", "push_reward", "fetch_reward"]
+
 FILE = "reward.safetensors"
 
 
 def push_reward(
-    net: RewardNet,
-    repo_id: str,
-    *,
-    env_name: str | None = None,
-    algorithm: str | None = None,
-    results: Mapping[str, float] | None = None,
-    license: str | None = None,
-    **options: Any,
+    net: RewardNet, repo_id: str, *, env_name: str | None = None, algorithm: str | None = None, **options: Any
 ) -> str:
     """Writes a reward network, wrappers and all, and a card into a model repository, in one commit.
 
@@ -32,9 +26,8 @@ def push_reward(
         repo_id: "organization/name"; made if it is not there.
         env_name: id of the environment, for the card.
         algorithm: what learned it, for the card.
-        results: measured numbers for the card, by name.
-        license: such as "mit".
-        **options: `private`, `revision`, `token`, `message` of `util.hub.push`, and `card`, a text of your own.
+        **options: `results` (measured numbers by name), `license`, `card`, `private`, `revision`, `token` and `message`
+            of `util.hub.push`.
 
     Returns:
         The commit's hash, for `fetch_reward(repo_id, revision=…)`.
@@ -43,33 +36,19 @@ def push_reward(
         TypeError: if the network cannot be saved as data.
         ValueError: if it cannot be rebuilt from its constructor's arguments; as `util.hub.push` besides.
     """
-
-    def card(path: Any) -> str:
-        facts = {
-            **({} if env_name is None else {"environment": env_name}),
-            **({} if algorithm is None else {"learned by": algorithm}),
-            "network": " → ".join(type(link).__name__ for link in wrapper_chain(net)),
-            "parameters": f"{sum(p.numel() for p in net.parameters()):,}",
-            "observations": net.observation_space,
-            "actions": net.action_space,
-        }
-        usage = (
-            "from imitation_lab.rewards import hub, serialize\n\n"
-            f"path = hub.fetch_reward({repo_id!r})\n"
-            "net = serialize.load_net(path)  # or, as a function: serialize.load_reward(type, path, venv)"
-        )
-        return hub.card_text(
-            repo_id.rpartition("/")[2],
-            facts=facts,
-            usage=usage,
-            path=path,
-            tags=["reward-model", *([] if env_name is None else [hub.tag(env_name)])],
-            results=results,
-            license=license,
-        )
-
-    options.setdefault("card", card)
-    return hub.push(lambda path: save_reward(net, path), FILE, repo_id, **options)
+    network = lambda: " → ".join(type(link).__name__ for link in wrapper_chain(net))
+    return hub.push(
+        lambda path: save_reward(net, path),
+        FILE,
+        repo_id,
+        facts=lambda: {"learned by": algorithm, "network": network(), **hub.network_facts(net)},
+        usage="from imitation_lab.rewards import hub, serialize\n\n"
+        f"path = hub.fetch_reward({repo_id!r})\n"
+        "net = serialize.load_net(path)  # or, as a function: serialize.load_reward(type, path, venv)",
+        tags=["reward-model"],
+        env_name=env_name,
+        **options,
+    )
 
 
 def fetch_reward(repo_id: str, *, filename: str = FILE, revision: str | None = None, **options: Any) -> str:

@@ -85,9 +85,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Row:
 def summarize(rows: Sequence[Row]) -> list[Row]:
     """One row for each algorithm and environment: the runs' mean returns, and their mean and spread.
 
-    `return_std` is the standard deviation over runs (n − 1), None for a single one. `return_iqm` is the mean of the
-    middle half of the runs (Agarwal et al. 2021, with fractional weights at its ends).
+    `return_std` is the standard deviation over runs (n − 1), None for a single one. `return_iqm` is the interquartile
+    mean of the runs, see `testing.intervals`, None where a run's return is not finite.
     """
+    from imitation_lab.testing.intervals import interquartile_mean
+
     groups: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["algorithm"], row["environment"]].append(row)
@@ -103,19 +105,13 @@ def summarize(rows: Sequence[Row]) -> list[Row]:
                 "finished": len(returns),
                 "return_mean": float(returns.mean()) if len(returns) else None,
                 "return_std": float(returns.std(ddof=1)) if len(returns) > 1 else None,
-                "return_iqm": iqm(returns) if len(returns) else None,
+                "return_iqm": float(interquartile_mean(returns))
+                if all(np.isfinite(returns)) and len(returns)
+                else None,
                 "expert_return_mean": float(np.mean(experts)) if experts else None,
             }
         )
     return summary
-
-
-def iqm(values: np.ndarray) -> float:
-    """The mean of the middle half of the values; at its two ends values count in part."""
-    ordered = np.sort(values)
-    edges = np.arange(len(ordered) + 1) / len(ordered)
-    weights = np.clip(np.minimum(edges[1:], 0.75) - np.maximum(edges[:-1], 0.25), 0, None)
-    return float(np.average(ordered, weights=weights))
 
 
 def to_csv(rows: Sequence[Row]) -> str:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from typing import Any
 
-_CORE = ("imitation-lab", "torch", "stable-baselines3", "gymnasium", "numpy", "matplotlib", "safetensors")
+_CORE = ("imitation-lab", "torch", "stable-baselines3", "gymnasium", "numpy", "scipy", "matplotlib")
 _OPTIONAL = {
     "notebooks": ("jupyterlab", "ipywidgets", "anywidget"),
     "cli": ("sacred", "tensorboard"),

@@ -14,7 +14,12 @@ from imitation_lab import experts
 from imitation_lab.algorithms import base
 from imitation_lab.data import rollout, serialize, types
 from imitation_lab.data.wrappers import RolloutInfoWrapper
-from imitation_lab.util import util
+from imitation_lab.util import checks, util
+
+__all__ = [
+    "EXPERT_DATA_TYPES", "DucktypedBatches", "generate_expert_trajectories", "lazy_generate_expert_trajectories",
+    "make_expert_transition_loader",
+]  # fmt: skip
 
 EXPERT_DATA_TYPES = ("data_loader", "ducktyped_data_loader", "transitions")
 
@@ -43,7 +48,7 @@ def generate_expert_trajectories(
         ValueError: there is no expert for `env_id` (the text lists those that there are), or `num_trajectories` is
             less than 1.
     """
-    _check_number("num_trajectories", num_trajectories)
+    checks.integers(1, num_trajectories=num_trajectories)
     expert = experts.load_expert(env_id)
     venv = util.make_vec_env(
         experts.card(env_id)["environment"]["id"],
@@ -80,7 +85,7 @@ def lazy_generate_expert_trajectories(
         ValueError: as `generate_expert_trajectories`; also if the cached file is damaged or holds another number of
             episodes.
     """
-    _check_number("num_trajectories", num_trajectories)
+    checks.integers(1, num_trajectories=num_trajectories)
     folder = util.parse_path(cache_path)
     file = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', env_id)}_{num_trajectories}.trajectories"
     if not file.exists():
@@ -120,7 +125,7 @@ def make_expert_transition_loader(
     """
     if expert_data_type not in EXPERT_DATA_TYPES:
         raise ValueError(f"Unknown expert_data_type {expert_data_type!r}, expected one of {EXPERT_DATA_TYPES}.")
-    _check_number("batch_size", batch_size)
+    checks.integers(1, batch_size=batch_size)
     trajectories = lazy_generate_expert_trajectories(cache_dir, env_name, num_trajectories, rng)
     transitions = rollout.flatten_trajectories(trajectories)
     if len(transitions) < batch_size:
@@ -133,8 +138,3 @@ def make_expert_transition_loader(
     generator = th.Generator().manual_seed(int(rng.integers(2**63)))
     loader = base.make_data_loader(transitions, batch_size, {"shuffle": shuffle, "generator": generator})
     return loader if expert_data_type == "data_loader" else DucktypedBatches(loader)
-
-
-def _check_number(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")

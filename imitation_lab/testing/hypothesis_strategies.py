@@ -18,6 +18,11 @@ from hypothesis.extra import numpy as hnp
 
 from imitation_lab.data import types
 
+__all__ = [
+    "ACTION_SPACES", "OBSERVATION_SPACES", "observation_spaces", "action_spaces", "space_samples", "infos",
+    "trajectories", "trajectories_with_rew", "trajectory_lists",
+]  # fmt: skip
+
 _BOX = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
 _BOUNDED_BOX = gym.spaces.Box(-1.0, 2.0, (2,), np.float32)
 _IMAGE = gym.spaces.Box(0, 255, (4, 5, 3), np.uint8)

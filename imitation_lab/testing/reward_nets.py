@@ -9,6 +9,8 @@ import torch as th
 
 from imitation_lab.rewards import reward_nets
 
+__all__ = ["make_ensemble", "MockRewardNet"]
+
 
 def make_ensemble(
     obs_space: gym.Space, action_space: gym.Space, num_members: int = 2, **kwargs: Any

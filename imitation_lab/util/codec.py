@@ -7,10 +7,11 @@ with one ``__tag__``. A class is stored by name and looked up in a registry: a n
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -19,6 +20,17 @@ from gymnasium import spaces
 from torch import nn
 
 from imitation_lab.util.artifacts import ArtifactError
+
+__all__ = [
+    "register_class",
+    "class_name",
+    "known_class",
+    "find_class",
+    "encode",
+    "decode",
+    "encode_space",
+    "decode_space",
+]
 
 T = TypeVar("T", bound=type)
 
@@ -40,9 +52,9 @@ def register_class(cls: Any = None, *, name: str | None = None) -> Any:
     """
     if cls is None:
         return lambda actual: register_class(actual, name=name)
-    key = name or f"{cls.__module__}.{cls.__qualname__}"
-    _classes[key] = cls
-    _names[cls] = key
+    full_name = f"{cls.__module__}.{cls.__qualname__}"
+    _names[cls] = name or full_name
+    _classes[full_name] = _classes[_names[cls]] = cls
     return cls
 
 
@@ -61,8 +73,13 @@ def class_name(cls: type) -> str:
         ) from None
 
 
+def known_class(name: str) -> type | None:
+    """Give the class that was registered under `name`, or whose module and qualified name that is; None if none is."""
+    return _classes.get(name)
+
+
 def find_class(name: str) -> type:
-    """Give the class that was registered under `name`.
+    """Give what `known_class` gives.
 
     Raises:
         ArtifactError: If there is none.
@@ -120,12 +137,8 @@ def decode(data: Any) -> Any:
     Raises:
         ArtifactError: If the data is damaged or names an unknown class.
     """
-    try:
+    with _damage_named("the file's description"):
         return _decode(data)
-    except ArtifactError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RecursionError) as error:
-        raise ArtifactError(f"the file's description is damaged: {error}") from None
 
 
 def encode_space(space: spaces.Space) -> dict[str, Any]:
@@ -135,22 +148,14 @@ def encode_space(space: spaces.Space) -> dict[str, Any]:
         TypeError: If the kind of space is not supported.
     """
     if isinstance(space, spaces.Box):
-        return {
-            "type": "Box",
-            "low": _encode_bound(space.low),
-            "high": _encode_bound(space.high),
-            "shape": list(space.shape),
-            "dtype": str(space.dtype),
-        }
+        bounds = {"low": _encode_bound(space.low), "high": _encode_bound(space.high)}
+        return {"type": "Box", **bounds, "shape": list(space.shape), "dtype": str(space.dtype)}
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
         return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
     if isinstance(space, spaces.MultiBinary):
-        return {
-            "type": "MultiBinary",
-            "n": space.n if isinstance(space.n, int) else [int(n) for n in space.n],
-        }
+        return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else [int(n) for n in space.n]}
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": [[key, encode_space(sub)] for key, sub in space.spaces.items()]}
     if isinstance(space, spaces.Tuple):
@@ -164,12 +169,18 @@ def decode_space(data: dict[str, Any]) -> spaces.Space:
     Raises:
         ArtifactError: If the data is damaged.
     """
-    try:
+    with _damage_named("the file's description of a space"):
         return _SPACES[data["type"]](data)
+
+
+@contextlib.contextmanager
+def _damage_named(what: str) -> Iterator[None]:
+    try:
+        yield
     except ArtifactError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RecursionError) as error:
-        raise ArtifactError(f"the file's description of a space is damaged: {error!r}") from None
+        raise ArtifactError(f"{what} is damaged: {error!r}") from None
 
 
 def _encode_dict(value: dict, where: str) -> Any:
@@ -254,18 +265,9 @@ _MAX_BOX_SIZE = 1 << 26
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
-        th.float16,
-        th.bfloat16,
-        th.float32,
-        th.float64,
-        th.uint8,
-        th.int8,
-        th.int16,
-        th.int32,
-        th.int64,
-        th.bool,
+        th.float16, th.bfloat16, th.float32, th.float64, th.uint8, th.int8, th.int16, th.int32, th.int64, th.bool,
     )
-}
+}  # fmt: skip
 _SPACES: dict[str, Callable[[dict[str, Any]], spaces.Space]] = {
     "Box": _decode_box,
     "Discrete": lambda data: spaces.Discrete(data["n"], start=data["start"]),

@@ -2,14 +2,15 @@
 
 `download` leaves a whole file in the client's cache or none. `push` makes one commit of all files, after they have been
 made here: the hub has the old state or the new one. The hub is huggingface.co, or where `HF_ENDPOINT` says.
+
+What is pushed and pulled: `data.hub` has demonstrations, `policies.hub` and `policies.serialize.load_policy` policies,
+`rewards.hub` reward networks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
-import json
 import os
 import pathlib
 import re
@@ -18,11 +19,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from imitation_lab.util import artifacts
+from imitation_lab.util import artifacts, checks
 from imitation_lab.util.paths import AnyPath
 
-_EXTRA = 'The hub needs the package huggingface_hub: pip install "imitation-lab[hub]".'
-_MAIN = "main"
+__all__ = ["download", "cached", "files", "push", "network_facts"]
+
+_LOG_IN = "log in by `hf auth login` or pass token="
 
 
 def download(
@@ -50,17 +52,9 @@ def download(
         PermissionError: if the account may not read it.
         ImportError: if huggingface_hub is not installed.
     """
-    hub = _client()
+    folder = None if cache_dir is None else os.fsdecode(cache_dir)
     with _explained(repo_id, repo_type, revision, filename):
-        return hub.hf_hub_download(
-            repo_id,
-            filename,
-            revision=revision,
-            repo_type=repo_type,
-            cache_dir=None if cache_dir is None else os.fsdecode(cache_dir),
-            token=token,
-            endpoint=_endpoint(),
-        )
+        return _api(token).hf_hub_download(repo_id, filename, revision=revision, repo_type=repo_type, cache_dir=folder)
 
 
 def cached(
@@ -72,15 +66,15 @@ def cached(
     cache_dir: AnyPath | None = None,
 ) -> bool:
     """Whether `download` would find the file in the cache."""
-    directory = None if cache_dir is None else os.fsdecode(cache_dir)
-    return isinstance(_client().try_to_load_from_cache(repo_id, filename, directory, revision, repo_type), str)
+    folder = None if cache_dir is None else os.fsdecode(cache_dir)
+    return isinstance(_client().try_to_load_from_cache(repo_id, filename, folder, revision, repo_type), str)
 
 
 def files(
     repo_id: str, *, revision: str | None = None, repo_type: str = "model", token: str | bool | None = None
 ) -> list[str]:
     """The names of a repository's files; raises as `download` does."""
-    with _explained(repo_id, repo_type, revision, None):
+    with _explained(repo_id, repo_type, revision):
         return _api(token).list_repo_files(repo_id, revision=revision, repo_type=repo_type)
 
 
@@ -89,20 +83,34 @@ def push(
     filename: str,
     repo_id: str,
     *,
-    card: Callable[[pathlib.Path], str] | str,
+    facts: Callable[[], Mapping[str, Any]] = dict,
+    usage: str = "",
+    tags: Sequence[str] = (),
+    env_name: str | None = None,
+    results: Mapping[str, float] | None = None,
+    license: str | None = None,
+    card: str | None = None,
     repo_type: str = "model",
     revision: str | None = None,
     private: bool = False,
     token: str | bool | None = None,
     message: str | None = None,
 ) -> str:
-    """Writes a file and a card in one commit, into a repository that is made if it is not there.
+    """Writes a file of the native format and a card in one commit, into a repository that is made if it is not there.
+
+    The card says what the file is, how to load it, what was measured, and its checksum.
 
     Args:
         save: writes the file to the path it is given.
         filename: its name in the repository.
         repo_id: "organization/name".
-        card: the text of README.md, or a function of the file's path that makes it.
+        facts: makes, once the file is written, a table of names and values for the card; None leaves a fact out.
+        usage: Python that loads the file, for the card.
+        tags: beside "imitation-lab" and the environment.
+        env_name: id of the environment, for the card.
+        results: measured numbers for the card, by name.
+        license: such as "mit".
+        card: a text of your own in place of the card.
         repo_type: "model" or "dataset".
         revision: branch to commit to; None is the main branch.
         private: whether a repository made here is private.
@@ -122,9 +130,13 @@ def push(
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, filename)
         save(path)
-        text = card if isinstance(card, str) else card(path)
-        operations = [hub.CommitOperationAdd("README.md", text.encode()), hub.CommitOperationAdd(filename, str(path))]
-        with _explained(repo_id, repo_type, revision, None, doing="write to"):
+        if card is None:
+            tags = ["imitation-lab", *tags, *([] if env_name is None else [re.sub(r"[^\w.-]+", "-", env_name)])]
+            about = hub.ModelCardData(library_name="imitation-lab", license=license, tags=tags).to_yaml()
+            title, shown = repo_id.rpartition("/")[2], {"environment": env_name, **facts(), **_file_facts(path)}
+            card = _card(about, title, shown, usage, results)
+        operations = [hub.CommitOperationAdd("README.md", card.encode()), hub.CommitOperationAdd(filename, str(path))]
+        with _explained(repo_id, repo_type, revision, doing="write to"):
             api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
             commit = api.create_commit(
                 repo_id,
@@ -136,67 +148,45 @@ def push(
     return commit.oid
 
 
-def card_text(
-    title: str,
-    *,
-    facts: Mapping[str, Any],
-    usage: str,
-    path: AnyPath,
-    tags: Sequence[str] = (),
-    results: Mapping[str, float] | None = None,
-    license: str | None = None,
-) -> str:
-    """The Markdown of a card: what the file is, how to load it, what was measured, and its checksum.
-
-    Args:
-        title: its heading.
-        facts: a table of names and values.
-        usage: Python that loads the file.
-        path: the file, of the native format.
-        tags: beside "imitation-lab".
-        results: measured numbers, by name.
-        license: such as "mit".
-    """
-    header = artifacts.read_header(path)
-    file = pathlib.Path(os.fsdecode(path))
-    about = {"library_name": "imitation-lab", "tags": ["imitation-lab", *tags]}
-    about |= {} if license is None else {"license": license}
-    lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in about.items()), "---", "", f"# {title}", ""]
-    shown = {
-        **facts,
-        "file": f"`{file.name}`, {file.stat().st_size:,} bytes, kind `{header.kind}`, version {header.version}",
-        "SHA-256": f"`{hashlib.sha256(file.read_bytes()).hexdigest()}`",
-        "written by": f"imitation_lab {_version()}",
+def network_facts(network: Any) -> dict[str, Any]:
+    """What a card says of a module with spaces: a policy or a reward network."""
+    return {
+        "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
+        "observations": network.observation_space,
+        "actions": network.action_space,
     }
-    lines += _table(("", ""), shown)
+
+
+def _file_facts(path: pathlib.Path) -> dict[str, str]:
+    header = artifacts.read_header(path)
+    try:
+        ours = version("imitation-lab")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        ours = "(not installed)"
+    return {
+        "file": f"`{path.name}`, {path.stat().st_size:,} bytes, kind `{header.kind}`, version {header.version}",
+        "SHA-256": f"`{hashlib.sha256(path.read_bytes()).hexdigest()}`",
+        "written by": f"imitation_lab {ours}",
+    }
+
+
+def _card(about: str, title: str, facts: Mapping[str, Any], usage: str, results: Mapping[str, float] | None) -> str:
+    lines = ["---", about, "---", "", f"# {title}", "", *_table("", "", facts)]
     lines += ["", "The file holds tensors and JSON: loading it runs no code.", "", "```python", usage.strip(), "```"]
     if results:
-        lines += ["", "## Measured", "", *_table(("what", "value"), {k: f"{v:.6g}" for k, v in results.items()})]
+        measured = {name: f"{value:.6g}" for name, value in results.items()}
+        lines += ["", "## Measured", "", *_table("what", "value", measured)]
     return "\n".join(lines) + "\n"
 
 
-def tag(text: str) -> str:
-    """Text as the hub takes it for a tag or a repository's name: "seals/CartPole-v0" is "seals-CartPole-v0"."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-")
-
-
-def _table(head: tuple[str, str], rows: Mapping[str, Any]) -> list[str]:
+def _table(left: str, right: str, rows: Mapping[str, Any]) -> list[str]:
     cell = lambda value: re.sub(r"\s+", " ", str(value)).replace("|", "\\|")
-    return [f"| {head[0]} | {head[1]} |", "|---|---|", *(f"| {cell(k)} | {cell(v)} |" for k, v in rows.items())]
+    body = [f"| {cell(name)} | {cell(value)} |" for name, value in rows.items() if value is not None]
+    return [f"| {left} | {right} |", "|---|---|", *body]
 
 
-def _version() -> str:
-    try:
-        return version("imitation-lab")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "(not installed)"
-
-
-def _client() -> Any:
-    try:
-        return importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        raise ImportError(_EXTRA) from error
+def _client(module: str = "huggingface_hub") -> Any:
+    return checks.optional(module, "hub", "The hub needs")
 
 
 def _api(token: str | bool | None) -> Any:
@@ -210,81 +200,66 @@ def _endpoint() -> str | None:
 
 @contextlib.contextmanager
 def _explained(
-    repo_id: str, repo_type: str, revision: str | None, filename: str | None, *, doing: str = "read"
+    repo_id: str, repo_type: str, revision: str | None, filename: str | None = None, *, doing: str = "read"
 ) -> Iterator[None]:
     """Turns the client's errors into Python's own, with the cause and what to do."""
-    errors = importlib.import_module("huggingface_hub.errors")
-    what = f"{repo_type} {repo_id!r}" if filename is None else f"{filename!r} of the {repo_type} {repo_id!r}"
-    where = _endpoint() or _client().constants.ENDPOINT
-    start = f"cannot {doing} the {what}" if filename is None else f"cannot {doing} {what}"
+    errors = _client("huggingface_hub.errors")
     try:
         yield
-    except errors.GatedRepoError as error:
-        raise PermissionError(
-            f"{start}: it is open only to accounts that asked for it. Ask on {where}/{repo_id}, then log in by "
-            "`hf auth login` or pass token=."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{start}: {where} has no such {repo_type}, or it is private. Check the name; for a private one log in by "
-            "`hf auth login` or pass token=."
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise FileNotFoundError(
-            f"{start}: it has no revision {revision!r}. Give a branch, tag or commit that is listed on "
-            f"{where}/{repo_id}, or leave revision= out for {_MAIN!r}."
-        ) from error
-    except errors.LocalEntryNotFoundError as error:
-        if _client().constants.HF_HUB_OFFLINE:
-            fix = "HF_HUB_OFFLINE is set and the file is not in the cache: unset it once to download the file"
-        else:
-            fix = (
-                f"{where} could not be reached ({_root(error)}), and the file is not in the cache. Check the "
-                "connection, the proxy and HF_ENDPOINT, or download the file elsewhere and load it by its path"
-            )
-        raise ConnectionError(f"{start}: {fix}.") from error
-    except errors.EntryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{start} at revision {revision or _MAIN!r}: there is no such file{_listed(repo_id, repo_type, revision)}. "
-            "Say which one in filename=."
-        ) from error
-    except errors.HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        if status in (401, 403):
-            raise PermissionError(
-                f"{start}: {where} refuses (status {status}). Log in by `hf auth login`, or pass a token= that may "
-                f"{doing} it."
-            ) from error
-        raise ConnectionError(f"{start}: {where} answers with an error ({error}). Try again later.") from error
-    except errors.OfflineModeIsEnabled as error:
-        raise ConnectionError(f"{start}: HF_HUB_OFFLINE is set. Unset it.") from error
-    except (errors.HTTPError, ConnectionError, EOFError) as error:
-        raise ConnectionError(
-            f"{start}: the connection to {where} broke ({_root(error)}). Nothing was kept; try again."
-        ) from error
-    except RuntimeError as error:
-        if "Error while uploading" not in str(error):
-            raise
-        raise ConnectionError(
-            f"{start}: the connection to {where} broke ({_root(error)}). Nothing was committed; try again."
-        ) from error
-    except OSError as error:
-        if "onsistency check" not in str(error):
-            raise
-        raise ConnectionError(
-            f"{start}: it arrived incomplete or too long. Nothing was kept; try again. ({error})"
-        ) from error
+    except Exception as error:
+        site = _endpoint() or _client("huggingface_hub.constants").ENDPOINT
+        page = f"{site}/{repo_id}"
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        cause = f"{type(root).__name__}: {root}".rstrip(": ")
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        ours: type[OSError] = ConnectionError
+        match error:
+            case _ if isinstance(root, errors.OfflineModeIsEnabled):
+                why = ": HF_HUB_OFFLINE is set. Unset it; what was downloaded once is in the cache."
+            case errors.GatedRepoError():
+                ours = PermissionError
+                why = f": it is open only to accounts that asked for it. Ask on {page}, then {_LOG_IN}."
+            case errors.RepositoryNotFoundError():
+                ours = FileNotFoundError
+                why = (
+                    f": {site} has no such {repo_type}, or it is private. Check the name; for a private one {_LOG_IN}."
+                )
+            case errors.RevisionNotFoundError():
+                ours = FileNotFoundError
+                why = (
+                    f": it has no revision {revision!r}. Give a branch, tag or commit that is listed on {page}, "
+                    "or leave revision= out for 'main'."
+                )
+            case errors.LocalEntryNotFoundError():
+                why = (
+                    f": {site} could not be reached ({cause}), and the file is not in the cache. Check the connection, "
+                    "the proxy and HF_ENDPOINT, or download the file elsewhere and load it by its path."
+                )
+            case errors.EntryNotFoundError():
+                ours = FileNotFoundError
+                found = _listed(repo_id, repo_type, revision)
+                why = f" at revision {revision or 'main'!r}: there is no such file{found}. Say which one in filename=."
+            case errors.HfHubHTTPError() if status in (401, 403):
+                ours = PermissionError
+                why = f": {site} refuses (status {status}). Log in by `hf auth login` or pass a token= that may."
+            case errors.HfHubHTTPError():
+                why = f": {site} answers with an error ({error}). Try again later."
+            case OSError() if "onsistency check" in str(error):
+                why = f": it arrived incomplete or too long. Nothing was kept; try again. ({error})"
+            case RuntimeError() if "Error while uploading" in str(error):
+                why = f": the connection to {site} broke ({cause}). Nothing was committed; try again."
+            case errors.HTTPError() | ConnectionError() | EOFError():
+                why = f": the connection to {site} broke ({cause}). Nothing was kept; try again."
+            case _:
+                raise
+        what = f"the {repo_type} {repo_id!r}"
+        raise ours(f"cannot {doing} {what if filename is None else f'{filename!r} of {what}'}{why}") from error
 
 
 def _listed(repo_id: str, repo_type: str, revision: str | None) -> str:
     try:
-        found = _api(None).list_repo_files(repo_id, revision=revision, repo_type=repo_type)
+        return f"; there are {sorted(_api(None).list_repo_files(repo_id, revision=revision, repo_type=repo_type))}"
     except Exception:  # the listing is a help and no more
         return ""
-    return f"; there are {sorted(found)}"
-
-
-def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}".rstrip(": ")

@@ -22,14 +22,25 @@ import numpy as np
 import torch as th
 from stable_baselines3.common import logger as sb_logger
 
+from imitation_lab.util import checks
 from imitation_lab.util.paths import AnyPath
 from imitation_lab.util.util import parse_path
+
+__all__ = [
+    "FORMATS", "Exclude", "WandbOutputFormat", "make_output_format", "HierarchicalLogger", "AnyLogger", "as_logger",
+    "configure", "check_formats",
+]  # fmt: skip
 
 FORMATS = ("stdout", "log", "csv", "json", "tensorboard", "wandb")
 Exclude = str | tuple[str, ...] | None
 
 
-def _check_formats(formats: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str]) -> None:
+    """Asks for formats out of `FORMATS`.
+
+    Raises:
+        ValueError: naming the first that is none of them.
+    """
     for fmt in formats:
         if fmt not in FORMATS:
             raise ValueError(f"Unknown log format {fmt!r}; expected one of {', '.join(FORMATS)}.")
@@ -49,13 +60,7 @@ class WandbOutputFormat(sb_logger.KVWriter):
     """
 
     def __init__(self, folder: AnyPath | None = None) -> None:
-        try:
-            import wandb
-        except ImportError as e:
-            raise ImportError(
-                'The "wandb" log format needs the package wandb: pip install "imitation-lab[wandb]".'
-            ) from e
-        self._wandb = wandb
+        self._wandb = wandb = checks.optional("wandb", "wandb", 'The "wandb" log format needs')
         if wandb.run is None:
             where = None if folder is None else os.fsdecode(folder)
             try:
@@ -101,7 +106,7 @@ def make_output_format(
         ValueError: if the format is unknown.
         ImportError: if the format needs a package that is not installed.
     """
-    _check_formats([_format])
+    check_formats([_format])
     if _format == "wandb":
         return WandbOutputFormat(parse_path(log_dir))
     if _format == "stdout":
@@ -132,6 +137,15 @@ def _fetch(tensors: dict[str, th.Tensor]) -> dict[str, float | int]:
         for key, number in zip(keys, stacked.tolist(), strict=True):
             numbers[key] = number if tensors[key].is_floating_point() else int(number)
     return numbers
+
+
+@contextlib.contextmanager
+def _pushed(stack: list[str], item: str) -> Iterator[None]:
+    stack.append(item)
+    try:
+        yield
+    finally:
+        stack.pop()
 
 
 class _Deferred:
@@ -201,7 +215,7 @@ class HierarchicalLogger(sb_logger.Logger):
     """
 
     def __init__(self, default_logger: sb_logger.Logger, format_strs: Sequence[str] = ("stdout", "log", "csv")):
-        _check_formats(format_strs)
+        check_formats(format_strs)
         # The writers are shared, so that one appended here is heard, as in any Logger.
         super().__init__(folder=default_logger.dir, output_formats=default_logger.output_formats)
         self.default_logger = default_logger
@@ -234,11 +248,8 @@ class HierarchicalLogger(sb_logger.Logger):
                 f"add_accumulate_prefix({prefix!r}) cannot start inside accumulate_means ({self._context!r}): "
                 "put it around, or use add_key_prefix."
             )
-        self._accumulate_prefixes.append(prefix)
-        try:
+        with _pushed(self._accumulate_prefixes, prefix):
             yield
-        finally:
-            self._accumulate_prefixes.pop()
 
     def get_accumulate_prefixes(self) -> str:
         """The prefixes that apply to `accumulate_means`, each with a slash after it: "a/b/", or ""."""
@@ -247,11 +258,8 @@ class HierarchicalLogger(sb_logger.Logger):
     @contextlib.contextmanager
     def add_key_prefix(self, prefix: str) -> Iterator[None]:
         """Puts `prefix` and a slash before the keys recorded inside; nests."""
-        self._key_prefixes.append(prefix)
-        try:
+        with _pushed(self._key_prefixes, prefix):
             yield
-        finally:
-            self._key_prefixes.pop()
 
     @contextlib.contextmanager
     def accumulate_means(self, name: str) -> Iterator[None]:
@@ -280,9 +288,6 @@ class HierarchicalLogger(sb_logger.Logger):
         raw.set_level(self.level)
         return raw
 
-    def _key(self, key: str) -> str:
-        return "/".join([*self._key_prefixes, key]) if self._key_prefixes else key
-
     def record(self, key: str, val: Any, exclude: Exclude = None) -> None:
         """Records a value for the next `dump`; a later one under the same key replaces it.
 
@@ -292,7 +297,7 @@ class HierarchicalLogger(sb_logger.Logger):
                 What is no number (text, a figure) has no mean.
             exclude: formats that shall not show it.
         """
-        key = self._key(key)
+        key = "/".join([*self._key_prefixes, key])
         if self._current is None:
             self._default.record(key, val, exclude)
         else:
@@ -308,7 +313,7 @@ class HierarchicalLogger(sb_logger.Logger):
             val: number or tensor with one element, which is added up on its device; None records None.
             exclude: formats that shall not show it.
         """
-        key = self._key(key)
+        key = "/".join([*self._key_prefixes, key])
         if self._current is None:
             self._default.record_mean(key, val, exclude)
         else:
@@ -386,7 +391,7 @@ def configure(folder: AnyPath | None = None, format_strs: str | Sequence[str] | 
     if format_strs is None:
         format_strs = ("stdout", "log", "csv")
     formats = (format_strs,) if isinstance(format_strs, str) else tuple(format_strs)
-    _check_formats(formats)
+    check_formats(formats)
     path.mkdir(parents=True, exist_ok=True)
     default = sb_logger.Logger(str(path), [make_output_format(fmt, path) for fmt in formats])
     return HierarchicalLogger(default, [fmt for fmt in formats if fmt != "wandb"])

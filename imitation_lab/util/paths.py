@@ -8,6 +8,8 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
+__all__ = ["AnyPath", "atomic_path"]
+
 AnyPath = str | bytes | os.PathLike
 
 

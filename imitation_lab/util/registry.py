@@ -1,12 +1,18 @@
 """Registries: names for values, which may be imported only when they are asked for."""
 
-import difflib
 import importlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from imitation_lab.util import checks
+
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
+
+__all__ = [
+    "LoaderFn", "RegistryError", "load_attr", "Registry", "build_loader_fn_require_space",
+    "build_loader_fn_require_env",
+]  # fmt: skip
 
 T = TypeVar("T")
 LoaderFn = Callable[..., T]
@@ -64,8 +70,7 @@ class Registry(Generic[T]):
         """
         if key not in self._values:
             if key not in self._indirect:
-                near = difflib.get_close_matches(str(key), self.keys(), n=3)
-                hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+                hint = checks.did_you_mean(key, self.keys())
                 raise RegistryError(f"Unknown key {key!r}.{hint} Registered are: {', '.join(self.keys())}.")
             self._values[key] = load_attr(self._indirect[key])
         return self._values[key]

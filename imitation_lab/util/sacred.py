@@ -4,7 +4,7 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imitation_lab.util.paths import AnyPath
@@ -12,6 +12,11 @@ from imitation_lab.util.util import parse_path
 
 if TYPE_CHECKING:
     import sacred.run
+
+__all__ = [
+    "SacredDicts", "load_runs", "dir_contains_sacred_jsons", "filter_subdirs", "get_sacred_dir_from_run",
+    "build_sacred_symlink", "dict_get_nested",
+]  # fmt: skip
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -79,6 +84,22 @@ def filter_subdirs(
             if outer is not None:
                 raise ValueError(f"{path} lies inside {outer}, and both match; allow this with nested_ok=True.")
     return found
+
+
+def load_runs(*root_dirs: AnyPath, only_completed_runs: bool = False) -> Iterator[SacredDicts]:
+    """Reads the Sacred runs in and below the folders, each once, in the order of their paths.
+
+    Args:
+        *root_dirs: where to start.
+        only_completed_runs: leaves out runs whose status is not "COMPLETED".
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if a file is not a JSON object; the text names it.
+    """
+    folders = [folder for root in root_dirs for folder in filter_subdirs(root, nested_ok=True)]
+    runs = map(SacredDicts.load_from_dir, dict.fromkeys(folders))
+    return (dicts for dicts in runs if not only_completed_runs or dicts.run.get("status") == "COMPLETED")
 
 
 def get_sacred_dir_from_run(run: "sacred.run.Run") -> pathlib.Path | None:

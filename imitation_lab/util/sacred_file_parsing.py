@@ -5,14 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from imitation_lab.util.paths import AnyPath
-from imitation_lab.util.sacred import SacredDicts, dict_get_nested, filter_subdirs
+from imitation_lab.util.sacred import dict_get_nested, load_runs
 
-
-def _load_runs(path: AnyPath, only_completed_runs: bool) -> Iterator[SacredDicts]:
-    for folder in filter_subdirs(path, nested_ok=True):
-        dicts = SacredDicts.load_from_dir(folder)
-        if not only_completed_runs or dicts.run.get("status") == "COMPLETED":
-            yield dicts
+__all__ = ["find_sacred_runs", "group_runs_by_algo_and_env"]
 
 
 def find_sacred_runs(
@@ -28,7 +23,7 @@ def find_sacred_runs(
         FileNotFoundError: if `run_path` is no folder.
         ValueError: if a file is not valid JSON; the text names it.
     """
-    for dicts in _load_runs(run_path, only_completed_runs):
+    for dicts in load_runs(run_path, only_completed_runs=only_completed_runs):
         yield dicts.config, dicts.run
 
 
@@ -50,7 +45,7 @@ def group_runs_by_algo_and_env(
         ValueError: if a file is not valid JSON, or a run names no command or environment; the text names the folder.
     """
     grouped: defaultdict[str, defaultdict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for sacred_dir, config, run in _load_runs(path, only_completed_runs):
+    for sacred_dir, config, run in load_runs(path, only_completed_runs=only_completed_runs):
         algo = run.get("command")
         env = dict_get_nested(config, "environment.gym_id")
         if not algo or not env:

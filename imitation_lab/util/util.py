@@ -1,7 +1,6 @@
 """Small tools: vectorized environments, seeds, tensor and array conversion, paths, iterators."""
 
 import datetime
-import difflib
 import importlib
 import itertools
 import os
@@ -15,12 +14,18 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 
+from imitation_lab.util import checks
 from imitation_lab.util.paths import AnyPath
-from imitation_lab.util.registry import load_attr
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
     from stable_baselines3.common.vec_env import VecEnv
+
+__all__ = [
+    "save_policy", "oric", "make_unique_timestamp", "make_vec_env", "make_seeds", "docstring_parameter", "endless_iter",
+    "get_first_iter_element", "safe_to_tensor", "safe_to_numpy", "tensor_iter_norm", "parse_path",
+    "parse_optional_path", "split_in_half", "clear_screen",
+]  # fmt: skip
 
 T = TypeVar("T")
 _MAX_SEED = 2**31 - 1
@@ -28,8 +33,9 @@ _MAX_SEED = 2**31 - 1
 
 def save_policy(policy: "BasePolicy", policy_path: AnyPath) -> None:
     """Writes `policy` to the file `policy_path` in the native, code-free format; parents are created."""
-    # By name, since policies stand above util in the order of imports.
-    load_attr("imitation_lab.policies.serialize:save_policy")(policy, policy_path)
+    from imitation_lab.util import policy_files
+
+    policy_files.save_policy(policy, policy_path)
 
 
 def oric(x: np.ndarray) -> np.ndarray:
@@ -79,10 +85,9 @@ def _find_spec(env_name: str) -> gym.envs.registration.EnvSpec:
     try:
         return gym.spec(env_id)
     except gym.error.Error as e:
-        near = difflib.get_close_matches(env_id, list(gym.registry), n=3)
-        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise ValueError(
-            f"Unknown environment {env_name!r}. {hint}An environment of another package exists once that is "
+            f"Unknown environment {env_name!r}.{checks.did_you_mean(env_id, gym.registry)} An environment of another "
+            "package exists once that is "
             f'imported: write `import package`, or env_name="package:{env_id}".'
         ) from e
 
@@ -121,11 +126,9 @@ def make_vec_env(
     from stable_baselines3.common.monitor import Monitor
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-    _check_rng(rng)
-    if n_envs < 1:
-        raise ValueError(f"n_envs must be at least 1, got {n_envs}.")
-    if max_episode_steps is not None and max_episode_steps < 1:
-        raise ValueError(f"max_episode_steps must be at least 1, or None, got {max_episode_steps}.")
+    checks.generator(rng)
+    checks.at_least(1, n_envs=n_envs)
+    checks.at_least(1, or_none=True, max_episode_steps=max_episode_steps)
     # The specification rather than the id: a child process may not have imported what registered it.
     spec = _find_spec(env_name)
     kwargs: dict[str, Any] = dict(env_make_kwargs or {})
@@ -153,11 +156,6 @@ def make_vec_env(
     return venv
 
 
-def _check_rng(rng: object) -> None:
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}.")
-
-
 @overload
 def make_seeds(rng: np.random.Generator, n: None = None) -> int: ...
 
@@ -173,11 +171,10 @@ def make_seeds(rng: np.random.Generator, n: int | None = None) -> int | list[int
         TypeError: if `rng` is not a `numpy.random.Generator`.
         ValueError: if `n` is negative.
     """
-    _check_rng(rng)
+    checks.generator(rng)
     if n is None:
         return int(rng.integers(_MAX_SEED))
-    if n < 0:
-        raise ValueError(f"n must be at least 0, got {n}.")
+    checks.at_least(0, n=n)
     return rng.integers(_MAX_SEED, size=n).tolist()
 
 

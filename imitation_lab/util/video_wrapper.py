@@ -9,8 +9,11 @@ from typing import Any, Literal, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
+from imitation_lab.util import checks
 from imitation_lab.util.paths import AnyPath, atomic_path
 from imitation_lab.util.util import parse_path
+
+__all__ = ["Format", "VideoWrapper"]
 
 Format = Literal["auto", "gif", "mp4"]
 
@@ -116,8 +119,7 @@ class VideoWrapper(gym.Wrapper):
         self.single_video = single_video
         self.format = ("mp4" if has_ffmpeg else "gif") if format == "auto" else format
         self.fps = float(fps if fps is not None else env.metadata.get("render_fps") or 30)
-        if not self.fps > 0:
-            raise ValueError(f"fps must be positive, got {fps!r}.")
+        checks.positive(fps=self.fps)
         self.directory = parse_path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._writer: _Mp4Writer | _GifWriter | None = None

@@ -17,8 +17,7 @@ from imitation_lab.algorithms.adversarial.gail import GAIL
 from imitation_lab.data import rollout
 from imitation_lab.envs import tabular
 from imitation_lab.policies.base import RandomPolicy
-from imitation_lab.rewards import reward_nets, serialize
-from imitation_lab.util import util
+from imitation_lab.rewards import reward_nets
 
 OBSERVATIONS = {
     "box": spaces.Box(-1, 1, (3,), np.float32),
@@ -92,24 +91,25 @@ class Algorithm:
         folder: of the run's own files.
         seed: of everything.
         device: of all networks.
+        generator: kind of random generator that `rng` is.
     """
 
     actions = ("box", "discrete", "multi_discrete", "multi_binary")
     observations = tuple(OBSERVATIONS)
-    resumes = True  # what is saved is the run
-    interrupt_is_raised = False
+    callback = "callback"  # the argument of `train` that is called now and then, and may end it
+    checkpoint = "checkpoint.safetensors"
     metric = ""  # one of those that are logged
 
-    def __init__(self, obs, act, log, folder, seed=0, device="cpu"):
+    def __init__(self, obs, act, log, folder, seed=0, device="cpu", generator=np.random.PCG64):
         self.obs, self.act, self.log, self.folder, self.seed, self.device = obs, act, log, folder, seed, device
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.Generator(generator(seed))
         self.build()
 
     def build(self):
         raise NotImplementedError
 
-    def train(self):
-        """A little, going on from where it is."""
+    def train(self, **kwargs):
+        """A little, going on from where it is; `callback` is called at least twice."""
         raise NotImplementedError
 
     def train_interrupted(self):
@@ -118,6 +118,17 @@ class Algorithm:
             self.train()
         finally:
             RandomEnv.interrupt_in = None
+
+    def calls(self, answer, **kwargs):
+        """How often `callback` is called in a training in which it gives this answer."""
+        count = []
+
+        def callback(*args):
+            count.append(args)
+            return answer
+
+        self.train(**{self.callback: callback}, **kwargs)
+        return len(count)
 
     def modules(self):
         """All that is trained."""
@@ -157,7 +168,7 @@ class Algorithm:
 
 class BCCase(Algorithm):
     metric = "bc/loss"
-    resumes = False  # a policy is saved
+    callback = "on_batch_end"
 
     def build(self, given=True):
         self.trainer = bc.BC(
@@ -171,7 +182,7 @@ class BCCase(Algorithm):
         )
 
     def train(self, **kwargs):
-        self.trainer.train(n_epochs=1, log_interval=2, **QUIET, **kwargs)
+        self.trainer.train(n_epochs=1, log_interval=2, **{**QUIET, **kwargs})
 
     def train_interrupted(self):
         self.train(on_batch_end=interrupt)
@@ -179,16 +190,11 @@ class BCCase(Algorithm):
     def modules(self):
         return [self.trainer.policy]
 
-    def save(self, folder):
-        util.save_policy(self.trainer.policy, folder / "policy")
-
-    def load(self, folder):
-        self.trainer._policy = bc.reconstruct_policy(folder / "policy", self.device)
-
 
 class DAggerCase(BCCase):
     metric = "dagger/round_num"
-    resumes = True
+    callback = "on_round_end"
+    checkpoint = "scratch/checkpoint-latest.safetensors"
 
     def build(self):
         super().build(given=False)
@@ -201,10 +207,14 @@ class DAggerCase(BCCase):
             bc_trainer=self.trainer,
         )
 
-    def train(self):
-        kwargs = {"n_epochs": 1, "log_interval": 1, "log_rollouts_venv": None}
+    def train(self, **kwargs):
+        bc_kwargs = {"n_epochs": 1, "log_interval": 1, "log_rollouts_venv": None}
         self.trainer.train(
-            1, rollout_round_min_episodes=2, rollout_round_min_timesteps=16, bc_train_kwargs=kwargs, **QUIET
+            32,
+            rollout_round_min_episodes=2,
+            rollout_round_min_timesteps=16,
+            bc_train_kwargs=bc_kwargs,
+            **{**QUIET, **kwargs},
         )
 
     def train_interrupted(self):
@@ -251,8 +261,8 @@ class DensityCase(Algorithm):
         )
         self.trainer.train()
 
-    def train(self):
-        self.trainer.train_policy(32, **QUIET)
+    def train(self, **kwargs):
+        self.trainer.train_policy(32, **{**QUIET, **kwargs})
 
     def modules(self):
         return [self.trainer.policy]
@@ -275,8 +285,8 @@ class GAILCase(Algorithm):
             rng=self.rng,
         )
 
-    def train(self):
-        self.trainer.train(32, **QUIET)
+    def train(self, **kwargs):
+        self.trainer.train(32, **{**QUIET, **kwargs})
 
     def modules(self):
         return [self.trainer.policy, self.trainer._reward_net]
@@ -303,8 +313,8 @@ class SQILCase(Algorithm):
             custom_logger=self.log,
         )
 
-    def train(self):
-        self.trainer.train(total_timesteps=80, reset_num_timesteps=False, **QUIET)
+    def train(self, **kwargs):
+        self.trainer.train(total_timesteps=80, reset_num_timesteps=False, **{**QUIET, **kwargs})
 
     def modules(self):
         return [self.trainer.policy]
@@ -320,7 +330,7 @@ class MCEIRLCase(Algorithm):
     metric = "linf_delta"
     actions = ("discrete",)
     observations = ("box", "discrete", "image_hwc", "image_chw")
-    resumes = False  # a reward is saved
+    callback = "on_iteration_end"
 
     def build(self):
         n_states, n_actions = 4, getattr(self.act, "n", 3)
@@ -338,12 +348,13 @@ class MCEIRLCase(Algorithm):
         env.action_space = self.act
         if not isinstance(self.obs, spaces.Box | spaces.Discrete):
             env = RandomEnv(self.obs, self.act)
+        self.env = env
         net = self.seeded_net(env.observation_space, env.action_space, use_action=False)
         occupancy = np.array([5.0, 1.0, 1.0, 1.0])
         self.trainer = mce_irl.MCEIRL(occupancy, env, net, self.rng, log_interval=1, custom_logger=self.log)
 
     def train(self, **kwargs):
-        self.trainer.train(3, **QUIET, **kwargs)
+        self.trainer.train(3, **{**QUIET, **kwargs})
 
     def train_interrupted(self):
         self.train(on_iteration_end=interrupt)
@@ -351,11 +362,8 @@ class MCEIRLCase(Algorithm):
     def modules(self):
         return [self.trainer.reward_net]
 
-    def save(self, folder):
-        serialize.save_reward(self.trainer.reward_net, folder / "reward")
-
     def load(self, folder):
-        self.trainer.reward_net = serialize.load_net(folder / "reward")
+        self.trainer = mce_irl.MCEIRL.load(folder, self.env, custom_logger=self.log, device=self.device)
 
     def act_on(self, obs):
         return self.trainer.policy.predict(np.zeros(len(obs), int), deterministic=True)[0]
@@ -363,15 +371,11 @@ class MCEIRLCase(Algorithm):
 
 class PreferencesCase(Algorithm):
     metric = "reward/final/train/loss"
-    interrupt_is_raised = True  # and resume() finishes the run
+    checkpoint = "run"
 
     def build(self):
-        venv = make_venv(self.obs, self.act, self.seed)
-        net = self.reward_net()
-        self.agent = self.learner(venv)
         self.trainer = pc.PreferenceComparisons(
-            pc.AgentTrainer(self.agent, net, venv, self.rng, custom_logger=self.log),
-            net,
+            **self.parts(),
             num_iterations=1,
             fragment_length=4,
             initial_epoch_multiplier=1,
@@ -379,8 +383,24 @@ class PreferencesCase(Algorithm):
             rng=self.rng,
         )
 
-    def train(self):
-        self.trainer.train(32, 6, **QUIET)
+    def parts(self):
+        """What no file can hold."""
+        venv = make_venv(self.obs, self.act, self.seed)
+        net = self.reward_net()
+        self.agent = self.learner(venv)
+        model = pc.PreferenceModel(net)
+        return {
+            "trajectory_generator": pc.AgentTrainer(self.agent, net, venv, self.rng, custom_logger=self.log),
+            "reward_model": net,
+            "fragmenter": pc.RandomFragmenter(self.rng, custom_logger=self.log),
+            "preference_gatherer": pc.SyntheticGatherer(rng=self.rng, custom_logger=self.log),
+            "reward_trainer": pc.BasicRewardTrainer(
+                model, pc.CrossEntropyRewardLoss(), self.rng, custom_logger=self.log
+            ),
+        }
+
+    def train(self, **kwargs):
+        self.trainer.train(32, 6, **{**QUIET, **kwargs})
 
     def modules(self):
         return [self.agent.policy, self.trainer.model]
@@ -389,7 +409,9 @@ class PreferencesCase(Algorithm):
         self.trainer.save(folder / "run")
 
     def load(self, folder):
-        self.trainer.restore(folder / "run")
+        self.trainer = pc.PreferenceComparisons.load(
+            folder / "run", custom_logger=self.log, rng=self.rng, **self.parts()
+        )
 
     def act_on(self, obs):
         return self.agent.predict(obs, deterministic=True)[0]

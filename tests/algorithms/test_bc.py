@@ -12,7 +12,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from imitation_lab.algorithms import bc
+from imitation_lab.algorithms import _run, bc
 from imitation_lab.data import types
 from imitation_lab.policies.base import FeedForward32Policy, NormalizeFeaturesExtractor
 from imitation_lab.regularization.regularizers import LpRegularizer, WeightDecayRegularizer
@@ -283,7 +283,8 @@ class TestTrainingLoop:
         assert history[-1]["loss"] < history[0]["loss"]
         assert th.equal(log_std, trainer.policy.log_std.detach())
 
-    def test_progress_shows_loss_and_rate(self, log, capfd):
+    def test_progress_shows_loss_and_rate(self, log, capfd, monkeypatch):
+        monkeypatch.setattr(_run, "_DELAY", 0)
         _make(log, _linear_demos(BOX_ACT, 64)).train(n_epochs=1)
         shown = capfd.readouterr().err
         assert "2/2" in shown

@@ -8,6 +8,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from imitation_lab.algorithms import bc
 from imitation_lab.algorithms.checkpoint import State
+from imitation_lab.algorithms.saved import VERSION
 from imitation_lab.data import types
 from imitation_lab.regularization.regularizers import WeightDecayRegularizer
 from imitation_lab.regularization.updaters import IntervalParamScaler
@@ -107,8 +108,10 @@ def test_what_is_no_data_is_given_again(tmp_path, log):
     whole = make(log, regularizer_factory=factory)
     whole.train(n_epochs=2, progress_bar=False)
     whole.save(tmp_path)
-    with pytest.raises(ArtifactError, match=r"cannot rebuild bc_trainer: its regularizer_factory .* pass bc_trainer="):
+    with pytest.raises(ArtifactError, match=r"cannot rebuild regularizer_factory: .* pass regularizer_factory="):
         bc.BC.load(tmp_path, custom_logger=log)
+    other = bc.BC.load(tmp_path, custom_logger=log, regularizer_factory=factory)
+    assert other.regularizer.lambda_ == whole.regularizer.lambda_
     other = make(log, demos=False, regularizer_factory=factory, rng=np.random.default_rng(5))
     resumed = bc.BC.load(tmp_path, bc_trainer=other)
     assert resumed is other
@@ -124,8 +127,8 @@ def test_batches_are_given_again(tmp_path, log):
     whole = make(log, demos=False, demonstrations=batches)
     whole.train(n_epochs=1, progress_bar=False)
     whole.save(tmp_path)
-    with pytest.raises(ArtifactError, match="came as batches, which are not saved: pass bc_trainer="):
-        bc.BC.load(tmp_path)
+    with pytest.raises(ArtifactError, match="came as batches, which are not saved: pass demonstrations="):
+        bc.BC.load(tmp_path, custom_logger=log)
     resumed = bc.BC.load(tmp_path, bc_trainer=make(log, demos=False, demonstrations=batches))
     for trainer in (whole, resumed):
         trainer.train(n_epochs=1, progress_bar=False)
@@ -137,7 +140,7 @@ def test_logged_steps_go_on(tmp_path, log):
     trainer.train(n_epochs=1, log_interval=2, progress_bar=False)
     trainer.save(tmp_path)
     resumed = bc.BC.load(tmp_path, custom_logger=log, device="cpu")
-    assert (resumed._bc_logger._before, resumed._bc_logger._batch) == (0, 2)
+    assert (resumed._bc_logger._before, resumed._bc_logger._batch) == (4, -1)
 
 
 def test_damaged_and_missing_checkpoints_are_refused(tmp_path, log):
@@ -145,18 +148,28 @@ def test_damaged_and_missing_checkpoints_are_refused(tmp_path, log):
         bc.BC.load(tmp_path / "nowhere")
     file = make(log).save(tmp_path / "run")
     damages = {
-        "unknown": ("known", lambda state: state.meta["bc"].update(generator="Evil")),
-        "counters": ("counters are damaged", lambda state: state.meta["bc"].update(logger=[1])),
-        "length": ("differ in length", lambda state: state.tensors.update({"data/acts": state.array("data/acts")[:3]})),
-        "space": ("do not fit", lambda state: state.tensors.update({"data/obs": np.zeros((64, 4), np.float32)})),
+        "known": lambda state: state.meta["arguments"]["rng"]["rng"].update(kind="Evil"),
+        "lacks": lambda state: state.meta.pop("bc_logger.before"),
+        "differ in length": lambda state: state.tensors.update(
+            {"demonstrations/fields/acts": state.array("demonstrations/fields/acts")[:3]}
+        ),
+        "do not fit": lambda state: state.tensors.update({"demonstrations/fields/obs": np.zeros((64, 4), np.float32)}),
+        "does not take from a file": lambda state: state.meta["arguments"].update(custom_logger={"data": "csv"}),
+        "here it is None": lambda state: state.meta["parts"].update(regularizer="state"),
     }
-    for text, damage in damages.values():
-        state = State.read(file, 1)
+    for text, damage in damages.items():
+        state = State.read(file, VERSION)
         damage(state)
-        state.write(tmp_path / "bad" / file.name, 1)
-        (tmp_path / "bad/policy.safetensors").write_bytes((tmp_path / "run/policy.safetensors").read_bytes())
+        state.write(tmp_path / "bad" / file.name, VERSION)
         with pytest.raises(ArtifactError, match=text):
             bc.BC.load(tmp_path / "bad", custom_logger=log)
-    (tmp_path / "bad/policy.safetensors").unlink()
-    with pytest.raises(FileNotFoundError):
-        bc.BC.load(tmp_path / "bad", custom_logger=log)
+
+
+def test_demonstrations_are_saved_once(tmp_path, log):
+    plain = make(log)
+    split = make(log)
+    split.train(n_epochs=1, validation_fraction=0.25, progress_bar=False)
+    sizes = [trainer.save(tmp_path / name).stat().st_size for name, trainer in (("a", plain), ("b", split))]
+    fields = sum(value.nbytes for value in plain._data.fields.values())
+    moments = 2 * sum(p.numel() * 4 for p in plain.policy.parameters())
+    assert sizes[1] - sizes[0] < moments + fields / 2 + 8 * 64 + 4000

@@ -5,6 +5,7 @@ What is particular to one algorithm is tested beside it.
 
 import contextlib
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,11 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common import logger as sb_logger
 
+from imitation_lab.algorithms import _run
+from imitation_lab.algorithms.checkpoint import State
+from imitation_lab.algorithms.saved import VERSION
 from imitation_lab.util import logger as lab_logger
+from imitation_lab.util.artifacts import ArtifactError
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract_cases import ACTIONS, ALGORITHMS, OBSERVATIONS
@@ -144,34 +149,123 @@ def test_metrics_go_to_the_logger_and_nothing_is_printed(build, name, logged, ca
 
 
 @each_algorithm
-def test_an_interrupt_leaves_it_usable(build, name):
+def test_an_interrupt_ends_training_quietly_and_leaves_it_usable(build, name):
     run = build(name)
     run.train()
-    with pytest.raises(KeyboardInterrupt) if run.interrupt_is_raised else contextlib.nullcontext():
-        run.train_interrupted()
+    assert not run.trainer.interrupted
+    run.train_interrupted()
+    assert run.trainer.interrupted
     middle = run.state()
     assert th.isfinite(middle).all()
     run.train()
+    assert not run.trainer.interrupted
     assert th.isfinite(run.state()).all()
     assert not th.equal(middle, run.state())
 
 
 @each_algorithm
-def test_what_was_saved_loads_again_and_goes_on(build, name, tmp_path):
-    other, run = build(name, seed=17), build(name)
+def test_a_callback_ends_training_by_returning_false(build, name):
+    run = build(name)
+    assert run.calls(True) > 1
+    assert run.calls(None) > 1
+    assert run.calls(False) == 1
+    before = run.state()
+    assert run.calls(True) > 1  # a second training is as long as the first
+    assert not th.equal(before, run.state())
+
+
+@each_algorithm
+def test_a_stop_button_ends_training(build, name):
+    run, stop = build(name), threading.Event()
+    stop.set()
+    assert run.calls(True, stop=stop) == 1
+    stop.clear()
+    assert run.calls(True, stop=stop) > 1
+    assert not run.trainer.interrupted
+
+
+@each_algorithm
+def test_what_takes_long_shows_its_progress(build, name, monkeypatch, capfd):
+    monkeypatch.setattr(_run, "_DELAY", 0)
+    run = build(name)
+    run.train()
+    assert capfd.readouterr().err == ""
+    run.train(progress_bar=True)
+    assert "100%" in capfd.readouterr().err
+
+
+@each_algorithm
+@pytest.mark.parametrize("kind", ["PCG64", "MT19937", "SFC64"])
+def test_what_was_saved_loads_again_and_goes_on_bit_equal(build, name, kind, tmp_path):
+    generator = getattr(np.random, kind)
+    other, run = build(name, seed=17), build(name, generator=generator)
     run.train()
     folder = tmp_path / "saved"
     folder.mkdir()
     run.save(folder)
     saved = run.state()
     assert not th.equal(other.state(), saved)
-    if not run.resumes:
-        other.load(folder)
-        assert th.equal(other.state(), saved)
-        return
     run.train()
+    other.rng = np.random.Generator(generator(5))
     other.load(folder)
     assert th.equal(other.state(), saved)
     other.train()
     assert th.equal(other.state(), run.state())
     assert not th.equal(run.state(), saved)
+
+
+@each_algorithm
+def test_what_was_saved_is_put_back_into_what_is_built_alike(build, name, tmp_path):
+    run = build(name)
+    run.train()
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    run.save(folder)
+    file = folder / run.checkpoint
+    saved = run.state()
+    run.train()
+    after = run.state()
+    assert run.trainer.restore(file if file.suffix != ".safetensors" or name == "DAgger" else folder) is run.trainer
+    assert th.equal(run.state(), saved)
+    run.train()
+    assert th.equal(run.state(), after)
+
+
+@each_algorithm
+@pytest.mark.parametrize(
+    "argument", ["log_dir", "scratch_dir", "init_tensorboard", "venv", "custom_logger", "nonsense"]
+)
+def test_a_file_chooses_nothing_but_data(build, name, argument, tmp_path):
+    run = build(name)
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    run.save(folder)
+    file = folder / run.checkpoint
+    state = State.read(file, VERSION)
+    state.meta["arguments"] = {**state.meta["arguments"], argument: {"data": str(tmp_path / "chosen")}}
+    state.write(file, VERSION)
+    with pytest.raises(ArtifactError, match=f"gives '{argument}', which .* does not take from a file"):
+        run.load(folder)
+    assert not (tmp_path / "chosen").exists()
+
+
+@each_algorithm
+def test_damaged_checkpoints_are_refused(build, name, tmp_path):
+    run = build(name)
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    run.save(folder)
+    file = folder / run.checkpoint
+    whole = State.read(file, VERSION)
+    for entry in whole.meta:
+        for damaged in (None, [], {}, "text", -1, {"__class__": "torch.nn.Linear"}):
+            if damaged == whole.meta[entry] or (damaged is None and entry in ("plan", "horizon")):
+                continue
+            State({**whole.meta, entry: damaged}, whole.tensors).write(file, VERSION)
+            with contextlib.suppress(ValueError):  # or is of no importance; but nothing else is raised
+                run.load(folder)
+    for tensor in list(whole.tensors)[:: max(1, len(whole.tensors) // 8)]:
+        kept = {key: value for key, value in whole.tensors.items() if key != tensor}
+        State(whole.meta, kept).write(file, VERSION)
+        with pytest.raises(ArtifactError):
+            run.load(folder)

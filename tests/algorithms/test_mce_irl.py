@@ -6,7 +6,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from imitation_lab.algorithms import mce_irl
+from imitation_lab.algorithms import _run, mce_irl
 from imitation_lab.data import rollout, types
 from imitation_lab.envs import grid_worlds, tabular
 from imitation_lab.rewards import reward_nets
@@ -251,10 +251,13 @@ def test_stopping():
     assert flat.iteration == 0
 
 
-def test_progress_bar(capsys):
+def test_progress_bar(capsys, monkeypatch):
+    monkeypatch.setattr(_run, "_DELAY", 0)
     env = small()
     trainer(mce_irl.mce_occupancy_measures(env)[1], env).train(20)
-    assert "MCE IRL" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "MCEIRL: 100%" in shown
+    assert "20/20" in shown
 
 
 def test_squeeze_r():

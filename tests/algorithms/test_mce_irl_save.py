@@ -73,9 +73,9 @@ def test_what_does_not_fit_is_refused(tmp_path, log):
     file = make(log, world()).save(tmp_path)
     with pytest.raises(ArtifactError, match=r"occupancy has shape .* give the environment of the run"):
         mce_irl.MCEIRL.load(tmp_path, grid_worlds.RandomMDP(4, 2, 2, 6, generator_seed=1), custom_logger=log)
-    state = State.read(file, 1)
+    state = State.read(file, 2)
     state.meta["arguments"]["discount"] = {}
-    state.write(file, 1)
+    state.write(file, 2)
     with pytest.raises(ArtifactError, match="cannot rebuild discount"):
         mce_irl.MCEIRL.load(tmp_path, world(), custom_logger=log)
 

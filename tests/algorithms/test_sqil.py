@@ -496,13 +496,13 @@ def test_wrong_checkpoints_are_refused(build, quiet, tmp_path):
     file = build().save(tmp_path)
     with pytest.raises(FileNotFoundError):
         SQIL.load(tmp_path / "nowhere", make_venv())
-    found = artifacts.read(file, kind="checkpoint", version=1)
+    found = artifacts.read(file, kind="checkpoint", version=2)
     tensors = {**found.tensors, "expert/actions": found.tensors["expert/actions"][:5]}
-    artifacts.write(file, kind="checkpoint", version=1, meta=found.meta, tensors=tensors)
-    with pytest.raises(ArtifactError, match=r"'expert/actions' is int64 of shape \(5, 1\).*expected.*\(48, 1\)"):
+    artifacts.write(file, kind="checkpoint", version=2, meta=found.meta, tensors=tensors)
+    with pytest.raises(ArtifactError, match=r"'actions' is int64 of shape \(5, 1\), expected.*\(48, 1\)"):
         SQIL.load(tmp_path, make_venv(), custom_logger=quiet)
     text = json.dumps(found.meta).replace('"DQN"', '"PPO"')
-    artifacts.write(file, kind="checkpoint", version=1, meta=json.loads(text), tensors=found.tensors)
+    artifacts.write(file, kind="checkpoint", version=2, meta=json.loads(text), tensors=found.tensors)
     with pytest.raises(ArtifactError):
         SQIL.load(tmp_path, make_venv(), custom_logger=quiet)
 
@@ -510,8 +510,19 @@ def test_wrong_checkpoints_are_refused(build, quiet, tmp_path):
 def test_a_learner_that_is_no_data_must_be_given_again(build, quiet, tmp_path):
     build(learning_rate=lambda left: 1e-3 * left).save(tmp_path)
     venv = make_venv()
-    with pytest.raises(ArtifactError, match=r"cannot rebuild the learner.*pass rl_algo="):
+    with pytest.raises(ArtifactError, match=r"cannot rebuild rl_kwargs: .*'learning_rate'.*pass rl_kwargs=.*restore"):
         SQIL.load(tmp_path, venv, custom_logger=quiet)
-    fresh = DQN("MlpPolicy", venv, buffer_size=100, learning_rate=lambda left: 1e-3 * left, device="cpu",
-                policy_kwargs={"net_arch": [8]})  # fmt: skip
-    assert SQIL.load(tmp_path, venv, rl_algo=fresh, custom_logger=quiet).rl_algo is fresh
+    fresh = build(learning_rate=lambda left: 1e-3 * left)
+    assert fresh.restore(tmp_path) is fresh
+
+
+@pytest.mark.parametrize("name", ["tensorboard_log", "env", "replay_buffer_class"])
+def test_a_file_does_not_choose_where_the_learner_writes(build, quiet, tmp_path, name):
+    file = build().save(tmp_path)
+    found = artifacts.read(file, kind="checkpoint", version=2)
+    meta = json.loads(json.dumps(found.meta))
+    meta["arguments"]["rl_kwargs"]["data"][name] = str(tmp_path / "chosen")
+    artifacts.write(file, kind="checkpoint", version=2, meta=meta, tensors=found.tensors)
+    with pytest.raises(ArtifactError, match="which a file may not choose"):
+        SQIL.load(tmp_path, make_venv(), custom_logger=quiet)
+    assert not (tmp_path / "chosen").exists()

@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from imitation_lab.data import rollout
-from imitation_lab.data._acting import _fast_actor
+from imitation_lab.data.acting import _fast_actor
 
 
 def make_venv(env_id: str = "CartPole-v1", n_envs: int = 3) -> DummyVecEnv:

@@ -97,7 +97,8 @@ def test_arrays_with_lengths(flat, episodes):
 
 
 def test_arrays_without_last_observations(flat, episodes):
-    found = demos.from_arrays(flat["obs"], flat["acts"], timeouts=flat["terminals"], drop_last=True)
+    with pytest.warns(UserWarning, match=r"1 of 3 episodes, the first is episode 1, have a single action"):
+        found = demos.from_arrays(flat["obs"], flat["acts"], timeouts=flat["terminals"], drop_last=True)
     assert [len(t) for t in found] == [19, 29]  # nothing is left of the episode of length 1
     assert [t.terminal for t in found] == [False, False]
     np.testing.assert_array_equal(found[1].obs, episodes[2].obs[:-1])
@@ -145,6 +146,10 @@ BAD_ARRAYS = {
         "obs: found nan at step",
     ),
     "empty": (lambda f: {k: f[k][:0] for k in f}, "acts is empty"),
+    "nothing left": (
+        lambda f: {"next_obs": None, "terminals": np.ones(len(f["acts"]), bool), "drop_last": True},
+        "drop_last leaves nothing: each of the 51 episodes has a single action",
+    ),
 }
 
 
@@ -253,7 +258,8 @@ def test_frames_with_columns_of_your_own(episodes, flat):
         timeout="end",
     )
     assert parted[0].obs.shape == {"p": (21, 2), "q": (21,)}
-    cut = demos.from_frame(frame, obs=list("xyz"), acts="push", episode="run", drop_last=True)
+    with pytest.warns(UserWarning, match="1 of 3 episodes"):
+        cut = demos.from_frame(frame, obs=list("xyz"), acts="push", episode="run", drop_last=True)
     assert [len(t) for t in cut] == [19, 29]
 
 
@@ -298,7 +304,45 @@ BAD_FRAMES = {
     ),
     "empty": (lambda f: f[:0], {}, "The table has no rows"),
     "no names": (lambda f: f, {"obs": []}, "empty list of columns"),
+    "no episode": (
+        lambda f: f.assign(episode=f.episode.where(f.index.isin([0, 1, 2, 30]))),
+        {"drop_last": True, "step": None},
+        "Column 'episode' has 50 missing values, the first in row 3: fill them in",
+    ),
+    "no name": (
+        lambda f: f.assign(episode=["a", None] * 27),
+        {},
+        "Column 'episode' has 27 missing values, the first in row 1",
+    ),
+    "twice": (lambda f: pd.concat([f, f[["rew"]]], axis=1), {}, "The table has 2 columns 'rew': rename all but one"),
+    "reward of no action": (
+        lambda f: f.assign(rew=f.rew.fillna(1.5)),
+        {},
+        r"Row 20 has the reward 1.5 but no action .*: shift",
+    ),
 }
+
+
+def test_rows_of_a_table_are_numbered_not_named(episodes):
+    frame = demos.to_frame(episodes).rename(columns={"rew": 7})
+    same_bits(demos.from_frame(frame, rews="7", env=SPACES), episodes)
+
+
+def test_a_reward_of_zero_may_stand_beside_the_last_observation(episodes):
+    frame = demos.to_frame(episodes)
+    same_bits(demos.from_frame(frame.assign(rew=frame.rew.fillna(0.0)), env=SPACES), episodes)
+
+
+def test_columns_of_a_csv_are_not_shifted(episodes, tmp_path):
+    demos.to_frame(episodes).to_csv(tmp_path / "x.csv", index=True, index_label=False)  # one name fewer than columns
+    with pytest.raises(ValueError, match="x.csv' has more columns than names: give the header line"):
+        demos.from_csv(tmp_path / "x.csv")
+
+
+def test_rewards_are_not_dropped(episodes):
+    mixed = [episodes[0], types.Trajectory(episodes[1].obs, episodes[1].acts, None, True)]
+    with pytest.raises(ValueError, match="Trajectory 1 has no rewards while others do, expected all or none"):
+        demos.to_frame(mixed)
 
 
 @pytest.mark.parametrize("case", BAD_FRAMES)
@@ -331,6 +375,10 @@ def test_bad_csv(tmp_path):
         demos.to_frame([types.Trajectory(np.zeros((2, 2, 2)), np.zeros(1), None, True)])
     with pytest.raises(ValueError, match="no trajectories"):
         demos.to_frame([])
+    with pytest.raises(ValueError, match="Trajectory 0: act holds 1152921504606846977, which float64"):
+        demos.to_frame([types.Trajectory(np.zeros((2, 1)), np.array([2**60 + 1]), None, True)])
+    with pytest.raises(ValueError, match="obs holds no number per step"):
+        demos.to_frame([types.Trajectory(np.zeros((2, 0)), np.zeros(1), None, True)])
 
 
 # Anything that acts

@@ -60,6 +60,23 @@ def test_images_dictionaries_and_numbers(rng):
         assert found[0].obs.dtype == obs.dtype
 
 
+def test_no_features_and_no_rounding(rng):
+    empty = [types.Trajectory(np.zeros((n + 1, 0), np.float32), np.zeros((n, 2, 0)), None, True) for n in (2, 1)]
+    found = hub.TrajectoryDatasetSequence(hub.trajectories_to_dataset(empty))
+    assert list(found) == empty
+    assert (found[0].obs.shape, found[0].acts.shape) == ((3, 0), (2, 2, 0))
+    with pytest.raises(
+        ValueError, match=r"Trajectory 0: obs has shape \(0, 2\) .* no numbers but dimensions after them"
+    ):
+        hub.trajectories_to_dataset([types.Trajectory(np.zeros((2, 0, 2)), np.zeros(1), None, True)])
+    mixed = [
+        types.Trajectory(np.array([n, 0], dtype), np.zeros(1), None, True)
+        for n, dtype in ((2**60 + 1, int), (1, float))
+    ]
+    with pytest.raises(ValueError, match="Trajectory 0: obs holds 1152921504606846977, which float64"):
+        hub.trajectories_to_dataset(mixed)
+
+
 def test_infos_are_kept_as_data(rng):
     infos = [{"x": np.arange(3), "y": float("nan"), "__odd__": (1, 2)}, {}, {"s": "text"}, {"d": {"n": None}}]
     (found,) = hub.TrajectoryDatasetSequence(hub.trajectories_to_dataset([trajectory(rng, infos=infos)]))

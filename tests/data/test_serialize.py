@@ -194,6 +194,16 @@ def test_mixed_dtypes_are_widened(tmp_path):
     assert list(loaded) == [first, second]
 
 
+@pytest.mark.parametrize("other", [np.uint64, np.float64, np.float32])
+def test_mixed_dtypes_never_round(tmp_path, other):
+    small, large = (types.Trajectory(np.array([n, n + 1]), np.zeros(1), None, True) for n in (3, 2**60))
+    beside = types.Trajectory(np.array([5, 6], other), np.zeros(1), None, True)
+    serialize.save(tmp_path / "t", [beside, small])
+    assert list(serialize.load(tmp_path / "t")) == [beside, small]
+    with pytest.raises(ValueError, match=r"Trajectory 1: obs holds 1152921504606846977, which float64, .* would round"):
+        serialize.save(tmp_path / "t", [beside, large])
+
+
 def test_unwrapped_rollout_info_is_data(tmp_path):
     (traj,) = make(1)
     traj.infos[-1]["rollout"] = {"obs": traj.obs, "rews": traj.rews}

@@ -55,5 +55,5 @@ def test_bad_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"variable horizon. Use gymnasium.make\(\"Hopper-v5\"\)"):
         mujoco.make("Hopper", terminate_when_unhealthy=True)
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(ImportError, match=r"pip install 'imitation-lab\[mujoco\]'"):
+    with pytest.raises(ImportError, match=r'pip install "imitation-lab\[mujoco\]"'):
         mujoco.make("Hopper")

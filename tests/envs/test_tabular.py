@@ -180,7 +180,7 @@ def test_bad_environments():
         (lambda: grid_worlds.GridWorld(observe="pixels"), "observe is 'pixels', expected \"state\""),
         (lambda: grid_worlds.GridWorld().to_grid(np.zeros(3)), r"values has shape \(3,\)"),
         (lambda: grid_worlds.CliffWorld(width=2), "width >= 3"),
-        (lambda: grid_worlds.CliffWorld(wind=2), "wind is a probability"),
+        (lambda: grid_worlds.CliffWorld(wind=2), r"wind must lie in \[0, 1\], got 2"),
         (lambda: grid_worlds.RandomMDP(branch_factor=17), "branch_factor must be from 1 to n_states=16"),
     ],
 )

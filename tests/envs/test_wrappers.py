@@ -106,7 +106,7 @@ def test_wrapped_environment_can_be_made_again_from_its_spec(wrapper):
 @pytest.mark.parametrize("wrapper", [AbsorbAfterDone, AutoReset])
 @pytest.mark.parametrize("horizon", [0, -1, 2.5, True])
 def test_wrong_horizon_is_refused(wrapper, horizon):
-    with pytest.raises(ValueError, match="horizon must be a positive whole number of steps, got"):
+    with pytest.raises(ValueError, match="horizon must be an integer of at least 1, got"):
         wrapper(Countdown(), horizon=horizon)
 
 

@@ -68,10 +68,10 @@ def test_state_passes_through_random_actions(venv, rng):
 @pytest.mark.parametrize(("name", "value"), [("random_prob", -0.1), ("switch_prob", 1.5)])
 def test_wrong_probabilities_are_refused(venv, rng, name, value):
     kwargs = {"random_prob": 0.5, "switch_prob": 0.5, name: value}
-    with pytest.raises(ValueError, match=rf"{name} is a probability and must lie in \[0, 1\], got {value}"):
+    with pytest.raises(ValueError, match=rf"{name} must lie in \[0, 1\], got {value}"):
         ExplorationWrapper(policy, venv, rng=rng, **kwargs)
 
 
 def test_wrong_generator_is_refused(venv):
-    with pytest.raises(TypeError, match=r"rng must be a numpy.random.Generator, got int; use default_rng\(seed\)"):
+    with pytest.raises(TypeError, match="rng must be a numpy.random.Generator, got 0"):
         ExplorationWrapper(policy, venv, 0.5, 0.5, rng=0)

@@ -9,6 +9,7 @@ import pytest
 
 from imitation_lab.scripts import _console, _results, analyze
 from imitation_lab.scripts.train_imitation import train_imitation_ex
+from imitation_lab.testing.intervals import interquartile_mean
 
 QUIET = {"--loglevel": "ERROR"}
 
@@ -107,10 +108,14 @@ def test_one_row_for_each_run(runs):
     assert full["imit_stats.n_traj"] == 50
 
 
-def test_the_interquartile_mean_weighs_its_ends():
-    assert _results.iqm(np.arange(8.0)) == pytest.approx(3.5)
-    assert _results.iqm(np.array([0.0, 0.0, 1.0, 100.0, 2.0])) == pytest.approx((0.75 * 0 + 1 + 0.75 * 2) / 2.5)
-    assert _results.iqm(np.array([7.0])) == 7.0
+def test_the_interquartile_mean_is_that_of_compare():
+    rows = [
+        {"algorithm": "bc", "environment": "x", "return_mean": r, "expert_return_mean": None} for r in (0.1, 0.2, 0.9)
+    ]
+    assert _results.summarize(rows)[0]["return_iqm"] == interquartile_mean([0.1, 0.2, 0.9]) == pytest.approx(0.4)
+    assert _results.summarize(rows[:1])[0]["return_iqm"] == 0.1
+    rows[0]["return_mean"] = float("nan")
+    assert _results.summarize(rows)[0]["return_iqm"] is None
 
 
 def test_a_plot(runs, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from imitation_lab.testing import reward_improvement
 from imitation_lab.testing.reward_improvement import (
@@ -32,6 +33,18 @@ from imitation_lab.testing.reward_improvement import (
 )
 def test_exact_p_values_by_hand(old, new, p):
     assert permutation_p_value(old, new) == pytest.approx(p, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n_old", "n_new"), [(3, 4), (6, 8), (20, 30)])
+def test_p_values_are_scipys(n_old, n_new):
+    rng = np.random.default_rng(n_old)
+    old, new = rng.normal(size=n_old), rng.normal(0.5, size=n_new)
+    difference = lambda x, y, axis: x.mean(axis) - y.mean(axis)
+    n = np.inf if math.comb(n_old + n_new, n_new) <= reward_improvement.EXACT_LIMIT else 2000
+    theirs = stats.permutation_test(
+        (new, old), difference, n_resamples=n, alternative="greater", rng=np.random.default_rng(0)
+    )
+    assert permutation_p_value(old, new, n_permutations=2000) == pytest.approx(theirs.pvalue, rel=1e-12)
 
 
 def test_random_splits_agree_with_enumeration(monkeypatch):

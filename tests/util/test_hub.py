@@ -4,6 +4,7 @@ import io
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -96,8 +97,8 @@ def test_policy_card(hub_server, venv, policy):
     )
     card = hub_server.files("me/x")["README.md"].decode()
     assert card.startswith(
-        '---\nlibrary_name: "imitation-lab"\n'
-        'tags: ["imitation-lab", "reinforcement-learning", "seals-CartPole-v0"]\nlicense: "mit"\n---\n\n# x\n'
+        "---\nlibrary_name: imitation-lab\nlicense: mit\ntags:\n- imitation-lab\n- reinforcement-learning\n"
+        "- seals-CartPole-v0\n---\n\n# x\n"
     )
     for line in (
         "| environment | seals/CartPole-v0 |",
@@ -198,6 +199,43 @@ for name, revision in (("me/none", None), ("me/set", "v9")):
     assert first == f"{[len(t) for t in made]} float32 True"
     assert none.startswith("cannot: cannot open the data set 'me/none': Dataset 'me/none' doesn't exist on the Hub")
     assert "'me/set' at revision 'v9'" in revision
+
+
+FRESH = """
+import sys
+import gymnasium as gym
+from stable_baselines3.common.vec_env import DummyVecEnv
+import imitation_lab.data.hub, imitation_lab.policies.serialize, imitation_lab.rewards.hub
+from imitation_lab.util import hub
+
+venv = DummyVecEnv([lambda: gym.make("CartPole-v1")])
+calls = (
+    lambda: hub.download("me/x", "x.zip"),
+    lambda: hub.files("me/x"),
+    lambda: hub.push(lambda path: path.touch(), "x", "me/x", card="# x"),
+    lambda: imitation_lab.policies.serialize.load_policy("ppo-huggingface", venv, env_name="CartPole-v1"),
+    lambda: imitation_lab.rewards.hub.fetch_reward("me/x"),
+    lambda: imitation_lab.data.hub.load_demonstrations("me/x"),
+)
+for call in calls:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+        del sys.modules[name]  # so that no call finds what one before it imported
+    try:
+        call()
+    except ConnectionError as error:
+        print(error)
+"""
+
+
+def test_a_process_that_imports_nothing_else(tmp_path):
+    """The client loads its submodules only when they are named, so who forgets one may find it by accident."""
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    env.pop("HF_ENDPOINT", None)
+    done = subprocess.run([sys.executable, "-c", FRESH], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    assert all(re.search(r"^cannot (read|write to) .*: HF_HUB_OFFLINE is set", line) for line in lines), lines
 
 
 # Caching

@@ -29,10 +29,9 @@ from stable_baselines3.common.utils import get_latest_run_id
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 from stable_baselines3.her import HerReplayBuffer
-from tqdm.auto import tqdm
 
 from imitation_lab.algorithms import base
-from imitation_lab.algorithms._spaces import channels_first
+from imitation_lab.data.spaces import channels_first
 from imitation_lab.data.wrappers import BufferingWrapper
 from imitation_lab.policies.replay_buffer_wrapper import ReplayBufferRewardWrapper
 from imitation_lab.rewards.reward_function import RewardFn
@@ -203,31 +202,14 @@ def whole_steps(algorithm: BaseAlgorithm, name: str, steps: int) -> int:
 def callback_list(given: Any, *more: BaseCallback) -> CallbackList:
     """What a user gives `learn` as `callback`: None, a callback, a function or a list of them; and `more`."""
     listed = [] if given is None else list(given) if isinstance(given, Iterable) else [given]
-    return CallbackList([c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in [*listed, *more]])
+    return CallbackList([c if isinstance(c, BaseCallback) else _Function(c) for c in [*listed, *more]])
 
 
-class Progress(BaseCallback):
-    """A bar over the timesteps of one `learn`; it appears after two seconds.
-
-    Args:
-        total: timesteps.
-        name: what the bar says.
-        shown: whether there is a bar at all.
-    """
-
-    def __init__(self, total: int, name: str, shown: bool) -> None:
-        super().__init__()
-        self._bar = tqdm(total=total, desc=name, unit="step", disable=not shown, delay=2)
+class _Function(ConvertCallback):
+    """A function of locals and globals, which ends training by returning False; SB3's own ends on None too."""
 
     def _on_step(self) -> bool:
-        self._bar.update(self.training_env.num_envs)
-        return True
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
+        return super()._on_step() is not False
 
 
 def learn(algorithm: BaseAlgorithm, steps: int, *callbacks: BaseCallback, callback: Any = None, **kwargs: Any) -> None:

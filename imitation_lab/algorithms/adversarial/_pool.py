@@ -8,8 +8,8 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from imitation_lab.algorithms import _spaces
 from imitation_lab.algorithms.base import TensorSpec
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.rewards.reward_nets.base import RewardNet, RewardNetWrapper, wrapper_chain
 from imitation_lab.util.artifacts import ArtifactError
 

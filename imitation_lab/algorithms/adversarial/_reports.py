@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch as th
-from tqdm.auto import tqdm
 
 from imitation_lab.algorithms.adversarial import _metrics
 from imitation_lab.util import util
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
 class Reports:
     """The reports of `AdversarialTrainer`."""
 
-    def _show(self: AdversarialTrainer, bar: tqdm) -> None:  # type: ignore[misc]
-        row = self.history[-1]
-        shown = {"disc_acc": row["disc_acc"], "return": row["gen_return_mean"]}
-        bar.set_postfix({k: f"{v:.3g}" for k, v in shown.items() if v == v}, refresh=False)
+    def _shown(self: AdversarialTrainer) -> dict[str, float]:  # type: ignore[misc]
+        row = self.history[-1] if self.history else {}
+        return {"disc_acc": row.get("disc_acc", np.nan), "return": row.get("gen_return_mean", np.nan)}
 
     def _end_rounds(self: AdversarialTrainer) -> None:  # type: ignore[misc]
         """Makes numbers of the metrics since the last time: a row of history, and the logger's."""

@@ -15,6 +15,7 @@ The discriminator's loss, with D = σ(logit) and label y = 1 for the expert (`lo
 import abc
 import contextlib
 import pathlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,15 +26,16 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
-from tqdm.auto import tqdm
 
-from imitation_lab.algorithms import _saved, _spaces, base, checkpoint
+from imitation_lab.algorithms import base, checkpoint, saved
+from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _reports
 from imitation_lab.algorithms.adversarial._metrics import BatchStats, compute_train_stats
 from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, cut, join
 from imitation_lab.algorithms.adversarial.penalties import Penalty, penalties_of
 from imitation_lab.data import rollout, types, wrappers
+from imitation_lab.data import spaces as _spaces
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.util import logger as lab_logger
@@ -49,7 +51,7 @@ _HISTORY_TIMESTEPS = 256
 _MAX_PENDING_UPDATES = 256
 
 
-class AdversarialTrainer(_reports.Reports, _saved.Saved, base.DemonstrationAlgorithm):
+class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgorithm):
     """Base of GAIL and AIRL.
 
     To begin with a behavioral clone, copy its weights into a generator of the same policy class:
@@ -195,14 +197,7 @@ class AdversarialTrainer(_reports.Reports, _saved.Saved, base.DemonstrationAlgor
         self.venv_train: VecEnv = self.venv_buffering if debug_use_ground_truth else self._venv_wrapped
         self._hold()
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, those of the generator too."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         self.gen_algo.set_logger(logger)
 
     @property
@@ -426,6 +421,7 @@ class AdversarialTrainer(_reports.Reports, _saved.Saved, base.DemonstrationAlgor
         callback: Callable[[int], object] | None = None,
         *,
         progress_bar: bool = True,
+        stop: threading.Event | None = None,
     ) -> None:
         """Trains generator and discriminator in turn.
 
@@ -436,6 +432,7 @@ class AdversarialTrainer(_reports.Reports, _saved.Saved, base.DemonstrationAlgor
             total_timesteps: of the generator; what fills no round is left out.
             callback: called with the number of each round, from 0; it ends training by returning False.
             progress_bar: whether to show one.
+            stop: training ends after the round during which this event is set.
 
         Raises:
             ValueError: if `total_timesteps` is less than a round.
@@ -453,37 +450,30 @@ class AdversarialTrainer(_reports.Reports, _saved.Saved, base.DemonstrationAlgor
             self._span = (start, start + n_rounds * self.gen_train_timesteps)
         self._resumed = False
         per_row = -(-_HISTORY_TIMESTEPS // self.gen_train_timesteps)
-        bar = tqdm(total=n_rounds, desc=self._name, unit="round", disable=not progress_bar)
-        try:
-            with (
-                learner.schedules_over(self.gen_algo, *self._span),
-                learner.tensorboard(self.gen_algo, self._name, anew=self._rounds == 0),
-            ):
-                for round_number in range(n_rounds):
-                    acting = self._rounds < self.disc_warmup_rounds
-                    with learner.only_acting(self.gen_algo) if acting else contextlib.nullcontext():
-                        self.train_gen()
-                    for _ in range(self.n_disc_updates_per_round):
-                        self._update()
-                    self._rounds += 1
-                    spent = self.gen_algo.num_timesteps - start  # more than rounds tell, where it acts by episodes
-                    last = round_number + 1 == n_rounds or spent + self.gen_train_timesteps > total_timesteps
-                    if last or self._rounds % per_row == 0:
-                        self._end_rounds()
-                        self._show(bar)
-                    bar.update()
-                    going_on = callback is None or callback(round_number) is not False
-                    if last or not going_on or self._rounds % per_row == 0:
-                        self.logger.dump(self._global_step)
-                    if last and going_on:
-                        self._span = None
-                    if last or not going_on:
-                        break
-        except KeyboardInterrupt:
-            self._recover()
-            self.logger.log("Interrupted: training stops here; policy and reward keep what they have learned.")
-        finally:
-            bar.close()
+        with (
+            Run(self, n_rounds, "round", progress_bar, stop) as run,
+            learner.schedules_over(self.gen_algo, *self._span),
+            learner.tensorboard(self.gen_algo, self._name, anew=self._rounds == 0),
+        ):
+            for round_number in range(n_rounds):
+                acting = self._rounds < self.disc_warmup_rounds
+                with learner.only_acting(self.gen_algo) if acting else contextlib.nullcontext():
+                    self.train_gen()
+                for _ in range(self.n_disc_updates_per_round):
+                    self._update()
+                self._rounds += 1
+                spent = self.gen_algo.num_timesteps - start  # more than rounds tell, where it acts by episodes
+                last = round_number + 1 == n_rounds or spent + self.gen_train_timesteps > total_timesteps
+                full = self._rounds % per_row == 0
+                if last or full:
+                    self._end_rounds()
+                going_on = run.step(1, callback and callback(round_number), **self._shown())
+                if last or full or not going_on:
+                    self.logger.dump(self._global_step)
+                if last and going_on:
+                    self._span = None
+                if last or not going_on:
+                    break
 
     def _recover(self) -> None:
         """Leaves the environments in the middle of a step behind."""

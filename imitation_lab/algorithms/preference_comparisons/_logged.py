@@ -15,7 +15,7 @@ class Logged:
 
     @property
     def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go."""
+        """Where metrics go, those of all parts too."""
         if self._logger is None:
             self._logger = lab_logger.configure()
         return self._logger
@@ -23,3 +23,7 @@ class Logged:
     @logger.setter
     def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
         self._logger = logger
+        self._share(logger)
+
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
+        """Gives parts that log the new logger."""

@@ -19,14 +19,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+import os
+import pathlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from imitation_lab.algorithms import base, checkpoint
-from imitation_lab.algorithms.preference_comparisons import _save
+from imitation_lab.algorithms import base, checkpoint, saved
+from imitation_lab.algorithms._run import Run
+from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms.preference_comparisons.dataset import PreferenceDataset
 from imitation_lab.algorithms.preference_comparisons.fragmenters import Fragmenter, RandomFragmenter
 from imitation_lab.algorithms.preference_comparisons.gatherers import (
@@ -85,7 +88,7 @@ class StepStatus(NamedTuple):
         )
 
 
-class PreferenceComparisons(base.BaseImitationAlgorithm):
+class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
     """Learns a reward from comparisons, and an agent on that reward.
 
     Args:
@@ -115,6 +118,11 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         dataset: the labelled pairs.
         iteration: steps done.
     """
+
+    _state = (
+        "model", "reward_trainer", "dataset", "fragmenter", "preference_gatherer", "trajectory_generator", "rng",
+        "iteration", "_reward_trained", "_horizon", "_plan",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -182,23 +190,11 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         self.iteration = 0
         self._reward_trained = False
         self._plan: dict[str, int] | None = None
-        self._share_logger()
+        self._share(self.logger)
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, those of all parts too."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
-        self._share_logger()
-
-    def _share_logger(self) -> None:
-        self.trajectory_generator.logger = self._logger
-        self.reward_trainer.logger = self._logger
-        self.fragmenter.logger = self._logger
-        self.preference_gatherer.logger = self._logger
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
+        for part in (self.trajectory_generator, self.reward_trainer, self.fragmenter, self.preference_gatherer):
+            part.logger = logger
 
     def step(self, num_pairs: int, timesteps: int, *, epoch_multiplier: float | None = None) -> StepStatus:
         """One iteration; it never waits for a teacher.
@@ -223,39 +219,37 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         if num_pairs < 0 or timesteps < 0:
             raise ValueError(f"num_pairs and timesteps must be at least 0, got {num_pairs} and {timesteps}.")
         self._shared_out("timesteps", [timesteps])
-        gatherer = self.preference_gatherer
-        if isinstance(gatherer, AsynchronousGatherer):
-            missing = num_pairs - len(gatherer.pending)
-            if missing > 0:
-                gatherer.submit(self._sample_pairs(missing))
-            pairs, preferences = gatherer.poll()
-        else:
-            missing = num_pairs
-            pairs, preferences = [], np.empty(0, dtype=np.float32)
-            if num_pairs:
-                pairs = list(self._sample_pairs(num_pairs))
-                with self.logger.add_key_prefix("preferences"):
-                    preferences = gatherer(pairs)  # type: ignore[arg-type] # a synthetic one checks for rewards
-        metrics: Mapping[str, float] = {}
-        if len(pairs):
-            self.dataset.push(pairs, preferences)
-            if epoch_multiplier is None:
-                epoch_multiplier = 1.0 if self._reward_trained else self.initial_epoch_multiplier
-            metrics = self.reward_trainer.train(self.dataset, epoch_multiplier) or {}
-            self._reward_trained = True
-        learns = self._reward_trained and timesteps > 0
+        return self._round({"stage": 0}, num_pairs, timesteps, epoch_multiplier)
+
+    def _round(
+        self, done: dict[str, Any], num_pairs: int, timesteps: int, epoch_multiplier: float | None = None
+    ) -> StepStatus:
+        """Does what has not been `done` of a step: asks (stage 0), fits the reward (1), lets the agent learn (2)."""
+        if done["stage"] == 0:
+            done["submitted"], done["answered"] = self._ask(num_pairs)
+            done["stage"] = 1
+        if done["stage"] == 1:
+            done["metrics"] = self._fit(epoch_multiplier) if done["answered"] else {}
+            done["stage"], done["begin"] = 2, self._agent_steps()
+        made = self._agent_steps() - done["begin"]  # in a round that was interrupted
+        left = timesteps - made
+        if made and left > 0:
+            left = max(left, learner.rollout_steps(self.trajectory_generator.algorithm))  # type: ignore[attr-defined]
+        learns = self._reward_trained and left > 0
         if learns:
             with self.logger.accumulate_means("agent"):
-                self.trajectory_generator.train(steps=timesteps)
+                self.trajectory_generator.train(steps=left)
+        done["stage"] = 0
+        gatherer = self.preference_gatherer
         status = StepStatus(
             iteration=self.iteration,
-            submitted=max(missing, 0),
-            answered=len(pairs),
+            submitted=done["submitted"],
+            answered=done["answered"],
             pending=len(gatherer.pending) if isinstance(gatherer, AsynchronousGatherer) else 0,
             n_labels=len(self.dataset),
             agent_steps=timesteps if learns else 0,
-            reward_loss=metrics.get("train/loss", math.nan),
-            reward_accuracy=metrics.get("train/accuracy", math.nan),
+            reward_loss=done["metrics"].get("train/loss", math.nan),
+            reward_accuracy=done["metrics"].get("train/accuracy", math.nan),
         )
         self.logger.record("iterations", self.iteration)
         self.logger.record("dataset/n_labels", status.n_labels)
@@ -263,29 +257,60 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
         self.iteration += 1
         return status
 
+    def _ask(self, num_pairs: int) -> tuple[int, int]:
+        """Adds new labels to the dataset; how many pairs were submitted and answered."""
+        gatherer = self.preference_gatherer
+        if isinstance(gatherer, AsynchronousGatherer):
+            num_pairs = max(0, num_pairs - len(gatherer.pending))
+            if num_pairs:
+                gatherer.submit(self._sample_pairs(num_pairs))
+            pairs, preferences = gatherer.poll()
+        elif num_pairs:
+            pairs = list(self._sample_pairs(num_pairs))
+            with self.logger.add_key_prefix("preferences"):
+                preferences = gatherer(pairs)  # type: ignore[arg-type] # a synthetic one checks for rewards
+        else:
+            pairs = []
+        if len(pairs):
+            self.dataset.push(pairs, preferences)
+        return num_pairs, len(pairs)
+
+    def _fit(self, epoch_multiplier: float | None) -> dict[str, float]:
+        if epoch_multiplier is None:
+            epoch_multiplier = 1.0 if self._reward_trained else self.initial_epoch_multiplier
+        metrics = self.reward_trainer.train(self.dataset, epoch_multiplier) or {}
+        self._reward_trained = True
+        return dict(metrics)
+
+    def _agent_steps(self) -> int:
+        generator = self.trajectory_generator
+        return generator.algorithm.num_timesteps if isinstance(generator, AgentTrainer) else 0
+
     def train(
         self,
         total_timesteps: int,
         total_comparisons: int,
-        callback: Callable[[int], None] | None = None,
+        callback: Callable[[int], Any] | None = None,
         *,
         checkpoint_path: types.AnyPath | None = None,
         checkpoint_interval: int = 1,
         progress_bar: bool = True,
+        stop: threading.Event | None = None,
     ) -> dict[str, float]:
         """Repeats `step`: first comparisons of the agent as it is, then `num_iterations` times more.
 
         After each round of comparisons the reward is trained, and then the agent. Rounds share the timesteps equally,
         in whole rollouts of the agent; the last one takes the rest. The agent's schedules, such as that of its learning
-        rate, run over all rounds.
+        rate, run over all rounds. An interrupt ends training; what was learned is kept, and `resume` goes on there.
 
         Args:
             total_timesteps: environment steps for the agent to learn in all, rounded up to whole rollouts.
             total_comparisons: pairs to compare in all.
-            callback: called after each round with its number, from 0.
+            callback: called after each round with its number, from 0; training ends where it returns False.
             checkpoint_path: a file to save to after every `checkpoint_interval` rounds; see `save`.
             checkpoint_interval: in rounds.
             progress_bar: whether to show the rounds of work that takes more than two seconds.
+            stop: training ends after the round during which this event is set.
 
         Returns:
             `reward_loss` and `reward_accuracy` of the last reward training.
@@ -311,92 +336,106 @@ class PreferenceComparisons(base.BaseImitationAlgorithm):
                 f"{checkpoint_interval}."
             )
         self._shared_out("total_timesteps", [total_timesteps])
-        generator = self.trajectory_generator
         self._plan = {
             "first": self.iteration,
             "timesteps": total_timesteps,
             "comparisons": total_comparisons,
-            "start": generator.algorithm.num_timesteps if isinstance(generator, AgentTrainer) else 0,
+            "start": self._agent_steps(),
+            "stage": 0,
         }
-        return self._run(callback, checkpoint_path, checkpoint_interval, progress_bar)
+        return self._go_on(callback, checkpoint_path, checkpoint_interval, progress_bar, stop)
 
     def resume(
         self,
-        callback: Callable[[int], None] | None = None,
+        callback: Callable[[int], Any] | None = None,
         *,
         checkpoint_path: types.AnyPath | None = None,
         checkpoint_interval: int = 1,
         progress_bar: bool = True,
+        stop: threading.Event | None = None,
     ) -> dict[str, float]:
-        """Finishes a `train` that was interrupted, here or, after `restore`, in another process.
+        """Finishes a `train` that ended early, here or, after `restore`, in another process.
 
-        With the same `checkpoint_interval` the result is that of the run without interruption, bit for bit.
+        After `restore`, with the same `checkpoint_interval`, the result is that of the run without interruption, bit
+        for bit. Without, what the interrupted round has done is kept: no comparison and no timestep is made twice.
 
         Args:
             callback: as in `train`.
             checkpoint_path: as in `train`.
             checkpoint_interval: as in `train`.
             progress_bar: as in `train`.
+            stop: as in `train`.
 
         Raises:
             ValueError: if there is nothing to resume.
         """
         if self._plan is None:
             raise ValueError("There is no interrupted train() to resume: call restore(path) first, or train().")
-        return self._run(callback, checkpoint_path, checkpoint_interval, progress_bar)
+        return self._go_on(callback, checkpoint_path, checkpoint_interval, progress_bar, stop)
 
-    def save(self, path: types.AnyPath) -> None:
-        """Saves everything that training changes to one file, as data: networks, optimizers, labels, random states.
+    @classmethod
+    def _file(cls, path: types.AnyPath) -> pathlib.Path:
+        return pathlib.Path(os.fsdecode(path))
 
-        A point between iterations: environments begin new episodes, with seeds from the generators that are saved.
+    def _arguments(self) -> dict[str, Any]:
+        names = {schedule: name for name, schedule in QUERY_SCHEDULES.items()}
+        return {
+            **super()._arguments(),
+            "reward_model": self.model,
+            "comparison_queue_size": self.dataset.max_size,
+            "query_schedule": names.get(self.query_schedule, self.query_schedule),
+        }
 
-        Raises:
-            TypeError: if the trajectory generator or reward trainer is of a kind whose state is not known here.
-        """
-        generator = self.trajectory_generator
-        if isinstance(generator, AgentTrainer):
-            generator.pause()
-        _save.pack(self).write(path, _save.VERSION)
-        if isinstance(generator, AgentTrainer):
-            generator.begin_anew()
+    def _checkpoint(self) -> checkpoint.State:
+        for part in (self.trajectory_generator, self.reward_trainer):
+            if not hasattr(part, "_state"):
+                raise TypeError(f"Cannot save the state of a {type(part).__name__}, which does not name any.")
+        if isinstance(self.trajectory_generator, AgentTrainer):
+            self.trajectory_generator.pause()
+        return super()._checkpoint()
 
-    def restore(self, path: types.AnyPath) -> None:
-        """Puts back what `save` saved, into an object that has been constructed in the same way.
+    def _begin_anew(self) -> None:
+        if isinstance(self.trajectory_generator, AgentTrainer):
+            self.trajectory_generator.begin_anew()
 
-        The global random states become those of the run that was saved.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ArtifactError: a ValueError, if the file is damaged, newer than this library, or of something else.
-        """
-        _save.unpack(self, checkpoint.State.read(path, _save.VERSION))
-
-    def _run(
-        self, callback: Callable[[int], None] | None, path: types.AnyPath | None, interval: int, progress_bar: bool
+    def _go_on(
+        self,
+        callback: Callable[[int], Any] | None,
+        path: types.AnyPath | None,
+        interval: int,
+        progress_bar: bool,
+        stop: threading.Event | None,
     ) -> dict[str, float]:
-        assert self._plan is not None
         plan = self._plan
+        assert plan is not None
         pairs = self._rounds(plan["comparisons"])
         each, rest = divmod(plan["timesteps"], len(pairs))
         steps = self._shared_out("total_timesteps", [each] * (len(pairs) - 1) + [each + rest])
         loss = accuracy = math.nan
-        rounds = range(self.iteration - plan["first"], len(pairs))
         generator = self.trajectory_generator
         with contextlib.ExitStack() as stack:
+            run = stack.enter_context(Run(self, len(pairs), "round", progress_bar, stop))
             if not progress_bar:
                 stack.enter_context(_without_bar(self.reward_trainer))
             if isinstance(generator, AgentTrainer):
-                stack.enter_context(generator.schedules_over(plan.get("start", 0), steps))
-            for i in tqdm(rounds, desc="preference comparisons", unit="round", disable=not progress_bar, delay=2):
-                status = self.step(pairs[i], steps[i])
+                stack.enter_context(generator.schedules_over(plan["start"], steps))
+            for i in range(self.iteration - plan["first"], len(pairs)):
+                status = self._round(plan, pairs[i], steps[i])
                 if not math.isnan(status.reward_loss):
                     loss, accuracy = status.reward_loss, status.reward_accuracy
-                if callback is not None:
-                    callback(i)
+                going_on = run.step(1, callback and callback(i), reward_loss=loss)
                 if path is not None and (i + 1) % interval == 0:
                     self.save(path)
-        self._plan = None
+                if not going_on:
+                    break
+            if self.iteration - plan["first"] >= len(pairs):
+                self._plan = None
         return {"reward_loss": loss, "reward_accuracy": accuracy}
+
+    def _recover(self) -> None:
+        if isinstance(self.trajectory_generator, AgentTrainer):
+            with contextlib.suppress(ValueError):  # the environments may be in the middle of a step
+                self.trajectory_generator.pause()
 
     def _shared_out(self, name: str, steps: list[int]) -> list[int]:
         generator = self.trajectory_generator

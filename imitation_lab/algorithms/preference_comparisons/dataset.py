@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from imitation_lab.algorithms.preference_comparisons._batch import FragmentBatch
 from imitation_lab.data import types
-from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util import artifacts
 
 KIND = "preferences"
@@ -114,6 +114,19 @@ class PreferenceDataset(Dataset):
             self._tensors = ((device, dtype), batch, th.from_numpy(self.preferences).to(device, dtype))
         return self._tensors[1:]
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The pairs and preferences as arrays; empty if there are none."""
+        return {**pair_tensors(self.pairs), "preferences": self.preferences} if self._pairs else {}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes over what `state_dict` gave, in place of what there is."""
+        self._pairs.clear()
+        self._preferences.clear()
+        self._tensors = None
+        if state:
+            fragments = {name: array for name, array in state.items() if name != "preferences"}
+            self.push(pairs_of("dataset", fragments), state["preferences"])
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tensors": None}
 
@@ -160,28 +173,28 @@ def preference_collate_fn(
     return list(pairs), np.array(preferences, dtype=np.float32)
 
 
-def pair_tensors(pairs: Sequence[types.TrajectoryPair]) -> dict[str, Any]:
+def pair_tensors(pairs: Sequence[types.TrajectoryPair]) -> dict[str, np.ndarray]:
     """The pairs as the tensors of a trajectories file, without infos; the two of a pair follow each other."""
     if len(pairs) == 0:
         raise ValueError("Got no pairs of fragments, expected at least one to save.")
     return trajectory_tensors([fragment for pair in pairs for fragment in pair])
 
 
-def trajectory_tensors(fragments: Sequence[types.Trajectory]) -> dict[str, Any]:
-    """Trajectories as the tensors that `data.serialize` documents, without infos; a list is to be concatenated."""
+def trajectory_tensors(fragments: Sequence[types.Trajectory]) -> dict[str, np.ndarray]:
+    """Trajectories as the tensors that `data.serialize` documents, without infos."""
     first = fragments[0]
-    tensors: dict[str, Any] = {
-        "acts": [np.asarray(f.acts) for f in fragments],
+    tensors: dict[str, np.ndarray] = {
+        "acts": np.concatenate([f.acts for f in fragments]),
         "lengths": np.fromiter(map(len, fragments), np.int64, len(fragments)),
         "terminal": np.fromiter((f.terminal for f in fragments), bool, len(fragments)),
     }
     if isinstance(first.obs, types.DictObs):
         for key in first.obs.unwrap():
-            tensors[f"obs/{key}"] = [np.asarray(f.obs.get(key)) for f in fragments]  # type: ignore[union-attr]
+            tensors[f"obs/{key}"] = np.concatenate([f.obs.get(key) for f in fragments])  # type: ignore[union-attr]
     else:
-        tensors["obs"] = [np.asarray(f.obs) for f in fragments]
+        tensors["obs"] = np.concatenate([f.obs for f in fragments])
     if all(isinstance(f, types.TrajectoryWithRew) for f in fragments):
-        tensors["rews"] = [np.asarray(f.rews) for f in fragments]  # type: ignore[attr-defined]
+        tensors["rews"] = np.concatenate([f.rews for f in fragments])  # type: ignore[attr-defined]
     return tensors
 
 

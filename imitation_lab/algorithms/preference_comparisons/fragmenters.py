@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -23,6 +24,9 @@ class Fragmenter(Logged, abc.ABC):
     Args:
         custom_logger: where metrics go; None makes a new one.
     """
+
+    _state: tuple[str, ...] = ("rng",)
+    rng: Any = None  # a generator, if it draws
 
     @abc.abstractmethod
     def __call__(
@@ -151,6 +155,8 @@ class ActiveSelectionFragmenter(Fragmenter):
     Raises:
         ValueError: if there is no ensemble, or an argument has no such value.
     """
+
+    _state = ("base_fragmenter",)
 
     def __init__(
         self,

@@ -23,6 +23,8 @@ class PreferenceGatherer(Logged, abc.ABC):
         custom_logger: where metrics go; None makes a new one.
     """
 
+    _state: tuple[str, ...] = ("rng",)
+
     def __init__(
         self, rng: np.random.Generator | None = None, custom_logger: lab_logger.AnyLogger | None = None
     ) -> None:
@@ -57,6 +59,14 @@ class AsynchronousGatherer(PreferenceGatherer):
     @abc.abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Takes over what `state` gave."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `state`."""
+        return self.state()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `restore`."""
+        self.restore(state)
 
     def __call__(self, fragment_pairs: Sequence[types.TrajectoryWithRewPair]) -> np.ndarray:
         """Raises a TypeError: this gatherer's answers cannot be waited for.

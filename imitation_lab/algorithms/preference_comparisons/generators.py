@@ -13,10 +13,12 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _spaces
 from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms.preference_comparisons._logged import Logged
+from imitation_lab.algorithms.preference_comparisons.dataset import trajectory_tensors
 from imitation_lab.data import rollout, types
+from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.data.wrappers import BufferingWrapper
 from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
 from imitation_lab.rewards.reward_function import RewardFn
@@ -52,6 +54,8 @@ class TrajectoryDataset(TrajectoryGenerator):
     Raises:
         ValueError: if there are none.
     """
+
+    _state = ("rng",)
 
     def __init__(
         self,
@@ -102,6 +106,8 @@ class AgentTrainer(TrajectoryGenerator):
             `venv` is normalized.
     """
 
+    _state = ("algorithm", "rng", "_fragments", "_returns")
+
     def __init__(
         self,
         algorithm: BaseAlgorithm,
@@ -139,15 +145,26 @@ class AgentTrainer(TrajectoryGenerator):
         self._collected: list[types.TrajectoryWithRew] = []
         learner.take(algorithm, self.venv, self.logger, self._stored_reward)
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, the algorithm's too."""
-        return super().logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
         self.algorithm.set_logger(logger)
+
+    @property
+    def _fragments(self) -> dict[str, np.ndarray]:
+        return trajectory_tensors(self._collected) if self._collected else {}
+
+    @_fragments.setter
+    def _fragments(self, saved: dict[str, np.ndarray]) -> None:
+        self._collect()
+        self._collected = list(StoredTrajectories("fragments", saved)) if saved else []
+
+    @property
+    def _returns(self) -> np.ndarray:
+        return np.array(self.reward_venv_wrapper.episode_rewards, dtype=np.float64)
+
+    @_returns.setter
+    def _returns(self, saved: np.ndarray) -> None:
+        self.reward_venv_wrapper.episode_rewards.clear()
+        self.reward_venv_wrapper.episode_rewards.extend(saved.tolist())
 
     @property
     def log_callback(self) -> WrappedRewardCallback:

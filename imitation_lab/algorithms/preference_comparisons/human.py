@@ -272,7 +272,7 @@ class HumanGatherer(AsynchronousGatherer):
 
     def _submit(self, fragment_pairs: Sequence[types.TrajectoryPair], recorded: list[float] | None) -> list[str]:
         pairs = list(fragment_pairs)
-        tensors = pair_tensors(pairs)
+        tensors: dict[str, Any] = dict(pair_tensors(pairs))
         if self.render is not None:
             frames = [_check_frames(self.render(fragment)) for pair in pairs for fragment in pair]
             tensors["frames"] = frames

@@ -105,6 +105,8 @@ class BasicRewardTrainer(RewardTrainer):
         ValueError: if a number is not positive, or `minibatch_size` does not divide `batch_size`.
     """
 
+    _state = ("rng", "_optimizers", "_regularizers")
+
     def __init__(
         self,
         preference_model: PreferenceModel,
@@ -171,17 +173,17 @@ class BasicRewardTrainer(RewardTrainer):
         factory = self.regularizer_factory
         return _Learner(model, optimizer, None if factory is None else factory(optimizer=optimizer, logger=self.logger))
 
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, the regularizer's too."""
-        return super().logger
+    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
+        for regularizer in filter(None, self._regularizers):
+            regularizer.logger = logger
 
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
-        for learner in self._learners:
-            if learner.regularizer is not None:
-                learner.regularizer.logger = logger
+    @property
+    def _optimizers(self) -> list[th.optim.Optimizer]:
+        return [learner.optimizer for learner in self._learners]
+
+    @property
+    def _regularizers(self) -> list[Regularizer | None]:
+        return [learner.regularizer for learner in self._learners]
 
     def _train(self, dataset: PreferenceDataset, epoch_multiplier: float) -> dict[str, float]:
         epochs = round(self.epochs * epoch_multiplier)

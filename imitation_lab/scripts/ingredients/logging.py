@@ -44,7 +44,7 @@ class Logging:
         except ValueError as error:
             raise ValueError(f"logging.log_level={self.log_level!r} is no level of Python's logging: {error}") from None
         formats = list(dict.fromkeys([*self.log_format_strs, *self.log_format_strs_additional]))
-        logger._check_formats(formats)
+        logger.check_formats(formats)
         folder = output.make_folder(script, subject, self.log_root, self.log_dir)
         if "wandb" in formats:
             try:

@@ -128,9 +128,9 @@ def test_wrong_checkpoints_are_refused(build, quiet, tmp_path):
 def test_a_forged_class_is_not_built(build, quiet, tmp_path):
     trainer = build()
     file = trainer.save(tmp_path)
-    found = artifacts.read(file, kind="checkpoint", version=1)
+    found = artifacts.read(file, kind="checkpoint", version=2)
     text = json.dumps(found.meta).replace("imitation_lab.rewards.reward_nets.BasicRewardNet", "os.system")
-    artifacts.write(file, kind="checkpoint", version=1, meta=json.loads(text), tensors=found.tensors)
+    artifacts.write(file, kind="checkpoint", version=2, meta=json.loads(text), tensors=found.tensors)
     with pytest.raises(ArtifactError, match="not registered"):
         GAIL.load(tmp_path, build().venv, custom_logger=quiet)
 

@@ -286,8 +286,8 @@ def test_resumed_run_equals_an_uninterrupted_one(silent, tmp_path, kind: str) ->
         if i == 1:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        stopped.train(150, 20, checkpoint_path=tmp_path / "part", callback=stop)
+    stopped.train(150, 20, checkpoint_path=tmp_path / "part", callback=stop)
+    assert stopped.interrupted
     th.manual_seed(123)
     resumed = make()
     resumed.restore(tmp_path / "part")
@@ -297,6 +297,35 @@ def test_resumed_run_equals_an_uninterrupted_one(silent, tmp_path, kind: str) ->
     assert whole.dataset.pairs == resumed.dataset.pairs
     with pytest.raises(ValueError, match=r"no interrupted train\(\) to resume"):
         resumed.resume()
+
+
+@pytest.mark.parametrize("moment", ["asking", "fitting", "acting"])
+def test_resume_goes_on_within_the_round_that_was_interrupted(silent, moment, monkeypatch) -> None:
+    whole, run = (comparisons(silent) for _ in range(2))
+    whole.train(150, 20, progress_bar=False)
+    part, name = {
+        "asking": (run.fragmenter, "__call__"),
+        "fitting": (run.reward_trainer, "_train"),
+        "acting": (run.trajectory_generator.algorithm, "train"),
+    }[moment]
+    original, calls = getattr(type(part), name), []
+
+    def once(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(part), name, once)
+    run.train(150, 20, progress_bar=False)
+    assert run.interrupted
+    assert run.iteration < whole.iteration
+    run.resume(progress_bar=False)
+    assert not run.interrupted
+    assert run.iteration == whole.iteration
+    assert len(run.dataset) == len(whole.dataset) == 20
+    steps = [r.trajectory_generator.algorithm.num_timesteps for r in (whole, run)]
+    assert steps[1] - steps[0] in (0, 32)  # at most the rollout that was cut off
 
 
 def test_restore_refuses(silent, tmp_path) -> None:
@@ -315,7 +344,7 @@ def test_restore_refuses(silent, tmp_path) -> None:
             return []
 
     run.trajectory_generator = Own(silent)
-    with pytest.raises(TypeError, match="Cannot save the state of a Own, expected AgentTrainer or TrajectoryDataset"):
+    with pytest.raises(TypeError, match="Cannot save the state of a Own, which does not name any"):
         run.save(tmp_path / "other")
 
 

@@ -6,14 +6,20 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
-from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import VecEnv
+
+from imitation_lab.data.recorder import as_vec_env
+from imitation_lab.data.spaces import bounds, channels_first
+
+__all__ = ["AnyPolicy", "PolicyCallable", "policy_to_callable"]
 
 State = Any
 StatefulCallable = Callable[[Any, State, np.ndarray], tuple[np.ndarray, State]]
@@ -23,7 +29,7 @@ AnyPolicy = BaseAlgorithm | BasePolicy | PolicyCallable | None
 
 def policy_to_callable(
     policy: AnyPolicy,
-    venv: VecEnv,
+    venv: VecEnv | gym.Env,
     deterministic_policy: bool = False,
     *,
     rng: np.random.Generator | None = None,
@@ -35,14 +41,15 @@ def policy_to_callable(
             actions and the next state; or a callable from observations to actions alone; or None for random actions.
             `obs` is `(n_envs, *obs_shape)` or a dict of such, `episode_start` is `(n_envs,)` bool, `state` is None at
             first.
-        venv: the environment to act in.
+        venv: the environment to act in; a single one counts as a vectorized one of one.
         deterministic_policy: whether an SB3 policy takes its most likely action instead of sampling.
         rng: draws the random actions; by default the action space's own generator.
 
     Raises:
         ValueError: if the policy has other spaces than `venv`, or `deterministic_policy` is asked of a plain callable.
-        TypeError: if the policy is nothing of the above.
+        TypeError: if the policy is nothing of the above, or the environment of another kind.
     """
+    venv = as_vec_env(venv)
     if policy is None:
         return _random_actions(venv, venv.action_space.np_random if rng is None else rng)
     if hasattr(policy, "predict"):
@@ -113,7 +120,7 @@ def _check_spaces(policy: Any, venv: VecEnv) -> None:
     """Policies of images may see channels first where the environment has them last: SB3 transposes by itself."""
     for name in ("observation_space", "action_space"):
         found, expected = getattr(policy, name, None), getattr(venv, name)
-        if found is None or found == expected or found == _channels_first(expected):
+        if found is None or found == expected or found == channels_first(expected):
             continue
         raise ValueError(
             f"The policy's {name} is {found}, but the environment's is {expected}: roll the policy out in the kind of "
@@ -121,29 +128,19 @@ def _check_spaces(policy: Any, venv: VecEnv) -> None:
         )
 
 
-def _channels_first(space: spaces.Space) -> spaces.Space:
-    if isinstance(space, spaces.Dict):
-        return spaces.Dict({key: _channels_first(part) for key, part in space.spaces.items()})
-    if isinstance(space, spaces.Box) and is_image_space(space) and not is_image_space_channels_first(space):
-        return VecTransposeImage.transpose_space(space)
-    return space
-
-
 def _random_actions(venv: VecEnv, rng: np.random.Generator) -> StatefulCallable:
     """Actions drawn as the action space draws them, for all environments at once where the space allows it."""
-    space, n = venv.action_space, venv.num_envs
+    space = venv.action_space
+    size = (venv.num_envs, *(space.shape or ()))
     draw: Callable[[], np.ndarray]
-    if isinstance(space, spaces.Discrete):
-        draw = lambda: rng.integers(space.start, space.start + space.n, size=n, dtype=space.dtype)
-    elif isinstance(space, spaces.MultiDiscrete):
-        draw = lambda: rng.integers(space.start, space.start + space.nvec, size=(n, *space.shape), dtype=space.dtype)
-    elif isinstance(space, spaces.MultiBinary):
-        draw = lambda: rng.integers(0, 2, size=(n, *space.shape), dtype=space.dtype)
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        low, high = bounds(space)
+        draw = lambda: rng.integers(low, high, size=size, dtype=space.dtype, endpoint=True)
     elif isinstance(space, spaces.Box) and space.is_bounded("both") and space.dtype.kind == "f":
-        draw = lambda: rng.uniform(space.low, space.high, size=(n, *space.shape)).astype(space.dtype)
+        draw = lambda: rng.uniform(space.low, space.high, size=size).astype(space.dtype)
     else:
         space.seed(int(rng.integers(2**31)))
-        draw = lambda: np.stack([space.sample() for _ in range(n)])
+        draw = lambda: np.stack([space.sample() for _ in range(size[0])])
     return lambda obs, state, episode_start: (draw(), None)
 
 

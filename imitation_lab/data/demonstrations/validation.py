@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +12,12 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data import types
+from imitation_lab.data.spaces import Misfit, conform, misfits, not_finite
 
+__all__ = ["AnyEnv", "Finding", "Report", "validate", "fit"]
+
+AnyEnv = gym.Env | VecEnv | tuple[spaces.Space, spaces.Space]
+T = TypeVar("T", bound=types.Trajectory)
 _MISSING = object()
 _SHOWN = 20
 
@@ -75,7 +80,7 @@ class Report:
 
 def validate(
     demonstrations: Iterable[Any],
-    env: gym.Env | VecEnv | tuple[spaces.Space, spaces.Space],
+    env: AnyEnv,
 ) -> Report:
     """Checks demonstrations against an environment and reports instead of raising.
 
@@ -127,7 +132,23 @@ def validate(
     return Report(findings, n_episodes)
 
 
-Parts = tuple[str, str, str, str]
+def fit(trajectories: Sequence[T], env: AnyEnv | None) -> list[T]:
+    """Casts trajectories to the spaces of `env` where that loses nothing but float precision; raises on findings.
+
+    Raises:
+        ValueError: with the report of `validate`; a variable horizon alone is not raised.
+    """
+    if env is None:
+        return list(trajectories)
+    observation_space, action_space, _ = _spaces_and_limit(env)
+    fitted = [
+        dataclasses.replace(t, obs=conform(t.obs, observation_space), acts=conform(t.acts, action_space))
+        for t in trajectories
+    ]
+    report = validate(fitted, env)
+    bad = [f for f in report.findings if not (f.episode is None and f.field == "horizon")]
+    Report(bad, report.n_episodes).raise_if_bad()
+    return fitted
 
 
 def _spaces_and_limit(env: Any) -> tuple[spaces.Space, spaces.Space, int | None]:
@@ -158,15 +179,15 @@ def _length(value: Any) -> int | None:
         return None
 
 
-def _check_episode(fields: Mapping[str, Any], observation_space: Any, action_space: Any) -> Iterator[Parts]:
+def _check_episode(fields: Mapping[str, Any], observation_space: Any, action_space: Any) -> Iterator[Misfit]:
     obs, acts = fields["obs"], fields["acts"]
     for name, space in (("obs", observation_space), ("acts", action_space)):
         if fields[name] is _MISSING:
             yield name, "none", f"an array of {space}", f"give each episode an attribute or key {name!r}"
     if obs is not _MISSING:
-        yield from _check_values("obs", obs, observation_space)
+        yield from misfits("obs", obs, observation_space)
     if acts is not _MISSING:
-        yield from _check_values("acts", acts, action_space)
+        yield from misfits("acts", acts, action_space)
         yield from _check_lengths(fields, _length(acts))
     rews = fields["rews"]
     if rews is not _MISSING:
@@ -174,7 +195,7 @@ def _check_episode(fields: Mapping[str, Any], observation_space: Any, action_spa
     yield from _check_terminal(fields["terminal"], fields["infos"])
 
 
-def _check_lengths(fields: Mapping[str, Any], n: int | None) -> Iterator[Parts]:
+def _check_lengths(fields: Mapping[str, Any], n: int | None) -> Iterator[Misfit]:
     if n is None:
         return
     if n == 0:
@@ -194,72 +215,7 @@ def _check_lengths(fields: Mapping[str, Any], n: int | None) -> Iterator[Parts]:
             yield name, f"{found} {what} for {n} actions", f"{n}", fix
 
 
-def _check_values(name: str, values: Any, space: Any) -> Iterator[Parts]:
-    """Shape, dtype and membership of a whole array at once."""
-    if isinstance(space, spaces.Dict):
-        if isinstance(values, Sequence) and all(isinstance(v, Mapping | types.DictObs) for v in values) and values:
-            yield name, "a list of dicts", "a dict of arrays", "build it by types.DictObs.from_obs_list"
-        elif not isinstance(values, types.DictObs | Mapping):
-            keys = list(space.spaces)
-            yield name, f"a {type(values).__name__}", f"a DictObs with the keys {keys}", "keep the dict observations"
-        elif set(values.keys()) != set(space.spaces):
-            yield name, f"keys {sorted(values.keys())}", f"{sorted(space.spaces)}", "add the missing, drop the others"
-        else:
-            for key, part in values.items():
-                yield from _check_values(f"{name}/{key}", part, space.spaces[key])
-        return
-    if isinstance(values, types.DictObs | Mapping):
-        fix = "flatten it as the environment does, or use the environment it was recorded in"
-        yield name, f"a dict with the keys {sorted(values.keys())}", f"an array of {space}", fix
-        return
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        array = np.empty(0, dtype=object)
-    if array.dtype.kind not in "biuf":
-        fix = "make it one array of numbers, every step of one shape"
-        yield name, f"an array of {array.dtype}", f"numbers of dtype {space.dtype}", fix
-        return
-    if space.shape is None or array.shape[1:] != space.shape or array.ndim == 0:
-        expected = f"{('T + 1' if name.startswith('obs') else 'T', *(space.shape or ()))} for {space}".replace("'", "")
-        yield name, f"shape {array.shape}", expected, "reshape it, or use the environment it was recorded in"
-        return
-    if space.dtype is not None and not np.can_cast(array.dtype, space.dtype, "same_kind"):
-        yield name, f"dtype {array.dtype}", f"{space.dtype}", f"convert it by .astype(np.{space.dtype})"
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        where = _first(~np.isfinite(array))
-        yield name, f"{array[where]} at {_at(where)}", "finite numbers", "drop the episode or find what produced it"
-    yield from _check_membership(name, array, space)
-
-
-def _check_membership(name: str, array: np.ndarray, space: Any) -> Iterator[Parts]:
-    if isinstance(space, spaces.Box):
-        low, high = space.low, space.high
-        if array.dtype.kind == "f":
-            array = array.astype(space.dtype) if space.dtype.kind == "f" else array  # equal up to the space's precision
-    elif isinstance(space, spaces.Discrete):
-        low, high = np.asarray(space.start), np.asarray(space.start + space.n - 1)
-    elif isinstance(space, spaces.MultiDiscrete):
-        low, high = space.start, space.start + space.nvec - 1
-    elif isinstance(space, spaces.MultiBinary):
-        low, high = np.zeros(space.shape), np.ones(space.shape)
-    else:
-        for step, value in enumerate(array):
-            if not space.contains(value):
-                yield name, f"{value} at step {step}", f"an element of {space}", "record it in this environment"
-                return
-        return
-    outside = (array < low) | (array > high)
-    if not outside.any():
-        return
-    where = _first(outside)
-    low, high = (np.broadcast_to(bound, array.shape[1:])[where[1:]] for bound in (low, high))
-    fix = "clip the actions" if name == "acts" and isinstance(space, spaces.Box) else "record in this environment"
-    found = f"{array[where]} at {_at(where)} ({int(outside.sum())} such values)"
-    yield name, found, f"values from {low} to {high}", f"{fix}, or check that numbering and units are the same"
-
-
-def _check_rewards(rews: Any) -> Iterator[Parts]:
+def _check_rewards(rews: Any) -> Iterator[Misfit]:
     try:
         array = np.asarray(rews)
     except ValueError:
@@ -267,12 +223,11 @@ def _check_rewards(rews: Any) -> Iterator[Parts]:
     if array.ndim != 1 or array.dtype.kind != "f":
         fix = "give one float per action, by np.asarray(rews, dtype=np.float32).reshape(-1)"
         yield "rews", f"shape {array.shape} of {array.dtype}", "shape (T,) of floats", fix
-    elif not np.isfinite(array).all():
-        where = _first(~np.isfinite(array))
-        yield "rews", f"{array[where]} at {_at(where)}", "finite numbers", "drop the episode or find what produced it"
+    else:
+        yield from not_finite("rews", array)
 
 
-def _check_terminal(terminal: Any, infos: Any) -> Iterator[Parts]:
+def _check_terminal(terminal: Any, infos: Any) -> Iterator[Misfit]:
     fix = "set it to True where the last observation ended the episode, to False for a fragment"
     if terminal is _MISSING:
         yield "terminal", "none", "True or False", fix
@@ -288,11 +243,3 @@ def _check_terminal(terminal: Any, infos: Any) -> Iterator[Parts]:
         yield "terminal", found, f"none before step {len(infos) - 1}", "split the episode after that step"
     elif ends and not terminal:
         yield "terminal", "False, but the last info says that the episode ended", "True", "set terminal=True"
-
-
-def _first(mask: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
-
-
-def _at(where: tuple[int, ...]) -> str:
-    return f"step {where[0]}" + (f", index {list(where[1:])}" if where[1:] else "")

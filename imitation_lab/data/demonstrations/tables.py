@@ -6,12 +6,15 @@ import difflib
 import importlib
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imitation_lab.data import _episodes, types
+from imitation_lab.data import types
+from imitation_lab.data.demonstrations.arrays import from_arrays
+from imitation_lab.data.demonstrations.validation import AnyEnv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +35,7 @@ def from_frame(
     timeout: str | None = None,
     next_obs: Columns | None = None,
     drop_last: bool = False,
-    env: _episodes.AnyEnv | None = None,
+    env: AnyEnv | None = None,
 ) -> list[Any]:
     """Makes trajectories of a table with one row per step.
 
@@ -70,7 +73,7 @@ def from_frame(
         for name, default in ((rews, "rew"), (episode, "episode"), (step, "step"), (terminal, "terminal"))
     )
     act_columns = table.numbered("act") if acts is None else acts
-    raw_acts = table.columns(act_columns, missing_ok=True)
+    raw_acts = table.columns(act_columns, optional=True)
     observations = table.columns(table.numbered("obs") if obs is None else obs)
     following = None if next_obs is None else table.columns(next_obs)
     without = np.isnan(raw_acts) if raw_acts.dtype.kind == "f" else np.zeros(raw_acts.shape, bool)
@@ -99,6 +102,13 @@ def from_frame(
             "Complete it, or give the rows after it another episode."
         )
     keep = ~last
+    rewards = None if rews is None else table.columns(rews, optional=last).astype(np.float64)
+    if rewards is not None and np.nan_to_num(rewards[last]).any():
+        row = int(np.argmax(last & (np.nan_to_num(rewards) != 0)))
+        raise ValueError(
+            f"Row {row} has the reward {rewards[row]:g} but no action (column {rews!r}): shift the rewards up by a "
+            "row, so that each stands beside its action."
+        )
     if last.any() and not last[stops - 1].all():
         where = int(np.argmin(last[stops - 1]))
         raise ValueError(
@@ -111,10 +121,10 @@ def from_frame(
     named = {"terminals": terminal, "timeouts": timeout}
     # A last row without action carries no flag of its own; one set there is about the step before.
     shifted: dict[str, Any] = {key: _shift(flags[name], last)[keep] for key, name in named.items() if name is not None}
-    return _episodes.from_arrays(
+    return from_arrays(
         observations,
         raw_acts[keep],
-        rews=None if rews is None else table.columns(rews, missing_ok=True, rows=keep).astype(np.float64),
+        rews=None if rewards is None else rewards[keep],
         next_obs=None if following is None else following[keep],
         lengths=counts,
         drop_last=drop_last,
@@ -144,7 +154,11 @@ def from_csv(path: types.AnyPath, **columns: Any) -> list[Any]:
     try:
         # Newer versions read every bit by themselves, and complain when told to.
         exact = {} if _version(pandas) >= (3, 1) else {"float_precision": "round_trip"}
-        frame = pandas.read_csv(name, **exact)
+        with warnings.catch_warnings():  # without index_col=False it would take a column without a name for row names
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            frame = pandas.read_csv(name, index_col=False, **exact)
+    except pandas.errors.ParserWarning:
+        raise ValueError(f"{name!r} has more columns than names: give the header line one name for each.") from None
     except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{name!r} is no CSV table: {error}.") from None
     try:
@@ -162,19 +176,20 @@ def to_frame(trajectories: Sequence[types.Trajectory]) -> pd.DataFrame:
 
     Raises:
         ImportError: if pandas is not installed.
-        ValueError: if there are no trajectories, or observations or actions are no vectors.
+        ValueError: if there are no trajectories, some have rewards and others not, or observations or actions are no
+            vectors of at least one number.
     """
     pandas = _pandas()
-    if len(trajectories) == 0:
-        raise ValueError("Got no trajectories, expected at least one.")
+    with_rew = types.all_have_rewards(trajectories)
     lengths = np.array([len(t) for t in trajectories])
     columns: dict[str, Any] = {
         "episode": np.repeat(np.arange(len(lengths)), lengths + 1),
         "step": np.concatenate([np.arange(n + 1) for n in lengths]),
     }
     columns.update(_split("obs", [t.obs for t in trajectories]))
+    types.common_dtype("act", {np.dtype(float), *(t.acts.dtype for t in trajectories)}, (t.acts for t in trajectories))
     columns.update(_split("act", [_padded(t.acts) for t in trajectories]))
-    if all(isinstance(t, types.TrajectoryWithRew) for t in trajectories):
+    if with_rew:
         columns.update(_split("rew", [_padded(t.rews) for t in trajectories]))  # type: ignore[attr-defined]
     terminal = np.zeros(len(columns["step"]), bool)
     terminal[np.cumsum(lengths + 1) - 1] = [t.terminal for t in trajectories]
@@ -204,23 +219,33 @@ class _Table:
             )
         return sorted(found, key=lambda name: int(name.rpartition("_")[2]))
 
-    def columns(self, names: Columns, *, missing_ok: bool = False, rows: np.ndarray | None = None) -> Any:
+    def columns(self, names: Columns, *, optional: np.ndarray | bool = False) -> Any:
+        """The values; only in the rows that `optional` marks may some be missing."""
         if isinstance(names, Mapping):
             return types.DictObs({key: self.columns(own) for key, own in names.items()})
         if isinstance(names, str):
-            return self._column(names, missing_ok, rows)
+            return self._column(names, optional)
         if not names:
             raise ValueError("Got an empty list of columns, expected at least one name.")
-        return np.stack([self._column(name, missing_ok, rows) for name in names], axis=1)
+        return np.stack([self._column(name, optional) for name in names], axis=1)
 
     def _raw(self, name: str) -> Any:
         if name not in self.names:
             near = difflib.get_close_matches(name, self.names, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"The table has no column {name!r}.{hint} It has {self.names}.")
-        return self.frame[name]
+        if self.names.count(name) > 1:
+            raise ValueError(f"The table has {self.names.count(name)} columns {name!r}: rename all but one.")
+        return self.frame.iloc[:, self.names.index(name)]
 
-    def _column(self, name: str, missing_ok: bool, rows: np.ndarray | None) -> np.ndarray:
+    def _complete(self, name: str, missing: np.ndarray) -> None:
+        if missing.any():
+            raise ValueError(
+                f"Column {name!r} has {int(missing.sum())} missing values, the first in row {int(np.argmax(missing))}: "
+                "fill them in, or leave those episodes out."
+            )
+
+    def _column(self, name: str, optional: np.ndarray | bool) -> np.ndarray:
         series = self._raw(name)
         dtype = getattr(series, "dtype", None)
         if getattr(dtype, "kind", "O") not in "biuf":
@@ -232,13 +257,8 @@ class _Table:
         values = series.to_numpy(dtype=np.float64, na_value=np.nan) if series.isna().any() else series.to_numpy()
         if not isinstance(values.dtype, np.dtype) or values.dtype == object:
             values = values.astype(np.float64)
-        values = values if rows is None else values[rows]
-        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
-        if missing.any() and (not missing_ok or rows is not None):
-            raise ValueError(
-                f"Column {name!r} has {int(missing.sum())} missing values, the first in row {int(np.argmax(missing))}: "
-                "fill them in, or leave those episodes out."
-            )
+        if values.dtype.kind == "f":
+            self._complete(name, np.isnan(values) & ~np.asarray(optional))
         return values
 
     def flags(self, name: str) -> np.ndarray:
@@ -255,7 +275,9 @@ class _Table:
     def episodes(self, name: str | None, last: np.ndarray, done: np.ndarray | None) -> tuple[list[str], np.ndarray]:
         """A name for each episode, and the row in which it begins."""
         if name is not None:
-            values = np.asarray(self._raw(name))
+            series = self._raw(name)
+            self._complete(name, series.isna().to_numpy())
+            values = np.asarray(series)
             changes = np.flatnonzero(values[1:] != values[:-1]) + 1
             begins = np.concatenate([[0], changes])
             ids = values[begins].tolist()
@@ -313,6 +335,8 @@ def _split(prefix: str, parts: Sequence[Any]) -> dict[str, np.ndarray]:
         values = values.astype(np.float64)
     if values.ndim == 1:
         return {prefix: values}
+    if values.shape[1] == 0:
+        raise ValueError(f"{prefix} holds no number per step, which a table cannot show: use serialize.save.")
     return {f"{prefix}_{i}": values[:, i] for i in range(values.shape[1])}
 
 

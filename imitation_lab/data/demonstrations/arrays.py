@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data import types
-from imitation_lab.data._validation import Report, _spaces_and_limit, validate
+from imitation_lab.data.demonstrations.validation import AnyEnv, fit
 
-AnyEnv = gym.Env | VecEnv | tuple[spaces.Space, spaces.Space]
-T = TypeVar("T", bound=types.Trajectory)
+__all__ = ["from_arrays", "from_episodes"]
 
 _NAMES = {
     "obs": ("obs", "observations"),
@@ -60,7 +56,8 @@ def from_arrays(
         terminals: `(n,)` bool, whether the step reached a terminal state.
         timeouts: `(n,)` bool, whether the episode was truncated after the step.
         lengths: the number of actions in each episode; without flags all are taken for whole episodes.
-        drop_last: leave out the last action of each episode, which leaves fragments.
+        drop_last: leave out the last action of each episode, which leaves fragments, and with a warning nothing of
+            episodes that have a single one.
         env: fit to its spaces, and raise where `validate` finds something, but for a variable horizon.
 
     Returns:
@@ -68,7 +65,7 @@ def from_arrays(
 
     Raises:
         ValueError: if lengths differ, an episode ends in its middle or rows are missing from it, it is not said where
-            episodes end or what the last observation is, or what `validate` finds.
+            episodes end or what the last observation is, nothing is left, or what `validate` finds.
     """
     obs, next_obs = _array("obs", obs), None if next_obs is None else _array("next_obs", next_obs)
     acts = _array("acts", acts)
@@ -92,7 +89,8 @@ def from_arrays(
             "The observation after each episode's last action is missing: give next_obs=, or obs with one row more for "
             "each episode together with lengths=, or drop_last=True to leave the last actions out."
         )
-    episodes = []
+    episodes: list[types.Trajectory] = []
+    left_out = []
     for i, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
         if done is not None and done[begin : end - 1].any():
             step = int(np.argmax(done[begin:end]))
@@ -104,6 +102,7 @@ def from_arrays(
             own = obs[begin + i : end + i + 1]
         elif next_obs is None:
             if end - begin == 1:
+                left_out.append(i)
                 continue
             own, end = obs[begin:end], end - 1
         else:
@@ -114,6 +113,17 @@ def from_arrays(
             terminal = False
         part = slice(begin, end)
         episodes.append(_trajectory(own, acts[part], _part(rews, part), _part(infos, part), terminal))
+    if not episodes:
+        raise ValueError(
+            f"drop_last leaves nothing: each of the {len(left_out)} episodes has a single action. Give next_obs=, or "
+            "say otherwise where episodes end."
+        )
+    if left_out:
+        warnings.warn(
+            f"{len(left_out)} of {len(ends)} episodes, the first is episode {left_out[0]}, have a single action, of "
+            "which drop_last leaves nothing: they are left out. Check that the ends of episodes are right.",
+            stacklevel=2,
+        )
     return fit(episodes, env)
 
 
@@ -144,49 +154,6 @@ def from_episodes(episodes: Iterable[Any], *, terminal: bool = True, env: AnyEnv
     if not made:
         raise ValueError("episodes is empty, expected at least one.")
     return fit(made, env)
-
-
-def fit(trajectories: Sequence[T], env: AnyEnv | None) -> list[T]:
-    """Casts trajectories to the spaces of `env` where that loses nothing but float precision; raises on findings.
-
-    Raises:
-        ValueError: with the report of `validate`; a variable horizon alone is not raised.
-    """
-    if env is None:
-        return list(trajectories)
-    observation_space, action_space, _ = _spaces_and_limit(env)
-    fitted = [
-        dataclasses.replace(t, obs=_cast(t.obs, observation_space), acts=_cast(t.acts, action_space))
-        for t in trajectories
-    ]
-    report = validate(fitted, env)
-    bad = [f for f in report.findings if not (f.episode is None and f.field == "horizon")]
-    Report(bad, report.n_episodes).raise_if_bad()
-    return fitted
-
-
-def _cast(values: Any, space: spaces.Space) -> Any:
-    if isinstance(values, types.DictObs) and isinstance(space, spaces.Dict):
-        return types.DictObs({k: _cast(v, space[k]) if k in space.spaces else v for k, v in values.items()})
-    if (
-        isinstance(values, types.DictObs)
-        or space.shape is None
-        or space.dtype is None
-        or values.dtype.kind not in "biuf"
-    ):
-        return values
-    if values.shape[1:] != space.shape and values.size == len(values) * int(np.prod(space.shape)):
-        squeezed = [tuple(n for n in shape if n != 1) for shape in (values.shape[1:], space.shape)]
-        if squeezed[0] == squeezed[1]:  # (T, 1) for (T,), and the like; anything else is a mistake to report
-            values = values.reshape(len(values), *space.shape)
-    if values.dtype == space.dtype:
-        return values
-    if values.dtype.kind == "f" and not (space.dtype.kind == "f" or np.isfinite(values).all()):
-        return values
-    with np.errstate(over="ignore"):
-        cast = values.astype(space.dtype)
-    floats = values.dtype.kind == "f" and space.dtype.kind == "f"
-    return cast if floats or np.array_equal(cast, values) else values
 
 
 def _episode(episode: Any, terminal: bool) -> types.Trajectory:

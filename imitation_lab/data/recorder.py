@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from imitation_lab.data import types
 
@@ -138,3 +140,82 @@ def check_observation(obs: Any) -> None:
                 f"The environment's observations contain a {type(value).__name__}, expected an array or a flat dict of "
                 "arrays: flatten Tuple and nested Dict spaces with gymnasium.wrappers.FlattenObservation."
             )
+
+
+def as_vec_env(env: VecEnv | gym.Env, *, record: bool = False) -> VecEnv:
+    """A single environment as a vectorized one of one; a vectorized one as it is.
+
+    Args:
+        env: the environment.
+        record: whether a single one is wrapped in `RolloutInfoWrapper`, unless it is already.
+
+    Raises:
+        TypeError: if it is neither; Gymnasium's own vector environments reset in other ways.
+    """
+    if isinstance(env, VecEnv):
+        return env
+    single = inner = _single(env)
+    while isinstance(inner, gym.Wrapper) and not isinstance(inner, RolloutInfoWrapper):
+        inner = inner.env
+    if record and not isinstance(inner, RolloutInfoWrapper):
+        single = RolloutInfoWrapper(single)
+    return DummyVecEnv([lambda: single])
+
+
+def _single(env: Any) -> gym.Env:
+    if isinstance(env, gym.vector.VectorEnv):
+        raise TypeError(
+            f"env is a {type(env).__name__} of Gymnasium's, which resets in a way of its own, expected an environment "
+            "or a vectorized one of Stable-Baselines3: make it by util.util.make_vec_env(env_id, rng=rng) "
+            "or by DummyVecEnv([make_env] * n)."
+        )
+    if not isinstance(env, gym.Env):
+        raise TypeError(
+            f"env is a {type(env).__name__}, expected an environment or a vectorized one of Stable-Baselines3."
+        )
+    return env
+
+
+class RolloutInfoWrapper(gym.Wrapper):
+    """Puts the whole episode's observations and rewards, as seen here, into the last step's info.
+
+    Wrappers above may then change what the policy sees: `rollout.unwrap_traj` still finds the original under
+    `info["rollout"]`, `{"obs": (T + 1, *obs_shape), "rews": (T,)}`.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(_single(env))
+        self._obs: list[Any] = []
+        self._rews: list[float] = []
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Resets the environment and begins a new record."""
+        obs, info = super().reset(**kwargs)
+        self._obs = [_copied(obs)]
+        self._rews = []
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Steps the environment; the episode's last info receives the record.
+
+        Raises:
+            RuntimeError: if the info has a record already: the environment is wrapped twice.
+        """
+        obs, reward, terminated, truncated, info = super().step(action)
+        self._obs.append(_copied(obs))
+        self._rews.append(float(reward))
+        if terminated or truncated:
+            if "rollout" in info:
+                raise RuntimeError("info['rollout'] is there already: use one RolloutInfoWrapper, not two.")
+            info["rollout"] = {
+                "obs": types.stack_maybe_dictobs(self._obs),
+                "rews": np.asarray(self._rews),
+            }
+        return obs, reward, terminated, truncated, info
+
+
+def _copied(obs: Any) -> Any:
+    """A copy, since an environment may write its next observation into the same array."""
+    if isinstance(obs, Mapping):
+        return types.DictObs({k: np.array(v) for k, v in obs.items()})
+    return np.array(obs)

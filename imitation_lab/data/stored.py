@@ -1,17 +1,90 @@
-"""Trajectories that lie one after another in flat arrays, mapped from a file."""
+"""Sequences of trajectories that are made when they are looked at, as from flat arrays mapped from a file."""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
 
 from imitation_lab.data import types
-from imitation_lab.data._lazy import LazyInfos, LazyTrajectories
-from imitation_lab.util import artifacts, codec
+from imitation_lab.util import artifacts, codec, tree
+
+__all__ = ["LazyTrajectories", "LazyInfos", "StoredTrajectories", "check_tensors"]
+
+
+class LazyTrajectories(Sequence[Any]):
+    """A view of some episodes of a source, in some order; a slice is again lazy.
+
+    Subclasses say what an episode is, by `_trajectory`.
+
+    Args:
+        episodes: the episodes' numbers in the source.
+    """
+
+    def __init__(self, episodes: Sequence[int]) -> None:
+        self._episodes = episodes
+
+    def _trajectory(self, episode: int) -> types.Trajectory:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self._episodes)
+
+    @overload
+    def __getitem__(self, key: int) -> types.Trajectory: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> LazyTrajectories: ...
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, slice):
+            return self._trajectory(int(self._episodes[key]))
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part._episodes = self._episodes[key]
+        return part
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class LazyInfos(Sequence[Any]):
+    """One episode's infos, `(T,)`, decoded when they are first looked at.
+
+    Args:
+        length: T.
+        decode: makes them.
+    """
+
+    def __init__(self, length: int, decode: Callable[[], list[dict[str, Any]]]) -> None:
+        self._length = length
+        self._decode = decode
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._decoded[key]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._decoded)
+
+    @functools.cached_property
+    def _decoded(self) -> list[dict[str, Any]]:
+        return self._decode()
 
 
 class StoredTrajectories(LazyTrajectories):
@@ -33,10 +106,10 @@ class StoredTrajectories(LazyTrajectories):
         self._lengths = np.asarray(tensors["lengths"], dtype=np.int64)
         self._ends = np.cumsum(self._lengths)
         self._terminal = tensors["terminal"]
-        obs = {key.removeprefix("obs/"): value for key, value in sorted(tensors.items()) if key.startswith("obs/")}
-        self._obs: types.Observation = types.DictObs(obs) if obs else tensors["obs"]
+        self._obs = types.maybe_wrap_in_dictobs(tree.unnamed("obs", dict(sorted(tensors.items()))))
         self._acts = tensors["acts"]
         self._rews = tensors.get("rews")
+        self.has_infos = "infos" in tensors
         self._infos = tensors.get("infos")
         self._infos_ends = tensors.get("infos_end")
         super().__init__(range(len(self._lengths)))
@@ -61,48 +134,21 @@ class StoredTrajectories(LazyTrajectories):
     def __repr__(self) -> str:
         return f"<{len(self)} trajectories of {self._name!r}>"
 
+    @property
+    def whole(self) -> bool:
+        """Whether these are all of the file's trajectories, in order."""
+        return self._episodes == range(len(self._lengths))
+
     def arrays(self) -> dict[str, Any]:
         """The arrays of all episodes, mapped: obs, acts, lengths, terminal, and rews where there are rewards.
 
         Raises:
             ValueError: of a slice.
         """
-        if self._episodes != range(len(self._lengths)):
+        if not self.whole:
             raise ValueError("This is a slice of a file's trajectories, expected all of them: save the slice first.")
         found = {"obs": self._obs, "acts": self._acts, "lengths": self._lengths, "terminal": self._terminal}
         return found if self._rews is None else {**found, "rews": self._rews}
-
-    def flat_fields(self, with_rew: bool) -> dict[str, Any] | None:
-        """The fields of all trajectories as transitions, one copy each; None where a run through them is needed.
-
-        Raises:
-            ValueError: if rewards are asked for and there are none.
-        """
-        if self._episodes != range(len(self._lengths)) or self._infos is not None:
-            return None
-        if with_rew and self._rews is None:
-            raise ValueError(
-                f"The trajectories in {self._name!r} have no rewards, expected TrajectoryWithRew: use "
-                "flatten_trajectories where rewards are not needed."
-            )
-        n = int(self._ends[-1])
-        follows = np.ones(n + len(self), dtype=bool)  # observations that follow an action
-        first = self._ends - self._lengths + np.arange(len(self))
-        follows[first] = False
-        precedes = np.ones_like(follows)
-        precedes[first + self._lengths] = False
-        dones = np.zeros(n, dtype=bool)
-        dones[self._ends - 1] = self._terminal
-        fields = {
-            "obs": self._obs[precedes],
-            "acts": np.array(self._acts),
-            "infos": types.infos_array(None, n),
-            "next_obs": self._obs[follows],
-            "dones": dones,
-        }
-        if with_rew:
-            fields["rews"] = np.array(self._rews)
-        return fields
 
 
 def _decode_infos(where: str, line: bytes, length: int) -> list[dict[str, Any]]:

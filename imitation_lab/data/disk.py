@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imitation_lab.data import serialize, types
-from imitation_lab.data._stored import StoredTrajectories
+from imitation_lab.data.stored import StoredTrajectories
 
 _CHUNKS = 64
 _FIELDS = ("obs", "acts", "next_obs", "dones", "rews")

@@ -21,16 +21,17 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.data import rollout, types, wrappers
-from imitation_lab.data._acting import AnyPolicy
-from imitation_lab.data._disk import DiskBatches
-from imitation_lab.data._episodes import from_arrays, from_episodes
-from imitation_lab.data._tables import from_csv, from_frame, to_frame
-from imitation_lab.data._validation import Finding, Report, validate
-from imitation_lab.data.huggingface_utils import from_huggingface
-from imitation_lab.data.minari_io import from_minari, to_minari
+from imitation_lab.data import rollout, types
+from imitation_lab.data.acting import AnyPolicy
+from imitation_lab.data.demonstrations.arrays import from_arrays, from_episodes
+from imitation_lab.data.demonstrations.huggingface import from_huggingface
+from imitation_lab.data.demonstrations.minari import from_minari, to_minari
+from imitation_lab.data.demonstrations.tables import from_csv, from_frame, to_frame
+from imitation_lab.data.demonstrations.validation import Finding, Report, validate
+from imitation_lab.data.disk import DiskBatches
+from imitation_lab.data.recorder import as_vec_env
 
 __all__ = [
     "DiskBatches",
@@ -73,21 +74,15 @@ def from_policy(
 
     Raises:
         ValueError: if an action does not fit, or `n_episodes` is below 1.
-        TypeError: if `policy` is nothing that acts.
+        TypeError: if `policy` is nothing that acts, or `env` no environment of these.
     """
     until = rollout.make_min_episodes(n_episodes)
     made = gym.make(env) if isinstance(env, str) else None
-    venv: VecEnv
-    if isinstance(env, VecEnv):
-        venv, unwrap = env, False
-    else:
-        single = made if isinstance(env, str) else env
-        if not isinstance(single, gym.Env):
-            raise TypeError(f"env is a {type(env).__name__}, expected an environment, its id, or a vectorized one.")
-        # The outermost wrapper records what the policy sees, in the environment's own dtypes.
-        venv, unwrap = DummyVecEnv([lambda: wrappers.RolloutInfoWrapper(single)]), True
-        if not hasattr(policy, "predict") and policy is not None:
-            policy = _one_by_one(policy, single)
+    own: Any = env if made is None else made
+    venv = as_vec_env(own, record=True)
+    single = isinstance(own, gym.Env)
+    if single and not hasattr(policy, "predict") and policy is not None:
+        policy = _one_by_one(policy, own)
     try:
         venv.seed(int(rng.integers(2**31)))
         found = rollout.rollout(
@@ -95,7 +90,7 @@ def from_policy(
             venv,
             until,
             rng,
-            unwrap=unwrap,
+            unwrap=single,  # what the policy sees, in the environment's own dtypes
             verbose=False,
             deterministic_policy=deterministic,
             progress_bar=progress_bar,

@@ -1,0 +1,281 @@
+"""Trajectories as data sets of the Hugging Face package `datasets`, one row per episode.
+
+Columns are those that the field's library writes: obs `(T + 1, *obs_shape)` (a struct of such for dictionary
+observations), acts `(T, *act_shape)`, infos (T texts of JSON), terminal, and rews `(T,)` where there are rewards.
+Dtypes are kept both ways. Infos are read as data: text that jsonpickle would run is not run, see `_jsonpickle`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imitation_lab.data import _jsonpickle, types
+from imitation_lab.data.demonstrations.validation import AnyEnv, fit
+from imitation_lab.data.stored import LazyInfos, LazyTrajectories
+from imitation_lab.util import codec
+from imitation_lab.util.artifacts import ArtifactError
+
+if TYPE_CHECKING:
+    import datasets
+
+_EMPTY = "{}"
+
+
+class TrajectoryDatasetSequence(LazyTrajectories):
+    """The episodes of a data set as a lazy sequence of trajectories, read when they are looked at.
+
+        dataset = datasets.load_dataset("HumanCompatibleAI/ppo-seals-CartPole-v0", split="train")
+        trajectories = TrajectoryDatasetSequence(dataset)
+
+    Args:
+        dataset: a `datasets.Dataset` with the columns obs, acts, terminal, and perhaps infos and rews.
+
+    Raises:
+        TypeError: if it is no `datasets.Dataset`.
+        ValueError: if columns are missing.
+    """
+
+    def __init__(self, dataset: datasets.Dataset) -> None:
+        if not isinstance(dataset, _datasets().Dataset):
+            hint = ": choose a split, as by dataset['train']" if isinstance(dataset, dict) else ""
+            raise TypeError(f"dataset is a {type(dataset).__name__}, expected a datasets.Dataset{hint}.")
+        missing = {"obs", "acts", "terminal"} - set(dataset.column_names)
+        if missing:
+            raise ValueError(
+                f"The data set has the columns {dataset.column_names} and lacks {sorted(missing)}: rename them by "
+                "dataset.rename_columns({'observations': 'obs', 'actions': 'acts'}), say; one row is one episode."
+            )
+        self._dataset = dataset
+        self._table = dataset.with_format("arrow")
+        super().__init__(range(len(dataset)))
+
+    @property
+    def dataset(self) -> datasets.Dataset:
+        """The data set underneath; of a slice, its rows alone."""
+        whole = range(len(self._dataset))
+        return self._dataset if self._episodes == whole else self._dataset.select(self._episodes)
+
+    def _trajectory(self, i: int) -> types.Trajectory:
+        row = self._table[i : i + 1]
+        obs = types.maybe_wrap_in_dictobs(_value(i, "obs", row.column("obs")))
+        acts = _value(i, "acts", row.column("acts"))
+        terminal = bool(row.column("terminal")[0].as_py())
+        texts = row.column("infos")[0].as_py() if "infos" in row.column_names else None
+        infos = (
+            None
+            if texts is None or all(text == _EMPTY for text in texts)
+            else LazyInfos(len(texts), functools.partial(_decode, i, texts))
+        )
+        try:
+            if "rews" not in row.column_names:
+                return types.Trajectory(obs, acts, infos, terminal)
+            return types.TrajectoryWithRew(obs, acts, infos, terminal, _value(i, "rews", row.column("rews")))
+        except ValueError as error:
+            raise ValueError(f"Row {i} of the data set: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} trajectories of a data set>"
+
+
+def trajectories_to_dict(trajectories: Sequence[types.Trajectory]) -> dict[str, list[Any]]:
+    """Columns as the module's text describes them, for `datasets.Dataset.from_dict`.
+
+    Raises:
+        TypeError: if an info cannot be expressed as data.
+        ValueError: if there are no trajectories, or some have rewards and others not.
+    """
+    with_rew = types.all_have_rewards(trajectories)
+    columns: dict[str, list[Any]] = {
+        "obs": [types.maybe_unwrap_dictobs(t.obs) for t in trajectories],
+        "acts": [t.acts for t in trajectories],
+        "infos": [_texts(t, i) for i, t in enumerate(trajectories)],
+        "terminal": [bool(t.terminal) for t in trajectories],
+    }
+    if with_rew:
+        columns["rews"] = [t.rews for t in trajectories]  # type: ignore[attr-defined]
+    return columns
+
+
+def trajectories_to_dataset(
+    trajectories: Sequence[types.Trajectory], info: datasets.DatasetInfo | None = None
+) -> datasets.Dataset:
+    """A data set of the trajectories; `save_to_disk` writes a folder that `data.serialize.load` opens.
+
+        trajectories_to_dataset(trajectories).push_to_hub("me/my-demonstrations")
+
+    Args:
+        trajectories: all with rewards, or all without; those of a `TrajectoryDatasetSequence` are its data set.
+        info: description, licence and so on.
+
+    Raises:
+        ImportError: if `datasets` is not installed.
+        TypeError: if an info cannot be expressed as data.
+        ValueError: if they do not go together.
+    """
+    hub = _datasets()
+    if isinstance(trajectories, TrajectoryDatasetSequence):
+        return trajectories.dataset
+    columns = trajectories_to_dict(trajectories)
+    features = {"infos": hub.Sequence(hub.Value("string")), "terminal": hub.Value("bool")}
+    arrays: dict[str, Any] = {}
+    for name in columns.keys() - features.keys():
+        features[name], arrays[name] = _column(name, columns[name])
+    arrow = importlib.import_module("pyarrow")
+    arrays["infos"] = arrow.array(columns["infos"], arrow.list_(arrow.string()))
+    arrays["terminal"] = arrow.array(columns["terminal"])
+    table = arrow.table({name: arrays[name] for name in columns})
+    features = hub.Features({name: features[name] for name in columns})
+    info = hub.DatasetInfo() if info is None else info
+    info.features = features
+    return hub.Dataset(hub.table.InMemoryTable(table), info=info)
+
+
+def from_huggingface(
+    source: Any, *, split: str = "train", revision: str | None = None, env: AnyEnv | None = None
+) -> Sequence[Any]:
+    """Opens demonstrations of a Hugging Face data set; its infos are data and never run.
+
+        trajectories = from_huggingface("HumanCompatibleAI/ppo-seals-CartPole-v0")
+
+    Args:
+        source: a `datasets.Dataset`, a folder that `save_to_disk` wrote, or the name of a data set on the hub.
+        split: which one, where there are several.
+        revision: branch, tag or commit on the hub.
+        env: fit to its spaces, and raise where `validate` finds something, but for a variable horizon; this reads all.
+
+    Returns:
+        A lazy sequence; a list with `env`.
+
+    Raises:
+        FileNotFoundError: if there is no such folder or data set, or the hub cannot be reached.
+        ImportError: if `datasets` is not installed.
+        ValueError: if it does not hold trajectories, or what `validate` finds.
+    """
+    hub = _datasets()
+    if isinstance(source, str | bytes | os.PathLike):
+        name = os.fsdecode(source)
+        try:
+            if os.path.isdir(name):
+                source = hub.load_from_disk(name)
+            elif name.count("/") == 1 and not name.startswith((".", "/")):
+                source = hub.load_dataset(name, split=split, revision=revision)
+            else:
+                raise FileNotFoundError("there is no such folder")
+        except (OSError, ValueError) as error:
+            at = "" if revision is None else f" at revision {revision!r}"
+            raise FileNotFoundError(
+                f"cannot open the data set {name!r}{at}: {error}. Give a folder that save_to_disk wrote, or the name "
+                "of a data set on the hub (organization/name) while the hub can be reached."
+            ) from error
+    if isinstance(source, dict):
+        if split not in source:
+            raise ValueError(f"There is no split {split!r}, only {sorted(source)}.")
+        source = source[split]
+    trajectories = source if isinstance(source, TrajectoryDatasetSequence) else TrajectoryDatasetSequence(source)
+    return trajectories if env is None else fit(trajectories, env)
+
+
+def _decode(row: int, texts: list[str]) -> list[dict[str, Any]]:
+    infos = []
+    for step, text in enumerate(texts):
+        try:
+            info = _jsonpickle.loads(text)
+            info = codec.decode(info) if '"__' in text else info
+        except (ValueError, RecursionError):
+            info = None
+        if not isinstance(info, dict):
+            raise ArtifactError(f"The info of step {step} in row {row} of the data set is damaged.")
+        infos.append(info)
+    return infos
+
+
+def _texts(trajectory: types.Trajectory, episode: int) -> list[str]:
+    if trajectory.infos is None:
+        return [_EMPTY] * len(trajectory)
+    try:
+        return [
+            json.dumps(codec.encode(info, where=f"step {step}, info"), allow_nan=False)
+            for step, info in enumerate(trajectory.infos)
+        ]
+    except TypeError as error:
+        raise TypeError(
+            f"Trajectory {episode}, {error}. Remove that entry, or all infos by dataclasses.replace(t, infos=None)."
+        ) from None
+
+
+def _column(name: str, episodes: Sequence[Any]) -> tuple[Any, Any]:
+    """Feature and Arrow array of one field of all episodes."""
+    arrow = importlib.import_module("pyarrow")
+    if isinstance(episodes[0], dict):
+        parts = {key: _column(f"{name}/{key}", [episode[key] for episode in episodes]) for key in episodes[0]}
+        array = arrow.StructArray.from_arrays([p[1].combine_chunks() for p in parts.values()], list(parts))
+        return {key: part[0] for key, part in parts.items()}, array
+    arrays = [np.asarray(episode) for episode in episodes]
+    for i, array in enumerate(arrays):
+        if array.dtype.kind not in "biuf" or array.shape[1:] != arrays[0].shape[1:]:
+            raise ValueError(
+                f"Trajectory {i}: {name} has shape {array.shape[1:]} of {array.dtype} per step, expected numbers of "
+                f"shape {arrays[0].shape[1:]} like the first."
+            )
+        if 0 in array.shape[1:-1]:
+            raise ValueError(
+                f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, no numbers but dimensions after them, "
+                "which lists cannot show: reshape it."
+            )
+    dtype = types.common_dtype(name, [array.dtype for array in arrays], arrays)
+    hub = _datasets()
+    feature = hub.Value(str(dtype))
+    for _ in range(arrays[0].ndim):
+        feature = hub.Sequence(feature)
+    chunks = []
+    for array in arrays:
+        levels = arrow.array(np.ascontiguousarray(array, dtype).reshape(-1))
+        for axis in range(array.ndim - 1, -1, -1):
+            offsets = np.arange(int(np.prod(array.shape[:axis])) + 1, dtype=np.int32) * array.shape[axis]
+            levels = arrow.ListArray.from_arrays(offsets, levels)
+        chunks.append(levels)
+    return feature, arrow.chunked_array(chunks)
+
+
+def _value(row: int, name: str, column: Any) -> Any:
+    """A NumPy array, or a dict of them, of one cell."""
+    arrow = importlib.import_module("pyarrow")
+    array = column.combine_chunks() if isinstance(column, arrow.ChunkedArray) else column
+    if isinstance(array, arrow.ChunkedArray):
+        array = array.chunk(0)
+    if isinstance(array, arrow.ExtensionArray):
+        array = array.storage
+    if arrow.types.is_struct(array.type):
+        fields = zip(array.type, array.flatten(), strict=True)
+        return {field.name: _value(row, f"{name}/{field.name}", part) for field, part in fields}
+    shape: list[int] = []
+    while arrow.types.is_list(array.type) or arrow.types.is_large_list(array.type):
+        lengths = np.unique(array.value_lengths().to_numpy(zero_copy_only=False))
+        if len(lengths) > 1 or array.null_count:
+            raise ArtifactError(f"Row {row} of the data set: {name} is ragged, its steps differ in shape.")
+        shape.append(int(lengths[0]) if len(lengths) else 0)
+        array = array.flatten()
+    if arrow.types.is_fixed_size_list(array.type):
+        shape.append(array.type.list_size)
+        array = array.flatten()
+    if array.null_count or not (
+        arrow.types.is_integer(array.type) or arrow.types.is_floating(array.type) or arrow.types.is_boolean(array.type)
+    ):
+        raise ArtifactError(f"Row {row} of the data set: {name} holds {array.type} values, or gaps, expected numbers.")
+    return array.to_numpy(zero_copy_only=False).reshape(shape)
+
+
+def _datasets() -> Any:
+    try:
+        return importlib.import_module("datasets")
+    except ImportError as error:
+        raise ImportError(
+            'Hugging Face data sets need the package datasets: pip install "imitation-lab[hub]".'
+        ) from error

@@ -150,6 +150,8 @@ class SQIL(saved.Saved, base.DemonstrationAlgorithm):
             RuntimeError: if there are no demonstrations.
             ValueError: if `total_timesteps` is less than a rollout.
         """
+        if not isinstance(self.rl_algo.replay_buffer, SQILReplayBuffer):  # another trainer has had the learner
+            learner.take(self.rl_algo, self.venv, self.logger)
         if not self.replay_buffer.expert:
             raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
         steps = learner.whole_steps(self.rl_algo, "total_timesteps", total_timesteps)

@@ -12,7 +12,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import DISABLED
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecNormalize
 
 from imitation_lab.algorithms import preference_comparisons as pc
 from imitation_lab.algorithms.adversarial.airl import AIRL
@@ -22,6 +22,7 @@ from imitation_lab.algorithms.sqil import SQIL
 from imitation_lab.data import rollout
 from imitation_lab.policies.replay_buffer_wrapper import ReplayBufferRewardWrapper
 from imitation_lab.rewards.reward_nets import BasicRewardNet, CnnRewardNet
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.testing.reward_nets import MockRewardNet
 from imitation_lab.util import logger as lab_logger
 
@@ -180,6 +181,25 @@ def test_density_takes_over_without_the_rewards_of_others(make):
     np.testing.assert_allclose(samples.rewards.numpy().flatten(), expected, rtol=1e-4)
 
 
+def test_sqil_takes_its_learner_back(make, quiet):
+    venv = make_venv("SAC")
+    options = {"buffer_size": 200, "learning_starts": 4, "device": "cpu", "batch_size": 8, "train_freq": 1}
+    sqil = SQIL(
+        venv=venv, demonstrations=demonstrations_in(venv), policy="MlpPolicy", custom_logger=quiet,
+        rl_algo_class=SAC, rl_kwargs=options,
+    )  # fmt: skip
+    sqil.train(total_timesteps=20, **QUIET)
+    act(make("AIRL", sqil.rl_algo, venv, value=7.0), 20)
+    assert rewards(sqil.rl_algo) == {7.0}
+    sqil.train(total_timesteps=20, reset_num_timesteps=False, **QUIET)
+    assert rewards(sqil.rl_algo) == {0.0, 1.0}
+    assert sqil.rl_algo.get_env() is venv
+    other = make_venv("SAC")
+    sqil.rl_algo.set_env(other)
+    sqil.train(total_timesteps=20, reset_num_timesteps=False, **QUIET)
+    assert sqil.rl_algo.get_env() is other
+
+
 def test_ground_truth_takes_an_earlier_reward_off(make):
     venv = make_venv()
     learner = make_learner("SAC", venv)
@@ -197,6 +217,21 @@ def test_a_wrapper_of_the_users_own_comes_back(make):
     assert rewards(learner) == {7.0}
     learner.set_env(venv)
     assert rewards(learner) == {2.0}
+
+
+def test_wrappers_above_those_of_a_trainer_stay_but_for_other_rewards(make):
+    venv = make_venv()
+    learner = make_learner("SAC", venv)
+    trainer = make("AIRL", learner, venv, value=7.0)
+    monitor = VecCheckNan(trainer.venv_train)
+    learner.set_env(monitor)
+    act(trainer, 20)
+    assert learner.get_env() is monitor
+    assert rewards(learner) == {7.0}
+    learner.set_env(RewardVecEnvWrapper(trainer.venv_train, lambda s, a, n, d: np.full(len(d), -1.0)))
+    learner.replay_buffer.reset()
+    learner.learn(20)
+    assert rewards(learner) == {-1.0}
 
 
 def test_what_was_stored_before_stays_and_is_relabelled(make):
@@ -474,7 +509,7 @@ def test_no_discriminator_updates(make, tmp_path):
     assert len(trainer.history) == 2
 
 
-@pytest.mark.parametrize(("name", "learns"), [("SQIL", 2), ("density", 1), ("preferences", 1)])
+@pytest.mark.parametrize(("name", "learns"), [("SQIL", 2), ("density", 1), ("preferences", 1), ("GAIL", 1)])
 def test_tensorboard_of_the_learner(make, tmp_path, name, learns, quiet):
     logger = lab_logger.configure(tmp_path / "log", [])
     venv = make_venv("DQN")
@@ -491,7 +526,11 @@ def test_tensorboard_of_the_learner(make, tmp_path, name, learns, quiet):
         trainer = make(name, make_learner("DQN", venv, **where), venv)
         trainer.logger = logger
         for _ in range(2):
-            act(trainer, 80, tb_log_name="mine", log_interval=1)
+            if name == "GAIL":
+                trainer._name = "mine"
+                trainer.train(80, **QUIET)
+            else:
+                act(trainer, 80, tb_log_name="mine", log_interval=1)
     runs = sorted(path.name for path in (tmp_path / "board").iterdir())
     assert runs == [f"mine_{i + 1}" for i in range(learns)]
     assert all(list((tmp_path / "board" / run).glob("events.*")) for run in runs)

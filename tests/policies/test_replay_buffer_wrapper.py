@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -6,7 +7,10 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.her import HerReplayBuffer
 
 from imitation_lab.policies.replay_buffer_wrapper import ReplayBufferRewardWrapper
 
@@ -169,3 +173,62 @@ def test_algorithms_train_on_it(algorithm, env_id):
         assert np.abs(np.concatenate(calls)).max() > 1  # torques reach 2
     else:
         assert calls[0].shape == (16,)
+
+
+def test_hindsight_goes_on_after_its_buffer_was_saved(tmp_path):
+    venv = DummyVecEnv([lambda: BitFlippingEnv(n_bits=4, continuous=False)])
+    kwargs = {"replay_buffer_class": HerReplayBuffer, "reward_fn": three, "env": venv}
+
+    def learner():
+        return DQN(
+            "MultiInputPolicy", venv, buffer_size=200, batch_size=8, learning_starts=8, device="cpu",
+            replay_buffer_class=ReplayBufferRewardWrapper, replay_buffer_kwargs=kwargs,
+        )  # fmt: skip
+
+    model = learner()
+    model.learn(40)
+    model.save_replay_buffer(tmp_path / "replay")
+    other = learner()
+    other.load_replay_buffer(tmp_path / "replay", truncate_last_traj=False)
+    other.learn(40)
+    samples = other.replay_buffer.sample(8)
+    assert set(samples.rewards.flatten().tolist()) == {3.0}
+    assert type(copy.deepcopy(other.replay_buffer)) is type(other.replay_buffer)
+
+
+def three(state, action, next_state, done):
+    return np.full(len(done), 3.0)
+
+
+def test_around_a_buffer_that_exists():
+    inner = ReplayBuffer(8, OBS, ACT, device="cpu")
+    fill(inner)
+    buffer = ReplayBufferRewardWrapper.around(inner, obs_plus_action)
+    assert buffer.replay_buffer is inner
+    assert buffer.size() == inner.size() == 4
+    samples = buffer.sample(16)
+    expected = 100 * samples.observations[:, 0] + (-4 + (samples.actions[:, 0] + 1) * 6)
+    th.testing.assert_close(samples.rewards[:, 0], expected)
+    again = ReplayBufferRewardWrapper.around(buffer, lambda s, a, n, d: np.ones(len(s)))
+    assert again.replay_buffer is inner
+    assert set(again.sample(8).rewards.flatten().tolist()) == {1.0}
+    assert ReplayBufferRewardWrapper.released(again) is again  # nobody holds it
+    with pytest.raises(TypeError, match="reward_fn must be callable"):
+        ReplayBufferRewardWrapper.around(inner, 3)
+    with pytest.raises(ValueError, match="sums of several steps' rewards"):
+        ReplayBufferRewardWrapper.around(NStepReplayBuffer(8, OBS, ACT, device="cpu"), three)
+
+
+def test_it_is_in_force_as_long_as_it_is_held():
+    inner = ReplayBuffer(8, OBS, ACT, device="cpu")
+    held = [True]
+    buffer = ReplayBufferRewardWrapper.around(inner, three, held=lambda: held[0])
+    step = (np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 1)), np.array([9.0]), np.zeros(1))
+    buffer.add(*step, [{"original_env_rew": 0.5}])
+    assert set(buffer.sample(8).rewards.flatten().tolist()) == {3.0}
+    held[0] = False
+    assert set(buffer.sample(8).rewards.flatten().tolist()) == {0.5}
+    buffer.add(*step, [{}])
+    assert inner.rewards.flatten()[:2].tolist() == [0.5, 9.0]
+    assert ReplayBufferRewardWrapper.released(buffer) is inner
+    assert type(pickle.loads(pickle.dumps(buffer))) is ReplayBuffer

@@ -112,10 +112,10 @@ def take(
             have a `RewardVecEnvWrapper` then.
         forget: whether transitions with other rewards are forgotten when the learner is taken.
     """
-    algorithm.set_logger(logger)
     new = not _acts_in(algorithm, venv)
     if new:
         algorithm.set_env(venv)
+        algorithm.set_logger(logger)
         env: Any = algorithm.get_env()
         while isinstance(env, VecEnvWrapper):
             _let_copy(type(env))
@@ -156,7 +156,8 @@ def _blank(cls: type[VecEnvWrapper]) -> VecEnvWrapper:
 
 def _acts_in(algorithm: BaseAlgorithm, venv: VecEnv) -> bool:
     env: Any = algorithm.get_env()
-    while env is not venv and isinstance(env, VecEnvWrapper):  # SB3's own, which transposes images
+    # SB3 and users may add their own, all but other rewards.
+    while env is not venv and isinstance(env, VecEnvWrapper) and not isinstance(env, RewardVecEnvWrapper):
         env = env.venv
     return env is venv
 

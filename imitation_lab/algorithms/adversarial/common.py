@@ -450,8 +450,11 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
             self._span = (start, start + n_rounds * self.gen_train_timesteps)
         self._resumed = False
         per_row = -(-_HISTORY_TIMESTEPS // self.gen_train_timesteps)
-        schedules = learner.schedules_over(self.gen_algo, *self._span)
-        with Run(self, n_rounds, "round", progress_bar, stop) as run, schedules:
+        with (
+            Run(self, n_rounds, "round", progress_bar, stop) as run,
+            learner.schedules_over(self.gen_algo, *self._span),
+            learner.tensorboard(self.gen_algo, self._name, anew=self._rounds == 0),
+        ):
             for round_number in range(n_rounds):
                 acting = self._rounds < self.disc_warmup_rounds
                 with learner.only_acting(self.gen_algo) if acting else contextlib.nullcontext():

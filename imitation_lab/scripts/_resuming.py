@@ -21,15 +21,12 @@ def is_checkpoint(path: str | None) -> bool:
     return path is not None and (pathlib.Path(path) / CHECKPOINT_FILE).is_file()
 
 
-def check(path: str | None, interval: int) -> None:
-    """Checks what a user gives to save and resume.
+def check(path: str | None) -> None:
+    """Checks what a user gives to resume.
 
     Raises:
         FileNotFoundError: if a path is given that is no checkpoint.
-        ValueError: if the interval is negative.
     """
-    if interval < 0:
-        raise ValueError(f"checkpoint_interval must be at least 0, got {interval}.")
     if path is not None and not is_checkpoint(path):
         raise FileNotFoundError(
             f"there is no {CHECKPOINT_FILE} in agent_path={path!r}: give a folder below checkpoints/ of a run that "

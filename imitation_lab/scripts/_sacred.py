@@ -189,9 +189,10 @@ class Experiment(sacred.Experiment):
     def check_updates(self, updates: Mapping[str, Any]) -> dict[str, Any]:
         """Checks keys and types; classes become names."""
         _values.refuse_tags(updates)
-        seed = {} if updates.get("seed") is None else {"seed": _schema.convert(updates["seed"], int, "seed")}
-        rest = {key: value for key, value in updates.items() if key != "seed"}
-        return {**_names.with_names(_schema.checked(self.schema, rest)), **seed}
+        rest = dict(updates)
+        seed = rest.pop("seed", None)
+        seeded = {} if seed is None else {"seed": _schema.convert(seed, _schema.Natural, "seed")}
+        return {**_names.with_names(_schema.checked(self.schema, rest)), **seeded}
 
 
 @contextlib.contextmanager

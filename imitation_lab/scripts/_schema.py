@@ -13,7 +13,18 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class AtLeast:
+    """The least that a number may be."""
+
+    low: int
+
+
+Count = Annotated[int, AtLeast(1)]
+Natural = Annotated[int, AtLeast(0)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +48,17 @@ class Group:
 Schema = dict[str, Key | Group]
 
 
+class Keys:
+    """What the dataclass of a group derives from: its numbers are checked as it is made."""
+
+    def __post_init__(self) -> None:
+        for name, key in _group(type(self), self).keys.items():
+            _bounded(key.default, key.annotation, name)
+
+
 def read(function: Callable[..., Any]) -> Schema:
     """The keys of a function: its keyword-only parameters, all of which have a type and a default."""
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     docs = explained(function.__doc__ or "", "Args")
     schema: Schema = {}
     for name, parameter in inspect.signature(function).parameters.items():
@@ -54,7 +73,7 @@ def read(function: Callable[..., Any]) -> Schema:
 
 
 def _group(cls: type, instance: Any) -> Group:
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     docs = explained(cls.__doc__ or "", "Attributes")
     fields = dataclasses.fields(cls)
     keys = {f.name: Key(hints[f.name], getattr(instance, f.name), docs.get(f.name, "")) for f in fields}
@@ -133,7 +152,7 @@ def convert(value: Any, annotation: Any, where: str) -> Any:
     for kind in _alternatives(annotation):
         fits, result = _fit(value, kind)
         if fits:
-            return result
+            return _bounded(result, annotation, where)
     if any(kind is str for kind in _alternatives(annotation)) and isinstance(value, int | float):
         return str(value)  # a name such as 42 reads as a number on a command line
     choices = [choice for kind in _alternatives(annotation) for choice in _choices(kind)]
@@ -186,7 +205,22 @@ def _entry(keys: Mapping[str, Any], name: str, prefix: str) -> Any:
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return tuple(part for kind in typing.get_args(annotation) for part in _alternatives(kind))
-    return (annotation,)
+    return (typing.get_args(annotation)[0],) if typing.get_origin(annotation) is Annotated else (annotation,)
+
+
+def _bounded(value: Any, annotation: Any, where: str) -> Any:
+    low = _least(annotation)
+    if isinstance(value, int) and value < low:
+        raise ValueError(f"{where} must be at least {low}, got {value}.")
+    return value
+
+
+def _least(annotation: Any) -> float:
+    """The bound in an annotation, or in a part of it."""
+    if isinstance(annotation, AtLeast):
+        return annotation.low
+    parts = getattr(annotation, "__metadata__", ()) or typing.get_args(annotation)
+    return max(map(_least, parts), default=float("-inf"))
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:

@@ -22,10 +22,9 @@ from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.rewards.serialize import load_reward
 from imitation_lab.scripts import _console, _engine, _names
+from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.config import eval_policy as config
-from imitation_lab.scripts.ingredients.environment import Environment
-from imitation_lab.scripts.ingredients.expert import Expert
-from imitation_lab.scripts.ingredients.logging import Logging
+from imitation_lab.scripts.ingredients import Environment, Expert, Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.output import Output, streams
 from imitation_lab.util.video_wrapper import VideoWrapper
@@ -33,8 +32,8 @@ from imitation_lab.util.video_wrapper import VideoWrapper
 
 def eval_policy(
     *,
-    eval_n_timesteps: int | None = 10_000,
-    eval_n_episodes: int | None = None,
+    eval_n_timesteps: Count | None = 10_000,
+    eval_n_episodes: Count | None = None,
     videos: bool = False,
     video_kwargs: Mapping[str, Any] = {},
     render: bool = False,
@@ -46,7 +45,7 @@ def eval_policy(
     environment: Environment = Environment(),
     expert: Expert = Expert(),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> dict[str, float]:
     """Evaluates a policy.
 

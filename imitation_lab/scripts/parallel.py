@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from imitation_lab.scripts import _console, _engine, _sweep, _values
+from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.config import parallel as config
 from imitation_lab.util import util
 
@@ -41,14 +42,14 @@ def parallel(
     base_named_configs: Sequence[str] = [],
     base_config_updates: Mapping[str, Any] = {},
     search_space: Mapping[str, Any] = {"named_configs": [], "config_updates": {}},
-    num_samples: int = 1,
-    repeat: int = 1,
+    num_samples: Count = 1,
+    repeat: Count = 1,
     experiment_checkpoint_path: str | None = None,
     tune_run_kwargs: Mapping[str, Any] = {},
     search: Literal["random", "optuna"] = "random",
     metric: str | None = None,
     mode: Literal["max", "min"] = "max",
-    max_failures: int = 1,
+    max_failures: Natural = 1,
     resume: bool = False,
     storage_path: str = "output/parallel",
 ) -> dict[str, Any]:
@@ -92,8 +93,6 @@ def parallel(
     )
     plan.check(EXPERIMENTS)
     space = _sweep.check_space(plan, search_space)
-    if repeat < 1 or num_samples < 1:
-        raise ValueError(f"repeat and num_samples must be at least 1, got {repeat} and {num_samples}.")
     if search == "optuna" and (metric is None or _sweep.has_grid(space)):
         raise ValueError('search="optuna" needs a metric, such as imit_stats.return_mean, and takes no grid.')
     folder = pathlib.Path(storage_path).absolute() / plan.run_name

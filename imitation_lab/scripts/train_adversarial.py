@@ -19,15 +19,18 @@ from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
 from imitation_lab.algorithms.adversarial.gail import GAIL
 from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.config import train_adversarial as config
-from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
-from imitation_lab.scripts.ingredients.environment import Environment
-from imitation_lab.scripts.ingredients.expert import Expert
-from imitation_lab.scripts.ingredients.logging import Logging
-from imitation_lab.scripts.ingredients.policy import Policy
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
-from imitation_lab.scripts.ingredients.reward import Reward
-from imitation_lab.scripts.ingredients.rl import RL
+from imitation_lab.scripts.ingredients import (
+    RL,
+    Demonstrations,
+    Environment,
+    Expert,
+    Logging,
+    Policy,
+    PolicyEvaluation,
+    Reward,
+)
 from imitation_lab.scripts.output import Output, streams
 from imitation_lab.util import util
 
@@ -36,10 +39,10 @@ def train_adversarial(
     *,
     algorithm: Literal["gail", "airl"],
     show_config: bool = False,
-    total_timesteps: int = 1_000_000,
+    total_timesteps: Count = 1_000_000,
     algorithm_kwargs: Mapping[str, Any] = {"demo_batch_size": 1024, "n_disc_updates_per_round": 4},
     algorithm_specific: Mapping[str, Any] = {},
-    checkpoint_interval: int = 0,
+    checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
     environment: Environment = Environment(),
     demonstrations: Demonstrations = Demonstrations(),
@@ -49,7 +52,7 @@ def train_adversarial(
     reward: Reward = Reward(),
     policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> dict[str, dict[str, float]]:
     """Adversarial imitation.
 

@@ -11,21 +11,16 @@ from typing import Literal
 
 from imitation_lab.algorithms.density import DensityAlgorithm, DensityType
 from imitation_lab.scripts import _console, _engine, _resuming
+from imitation_lab.scripts._schema import Natural
 from imitation_lab.scripts.config import train_density as config
-from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
-from imitation_lab.scripts.ingredients.environment import Environment
-from imitation_lab.scripts.ingredients.expert import Expert
-from imitation_lab.scripts.ingredients.logging import Logging
-from imitation_lab.scripts.ingredients.policy import Policy
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
-from imitation_lab.scripts.ingredients.rl import RL
+from imitation_lab.scripts.ingredients import RL, Demonstrations, Environment, Expert, Logging, Policy, PolicyEvaluation
 from imitation_lab.scripts.output import streams
 from imitation_lab.util import util
 
 
 def train_density(
     *,
-    total_timesteps: int = 1_000_000,
+    total_timesteps: Natural = 1_000_000,
     density_type: Literal["STATE_DENSITY", "STATE_ACTION_DENSITY", "STATE_STATE_DENSITY"] = "STATE_ACTION_DENSITY",
     kernel: str = "gaussian",
     kernel_bandwidth: float = 0.5,
@@ -34,7 +29,7 @@ def train_density(
     min_log_density: float | None = None,
     normalize_reward: bool = False,
     allow_variable_horizon: bool = False,
-    checkpoint_interval: int = 0,
+    checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
     environment: Environment = Environment(),
     demonstrations: Demonstrations = Demonstrations(),
@@ -43,7 +38,7 @@ def train_density(
     policy: Policy = Policy(),
     policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> dict[str, dict[str, float]]:
     """Density-based imitation.
 
@@ -72,7 +67,7 @@ def train_density(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
-    _resuming.check(agent_path, checkpoint_interval)
+    _resuming.check(agent_path)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
     with logging.start("train_density", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:

@@ -27,15 +27,18 @@ from imitation_lab.algorithms.dagger import (
 )
 from imitation_lab.algorithms.sqil import SQIL
 from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts._schema import Count, Keys, Natural
 from imitation_lab.scripts.config import train_imitation as config
-from imitation_lab.scripts.ingredients.bc import BCSettings
-from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
-from imitation_lab.scripts.ingredients.environment import Environment
-from imitation_lab.scripts.ingredients.expert import Expert
-from imitation_lab.scripts.ingredients.logging import Logging
-from imitation_lab.scripts.ingredients.policy import Policy
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
-from imitation_lab.scripts.ingredients.sqil import SQILSettings
+from imitation_lab.scripts.ingredients import (
+    BCSettings,
+    Demonstrations,
+    Environment,
+    Expert,
+    Logging,
+    Policy,
+    PolicyEvaluation,
+    SQILSettings,
+)
 from imitation_lab.scripts.output import Output, streams
 from imitation_lab.util import util
 
@@ -43,7 +46,7 @@ Result = dict[str, dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DAggerSettings:
+class DAggerSettings(Keys):
     """DAgger, besides what concerns its behavioral cloning.
 
     Attributes:
@@ -56,10 +59,10 @@ class DAggerSettings:
     """
 
     use_offline_rollouts: bool = False
-    total_timesteps: int = 100_000
+    total_timesteps: Count = 100_000
     beta_schedule: Mapping[str, Any] | Callable | None = None
-    rollout_round_min_episodes: int | None = 3
-    rollout_round_min_timesteps: int = 500
+    rollout_round_min_episodes: Count | None = 3
+    rollout_round_min_timesteps: Natural = 500
 
     def schedule(self) -> Any:
         """The schedule as an object.
@@ -84,7 +87,7 @@ class DAggerSettings:
 
 def bc(
     *,
-    checkpoint_interval: int = 0,
+    checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
     bc: BCSettings = BCSettings(),
     environment: Environment = Environment(),
@@ -93,7 +96,7 @@ def bc(
     policy: Policy = Policy(),
     policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> Result:
     """Behavioral cloning.
 
@@ -113,7 +116,7 @@ def bc(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
-    _resuming.check(agent_path, checkpoint_interval)
+    _resuming.check(agent_path)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
     done = 0
@@ -147,7 +150,7 @@ def _train_bc(trainer: BC, kwargs: dict[str, Any], done: int, interval: int, out
 
 def dagger(
     *,
-    checkpoint_interval: int = 0,
+    checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
     dagger: DAggerSettings = DAggerSettings(),
     bc: BCSettings = BCSettings(),
@@ -157,7 +160,7 @@ def dagger(
     policy: Policy = Policy(),
     policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> Result:
     """DAgger: behavioral cloning of an expert who labels what the learner meets.
 
@@ -228,7 +231,7 @@ def dagger(
 
 def sqil(
     *,
-    checkpoint_interval: int = 0,
+    checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
     sqil: SQILSettings = SQILSettings(),
     environment: Environment = Environment(),
@@ -236,7 +239,7 @@ def sqil(
     expert: Expert = Expert(),
     policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> Result:
     """SQIL: off-policy learning in which the expert's transitions earn 1 and the learner's 0.
 
@@ -254,7 +257,7 @@ def sqil(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
-    _resuming.check(agent_path, checkpoint_interval)
+    _resuming.check(agent_path)
     rng, evaluation_rng = streams(seed)
     trajectories = demonstrations.load(environment, expert, rng)
     with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:

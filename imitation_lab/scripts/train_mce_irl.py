@@ -16,11 +16,10 @@ from imitation_lab.algorithms.mce_irl import MCEIRL, TabularPolicy, mce_occupanc
 from imitation_lab.data import rollout
 from imitation_lab.envs.tabular import StateObservation, tabular_model
 from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.config import train_mce_irl as config
-from imitation_lab.scripts.ingredients.environment import Environment
-from imitation_lab.scripts.ingredients.logging import Logging
+from imitation_lab.scripts.ingredients import Environment, Logging, Reward
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
-from imitation_lab.scripts.ingredients.reward import Reward
 from imitation_lab.scripts.output import streams
 from imitation_lab.util import util
 
@@ -29,22 +28,22 @@ _LINEAR: dict[str, Any] = {"use_action": False, "hid_sizes": []}
 
 def train_mce_irl(
     *,
-    n_expert_demos: int | None = 100,
+    n_expert_demos: Count | None = 100,
     expert_temperature: float = 1.0,
     discount: float = 1.0,
-    max_iter: int = 1000,
+    max_iter: Natural = 1000,
     linf_eps: float = 1e-3,
     grad_l2_eps: float = 1e-4,
     optimizer_cls: str | type = "Adam",
     optimizer_kwargs: Mapping[str, Any] = {"lr": 0.1},
-    log_interval: int | None = 100,
-    n_episodes_eval: int = 200,
-    checkpoint_interval: int = 0,
+    log_interval: Count | None = 100,
+    n_episodes_eval: Count = 200,
+    checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
     environment: Environment = Environment(gym_id="imitation_lab/CliffWorld-v0"),
     reward: Reward = Reward(net_kwargs=_LINEAR, normalize_output_layer=None),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> dict[str, dict[str, float]]:
     """Maximum causal entropy inverse reinforcement learning.
 
@@ -71,7 +70,7 @@ def train_mce_irl(
     Returns:
         Statistics of the learned policy's episodes under `imit_stats`, of the expert's under `expert_stats`.
     """
-    _resuming.check(agent_path, checkpoint_interval)
+    _resuming.check(agent_path)
     if not expert_temperature > 0:
         raise ValueError(f"expert_temperature must be positive, got {expert_temperature}.")
     rng, evaluation_rng = streams(seed)

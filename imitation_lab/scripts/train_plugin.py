@@ -17,12 +17,9 @@ import gymnasium as gym
 
 from imitation_lab.algorithms import plugins
 from imitation_lab.scripts import _engine, _schema
+from imitation_lab.scripts._schema import Natural
 from imitation_lab.scripts.config import named
-from imitation_lab.scripts.ingredients.demonstrations import Demonstrations
-from imitation_lab.scripts.ingredients.environment import Environment
-from imitation_lab.scripts.ingredients.expert import Expert
-from imitation_lab.scripts.ingredients.logging import Logging
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
+from imitation_lab.scripts.ingredients import Demonstrations, Environment, Expert, Logging, PolicyEvaluation
 from imitation_lab.scripts.output import streams
 from imitation_lab.util import util
 
@@ -36,7 +33,7 @@ def train_plugin(
     expert: Expert = Expert(),
     policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> dict[str, dict[str, float]]:
     """Trains by an algorithm of another package.
 

@@ -22,24 +22,20 @@ from typing import Any, Literal
 from imitation_lab.algorithms import preference_comparisons as pc
 from imitation_lab.data import serialize
 from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.config import train_preference_comparisons as config
-from imitation_lab.scripts.ingredients.environment import Environment
-from imitation_lab.scripts.ingredients.logging import Logging
-from imitation_lab.scripts.ingredients.policy import Policy
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
-from imitation_lab.scripts.ingredients.reward import Reward
-from imitation_lab.scripts.ingredients.rl import RL
+from imitation_lab.scripts.ingredients import RL, Environment, Logging, Policy, PolicyEvaluation, Reward
 from imitation_lab.scripts.output import CHECKPOINT_FILE, streams
 from imitation_lab.util import util
 
 
 def train_preference_comparisons(
     *,
-    fragment_length: int = 100,
-    total_timesteps: int = 1_000_000,
-    total_comparisons: int = 5000,
-    num_iterations: int = 5,
-    comparison_queue_size: int | None = None,
+    fragment_length: Count = 100,
+    total_timesteps: Natural = 1_000_000,
+    total_comparisons: Count = 5000,
+    num_iterations: Count = 5,
+    comparison_queue_size: Count | None = None,
     transition_oversampling: float = 1.0,
     initial_comparison_frac: float = 0.1,
     initial_epoch_multiplier: float = 200.0,
@@ -57,7 +53,7 @@ def train_preference_comparisons(
     trajectory_path: str | None = None,
     trajectory_generator_kwargs: Mapping[str, Any] = {},
     allow_variable_horizon: bool = False,
-    checkpoint_interval: int = 0,
+    checkpoint_interval: Natural = 0,
     query_schedule: Literal["constant", "hyperbolic", "inverse_quadratic"] = "hyperbolic",
     environment: Environment = Environment(),
     reward: Reward = Reward(),
@@ -65,7 +61,7 @@ def train_preference_comparisons(
     policy: Policy = Policy(),
     policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> dict[str, Any]:
     """Preference comparisons.
 

@@ -24,12 +24,9 @@ from imitation_lab.policies.serialize import save_stable_model
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.rewards.serialize import load_reward
 from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.config import train_rl as config
-from imitation_lab.scripts.ingredients.environment import Environment
-from imitation_lab.scripts.ingredients.logging import Logging
-from imitation_lab.scripts.ingredients.policy import Policy
-from imitation_lab.scripts.ingredients.policy_evaluation import PolicyEvaluation
-from imitation_lab.scripts.ingredients.rl import RL
+from imitation_lab.scripts.ingredients import RL, Environment, Logging, Policy, PolicyEvaluation
 from imitation_lab.scripts.output import CHECKPOINT_FILE
 from imitation_lab.util import util
 
@@ -38,16 +35,16 @@ _VERSION = 1
 
 def train_rl(
     *,
-    total_timesteps: int = 1_000_000,
+    total_timesteps: Count = 1_000_000,
     normalize_reward: bool = True,
     normalize_kwargs: Mapping[str, Any] = {},
     reward_type: str | None = None,
     reward_path: str | None = None,
     load_reward_kwargs: Mapping[str, Any] = {},
     rollout_save_final: bool = True,
-    rollout_save_n_timesteps: int | None = None,
-    rollout_save_n_episodes: int | None = None,
-    policy_save_interval: int = 10_000,
+    rollout_save_n_timesteps: Count | None = None,
+    rollout_save_n_episodes: Count | None = None,
+    policy_save_interval: Natural = 10_000,
     policy_save_final: bool = True,
     agent_path: str | None = None,
     environment: Environment = Environment(),
@@ -55,7 +52,7 @@ def train_rl(
     policy: Policy = Policy(),
     policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
     logging: Logging = Logging(),
-    seed: int | None = None,
+    seed: Natural | None = None,
 ) -> dict[str, float]:
     """Trains a policy by reinforcement learning.
 
@@ -84,11 +81,6 @@ def train_rl(
     Returns:
         Statistics of the final policy's episodes, under the environment's own rewards.
     """
-    if total_timesteps < 1 or policy_save_interval < 0:
-        raise ValueError(
-            f"total_timesteps must be at least 1 and policy_save_interval at least 0, got {total_timesteps} and "
-            f"{policy_save_interval}."
-        )
     if reward_type is None and reward_path is not None:
         raise ValueError(f"reward_path={reward_path!r} needs reward_type, such as RewardNet_unshaped.")
     if normalize_kwargs and not normalize_reward:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from imitation_lab.scripts import _console, _engine, _sweep, _values
+from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.config import tuning as config
 from imitation_lab.scripts.parallel import parallel
 from imitation_lab.util import util
@@ -30,8 +31,8 @@ def tune(
     search: Literal["random", "optuna"] = "optuna",
     metric: str = "imit_stats.return_mean",
     mode: Literal["max", "min"] = "max",
-    num_samples: int = 20,
-    num_eval_seeds: int = 5,
+    num_samples: Count = 20,
+    num_eval_seeds: Natural = 5,
     run_name: str | None = None,
     resume: bool = False,
     init_kwargs: Mapping[str, Any] = {},
@@ -64,8 +65,6 @@ def tune(
     """
     run_name = run_name or util.make_unique_timestamp()
     folder = pathlib.Path(storage_path).absolute() / run_name
-    if num_eval_seeds < 0:
-        raise ValueError(f"num_eval_seeds must be at least 0, got {num_eval_seeds}.")
     shared: dict[str, Any] = {
         "sacred_ex_name": sacred_ex_name,
         "command_name": command_name,

@@ -59,6 +59,12 @@ SEALS = {f"seals_{name}" for name in _FIXED}
 TUNED = {"ant", "half_cheetah", "hopper", "swimmer", "walker"}
 ALL = CLASSIC | MORE | SEALS | {"fast"}
 
+
+def _flat(schema):
+    groups = {key: entry.keys if isinstance(entry, _schema.Group) else {"": entry} for key, entry in schema.items()}
+    return {f"{key}.{name}".strip("."): entry for key, keys in groups.items() for name, entry in keys.items()}
+
+
 EXPERIMENTS = {
     "train_rl": (train_rl.train_rl_ex, rl_config, ALL),
     "train_imitation": (
@@ -207,3 +213,19 @@ def test_groups_cannot_be_changed_by_accident():
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         Environment().num_vec = 3
+
+
+COUNTS = [
+    (name, command, key)
+    for name, (experiment, _, _) in EXPERIMENTS.items()
+    for command, function in experiment.functions.items()
+    for key, entry in _flat(_schema.read(function)).items()
+    if set(_schema._alternatives(entry.annotation)) & {int} and key not in ("logging.log_level",)
+]
+
+
+@pytest.mark.parametrize(("name", "command", "key"), COUNTS)
+def test_no_count_is_negative(name, command, key):
+    experiment = EXPERIMENTS[name][0]
+    with pytest.raises(ValueError, match=rf"{key} must be at least [012], got -5"):
+        experiment.run(command, {key: -5}, ["fast"], options={"--loglevel": "CRITICAL"})

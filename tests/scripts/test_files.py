@@ -10,7 +10,7 @@ import pytest
 
 from imitation_lab import experts
 from imitation_lab.data import huggingface_utils, minari_io, serialize
-from imitation_lab.scripts import console, convert_trajs, train_imitation
+from imitation_lab.scripts import console, train_imitation
 from imitation_lab.util import logger
 
 
@@ -63,7 +63,7 @@ def test_every_format_converts(demonstrations, capsys):
     assert console.main(["convert", "field.npz"]) == 2  # is not written over
     assert "field.safetensors exists already: give another --output" in capsys.readouterr().err
     assert pathlib.Path("field.safetensors").read_bytes() == before
-    assert convert_trajs.run(["field.npz", "folder", "--output", "x.safetensors"]) == 2
+    assert console.main(["convert", "field.npz", "folder", "--output", "x.safetensors"]) == 2
     assert "--output names one file, but 2 paths are given" in capsys.readouterr().err
 
 

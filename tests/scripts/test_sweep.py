@@ -70,7 +70,7 @@ def test_wrong_forms(space, text):
         ({"search_space": {"config_updates": {"rl.batch_size": {"grid": ["x"]}}}}, "expected an integer"),
         ({"search_space": {"config_update": {}}}, "search_space.config_update does not exist. Did you mean"),
         ({"search": "optuna"}, "needs a metric"),
-        ({"repeat": 0}, "repeat and num_samples must be at least 1"),
+        ({"repeat": 0}, "repeat must be at least 1, got 0"),
         ({"run_name": "none", "resume": True}, "there is no sweep to go on with"),
     ],
 )

@@ -1,7 +1,9 @@
-"""The named configurations of each experiment: `algorithms.presets` by environment, and what is about no algorithm."""
+"""The named configurations of each experiment: `algorithms.presets` by environment; `named.json` holds the others."""
 
 from __future__ import annotations
 
+import json
+import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,29 +11,9 @@ from imitation_lab.algorithms import presets
 from imitation_lab.scripts._values import Named, merged
 from imitation_lab.scripts.ingredients import demonstrations, environment, policy_evaluation, rl
 
-ENVIRONMENTS = {
-    "acrobot": "Acrobot-v1",
-    "ant": "Ant-v5",
-    "cartpole": "CartPole-v1",
-    "half_cheetah": "HalfCheetah-v5",
-    "hopper": "Hopper-v5",
-    "humanoid": "Humanoid-v5",
-    "mountain_car": "MountainCar-v0",
-    "pendulum": "Pendulum-v1",
-    "reacher": "Reacher-v5",
-    "swimmer": "Swimmer-v5",
-    "walker": "Walker2d-v5",
-    "fixed_cartpole": "imitation_lab/CartPole-v0",
-    "fixed_mountain_car": "imitation_lab/MountainCar-v0",
-    "seals_ant": "seals/Ant-v1",
-    "seals_cartpole": "seals/CartPole-v0",
-    "seals_half_cheetah": "seals/HalfCheetah-v1",
-    "seals_hopper": "seals/Hopper-v1",
-    "seals_humanoid": "seals/Humanoid-v1",
-    "seals_mountain_car": "seals/MountainCar-v0",
-    "seals_swimmer": "seals/Swimmer-v1",
-    "seals_walker": "seals/Walker2d-v1",
-}
+_NAMED = json.loads(pathlib.Path(__file__).with_name("named.json").read_text(encoding="utf-8"))
+ENVIRONMENTS: dict[str, str] = _NAMED["environments"]
+"""Ids by name."""
 # An episode's length tells a learner how well it does, and so spoils a comparison; here it is the user's choice.
 VARIABLE_HORIZON = {"acrobot", "ant", "cartpole", "hopper", "humanoid", "mountain_car", "walker"}
 # Nothing is bundled for these; the hub has experts and demonstrations.
@@ -74,6 +56,11 @@ def named(
             doc = first.get("doc") or values.get("environment", {}).get("gym_id", f"the preset {name}")
             made[name] = Named(doc, values, own)
     return made
+
+
+def of(experiment: str) -> dict[str, Named]:
+    """Those of an experiment that is about no algorithm."""
+    return {name: Named(**found) for name, found in _NAMED[experiment].items()}
 
 
 def _presets(algorithm: str) -> dict[str, Any]:

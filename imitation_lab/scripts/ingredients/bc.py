@@ -11,11 +11,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms.bc import BC
 from imitation_lab.scripts import _engine, _names
+from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.policy import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BCSettings:
+class BCSettings(Keys):
     """Behavioral cloning.
 
     Attributes:
@@ -26,7 +27,7 @@ class BCSettings:
         train_kwargs: for `BC.train`; n_epochs, or n_batches, or, if both are None, 10 epochs.
     """
 
-    batch_size: int = 32
+    batch_size: Count = 32
     l2_weight: float = 3e-5
     optimizer_cls: str | type = "Adam"
     optimizer_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"lr": 4e-4})

@@ -12,12 +12,13 @@ from imitation_lab import experts
 from imitation_lab.data import huggingface_utils, minari_io, rollout, serialize
 from imitation_lab.data.types import Trajectory
 from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.expert import Expert
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Demonstrations:
+class Demonstrations(Keys):
     """Where the expert's demonstrations come from.
 
     Attributes:
@@ -35,7 +36,7 @@ class Demonstrations:
     loader_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     organization: str = "HumanCompatibleAI"
     algo_name: str = "ppo"
-    n_expert_demos: int | None = None
+    n_expert_demos: Count | None = None
 
     def load(self, environment: Environment, expert: Expert, rng: np.random.Generator) -> Sequence[Trajectory]:
         """The demonstrations.
@@ -46,8 +47,6 @@ class Demonstrations:
             ImportError: naming the extra that is needed.
         """
         wanted = self.n_expert_demos
-        if wanted is not None and wanted < 1:
-            raise ValueError(f"demonstrations.n_expert_demos must be at least 1, or None; got {wanted}.")
         found = getattr(self, f"_{self.source}")(environment, expert, rng)
         if wanted is None:
             return found

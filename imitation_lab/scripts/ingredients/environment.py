@@ -14,11 +14,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data.wrappers import RolloutInfoWrapper
 from imitation_lab.scripts import _engine, _values
+from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.util import util
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Environment:
+class Environment(Keys):
     """The environment, and how many copies of it.
 
     Attributes:
@@ -30,9 +31,9 @@ class Environment:
     """
 
     gym_id: str = "imitation_lab/CartPole-v0"
-    num_vec: int = 8
+    num_vec: Count = 8
     parallel: bool = False
-    max_episode_steps: int | None = None
+    max_episode_steps: Count | None = None
     env_make_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @contextlib.contextmanager

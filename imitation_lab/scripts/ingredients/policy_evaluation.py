@@ -9,11 +9,12 @@ import numpy as np
 
 from imitation_lab.data import rollout
 from imitation_lab.scripts import _engine, _values
+from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.environment import Environment
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PolicyEvaluation:
+class PolicyEvaluation(Keys):
     """How a policy is judged.
 
     Attributes:
@@ -21,7 +22,7 @@ class PolicyEvaluation:
         deterministic: whether it plays its most likely actions, not as in training drawn ones.
     """
 
-    n_episodes_eval: int = 50
+    n_episodes_eval: Count = 50
     deterministic: bool = False
 
     def compare(
@@ -35,8 +36,6 @@ class PolicyEvaluation:
 
     def evaluate(self, policy: Any, environment: Environment, rng: np.random.Generator) -> dict[str, float]:
         """Statistics of episodes in fresh environments; see `data.rollout.rollout_stats`."""
-        if self.n_episodes_eval < 1:
-            raise ValueError(f"policy_evaluation.n_episodes_eval must be at least 1, got {self.n_episodes_eval}.")
         with environment.venv(rng) as venv:
             until = rollout.make_min_episodes(self.n_episodes_eval)
             return statistics(

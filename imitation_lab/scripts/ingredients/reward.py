@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
@@ -13,6 +13,7 @@ from imitation_lab.algorithms.base import seeded_torch
 from imitation_lab.rewards import reward_nets
 from imitation_lab.rewards.reward_nets import BasicPotentialMLP, NormalizedRewardNet, RewardNet, ShapedRewardNet
 from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts._schema import AtLeast
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Reward:
     shaping: Mapping[str, Any] | None = None
     normalize_output_layer: str | type | None = "RunningNorm"
     add_std_alpha: float | None = None
-    ensemble_size: int | None = None
+    ensemble_size: Annotated[int, AtLeast(2)] | None = None
     ensemble_member_config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def make(self, venv: VecEnv, rng: np.random.Generator, default: str = "BasicRewardNet") -> RewardNet:
@@ -55,8 +56,6 @@ class Reward:
                 if self.add_std_alpha is not None:
                     raise ValueError("reward.add_std_alpha needs an ensemble: set reward.ensemble_size, such as 3.")
                 return self._normalized(self._net(venv, default))
-            if self.ensemble_size < 2:
-                raise ValueError(f"reward.ensemble_size must be at least 2, or None; got {self.ensemble_size}.")
             member = dataclasses.replace(self, **self._member_changes())
             spaces = (venv.observation_space, venv.action_space)
             members = [member._normalized(member._net(venv, default)) for _ in range(self.ensemble_size)]

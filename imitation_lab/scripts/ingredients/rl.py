@@ -13,11 +13,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.policies.serialize import load_stable_baselines_model
 from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.policy import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RL:
+class RL(Keys):
     """The reinforcement learning algorithm.
 
     Attributes:
@@ -28,7 +29,7 @@ class RL:
     """
 
     rl_cls: str | type = "PPO"
-    batch_size: int = 2048
+    batch_size: Count = 2048
     rl_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def make(self, venv: VecEnv, policy: Policy, seed: int) -> BaseAlgorithm:

@@ -9,10 +9,11 @@ from typing import Any
 from gymnasium import spaces
 
 from imitation_lab.scripts import _engine, _names
+from imitation_lab.scripts._schema import Count, Keys
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SQILSettings:
+class SQILSettings(Keys):
     """Soft Q imitation learning.
 
     Attributes:
@@ -23,7 +24,7 @@ class SQILSettings:
         policy: of that algorithm: MlpPolicy, CnnPolicy or MultiInputPolicy.
     """
 
-    total_timesteps: int = 300_000
+    total_timesteps: Count = 300_000
     train_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rl_cls: str | type | None = None
     rl_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)

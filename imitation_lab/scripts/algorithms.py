@@ -16,6 +16,7 @@ from imitation_lab.algorithms import preference_comparisons as pc
 from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
 from imitation_lab.algorithms.adversarial.gail import GAIL
+from imitation_lab.algorithms.checkpoint import rollout_steps
 from imitation_lab.algorithms.density import DensityAlgorithm, DensityType
 from imitation_lab.algorithms.plugins import Algorithm, Look, Setup
 from imitation_lab.rewards import reward_nets
@@ -132,7 +133,7 @@ def _make_density(setup: Setup, *, ppo: Options, density: Options = {}) -> Densi
 
 def _train_density(trainer: DensityAlgorithm, setup: Setup, *, steps: int) -> Iterator[Look]:
     assert trainer.rl_algo is not None
-    for part in setup.parts(steps):
+    for part in setup.parts(steps, rollout_steps(trainer.rl_algo)):
         trainer.train_policy(part, **_QUIET)
         yield Look(trainer.policy, setup.n_labels, trainer.rl_algo.num_timesteps, trainer)
 
@@ -275,8 +276,10 @@ def _train_preferences(
     rewards: Any = trainer.model
     rounds = max(setup.n_looks, rounds)
     rounds += -rounds % setup.n_looks
+    assert isinstance(trainer.trajectory_generator, pc.AgentTrainer)
+    least = rollout_steps(trainer.trajectory_generator.algorithm)
     for number in range(1, rounds + 1):
-        trainer.step(comparisons // rounds, int(steps * setup.budget) // rounds)
+        trainer.step(comparisons // rounds, max(least, int(steps * setup.budget) // rounds))
         if number % (rounds // setup.n_looks) == 0:
             learner = generator.algorithm
             yield Look(learner, len(trainer.dataset), learner.num_timesteps, rewards.base.predict)

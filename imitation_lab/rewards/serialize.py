@@ -25,7 +25,7 @@ from imitation_lab.rewards.reward_nets import (
     ShapedRewardNet,
     wrapper_chain,
 )
-from imitation_lab.rewards.reward_nets._recording import (
+from imitation_lab.rewards.reward_nets.constructor import (
     arguments,
     check_layout,
     describe,

@@ -1,9 +1,8 @@
 """Network builders, normalization layers with running statistics, and train/eval context managers."""
 
-import contextlib
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch as th
@@ -11,32 +10,60 @@ from torch import nn
 
 from imitation_lab.util.codec import register_class
 
+__all__ = ["build_mlp", "build_cnn", "BaseNorm", "RunningNorm", "EMANorm", "SqueezeLayer", "training", "evaluating", "training_mode"]
 
-@contextlib.contextmanager
-def training_mode(m: nn.Module, mode: bool = False) -> Iterator[None]:
+
+class training_mode:  # noqa: N801 - reads as the context manager that it is
     """Puts `m` and all its submodules into training (`mode=True`) or evaluation mode within the context.
 
     On leaving, every submodule gets back the mode it had, also where that differs from the root's: a frozen
     norm layer stays frozen.
     """
-    before = [(module, module.training) for module in m.modules()]
-    unchanged = all(was == mode for _, was in before)
-    if not unchanged:
-        m.train(mode)
-    try:
-        yield
-    finally:
-        for module, was in before:
-            if module.training != was:
-                module.training = was
+
+    # Runs at each environment step: no generators, and past nn.Module.__setattr__, which costs ten times as much.
+
+    __slots__ = ("before", "mode", "module")
+
+    def __init__(self, m: nn.Module, mode: bool = False):
+        self.module, self.mode = m, mode
+
+    def __enter__(self) -> None:
+        self.before: list[tuple[nn.Module, bool]] = []
+        custom = _collect_modes(self.module, self.before)
+        if any(was != self.mode for _, was in self.before):
+            if custom:
+                self.module.train(self.mode)
+            else:
+                _set_modes((module, self.mode) for module, _ in self.before)
+
+    def __exit__(self, *exc: object) -> None:
+        _set_modes(self.before)
 
 
-def training(m: nn.Module) -> contextlib.AbstractContextManager[None]:
+def _collect_modes(module: nn.Module, into: list[tuple[nn.Module, bool]]) -> bool:
+    """Appends each submodule with its mode; returns whether one has a `train` of its own."""
+    into.append((module, module.training))
+    custom = type(module).train is not nn.Module.train
+    for child in module._modules.values():
+        if child is not None:
+            custom |= _collect_modes(child, into)
+    return custom
+
+
+def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, mode in modes:
+        if "training" in module.__dict__:
+            module.__dict__["training"] = mode
+        else:  # a ScriptModule keeps it elsewhere
+            module.training = mode
+
+
+def training(m: nn.Module) -> training_mode:
     """`training_mode(m, True)`."""
     return training_mode(m, mode=True)
 
 
-def evaluating(m: nn.Module) -> contextlib.AbstractContextManager[None]:
+def evaluating(m: nn.Module) -> training_mode:
     """`training_mode(m, False)`."""
     return training_mode(m, mode=False)
 

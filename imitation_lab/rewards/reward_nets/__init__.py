@@ -4,7 +4,7 @@
 normalization, come outside of these and change only what a policy is rewarded with.
 """
 
-from imitation_lab.rewards.reward_nets._recording import register_module
+from imitation_lab.rewards.reward_nets.constructor import register_module
 from imitation_lab.rewards.reward_nets.base import (
     ForwardWrapper,
     PredictProcessedWrapper,

@@ -5,7 +5,8 @@ scaled to [0, 1], floats elsewhere. Unlike it, `start` of a discrete space is ho
 error.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,6 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 
 from imitation_lab.data.types import DictObs
-
-Encoded = th.Tensor | dict[str, th.Tensor]
 
 _NUMPY_DTYPES = {th.float64: np.float64}
 
@@ -40,18 +39,18 @@ def flat_size(space: spaces.Space) -> int:
     )
 
 
-def flatten(encoded: Encoded) -> th.Tensor:
+def cat(parts: Sequence[Any], axis: int) -> Any:
+    """Joins arrays or tensors, or dicts of these key by key."""
+    if isinstance(parts[0], dict):
+        return {key: cat([part[key] for part in parts], axis) for key in parts[0]}
+    return th.cat(parts, axis) if isinstance(parts[0], th.Tensor) else np.concatenate(parts, axis)  # type: ignore[arg-type]
+
+
+def flatten(encoded: Any) -> Any:
     """Joins an encoded observation into shape `(batch, flat_size)`; the keys of a Dict in the space's order."""
     if isinstance(encoded, dict):
-        return th.cat([flatten(value) for value in encoded.values()], dim=1)
-    return encoded if encoded.ndim == 2 else encoded.flatten(1)
-
-
-def flatten_array(encoded: Any) -> np.ndarray:
-    """As `flatten`, for arrays of at least one row."""
-    if isinstance(encoded, dict):
-        return np.concatenate([flatten_array(value) for value in encoded.values()], axis=1)
-    return encoded if encoded.ndim == 2 else encoded.reshape(len(encoded), -1)
+        return cat([flatten(value) for value in encoded.values()], 1)
+    return encoded if encoded.ndim == 2 else encoded.reshape(len(encoded), math.prod(encoded.shape[1:]))
 
 
 def make_encoder(space: spaces.Space, normalize_images: bool) -> "Encoder":

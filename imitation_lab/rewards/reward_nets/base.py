@@ -12,7 +12,7 @@ Every `predict*` runs in evaluation mode and puts each submodule's mode back as 
 
 import abc
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -157,14 +157,18 @@ class RewardNet(Recorded, abc.ABC):
             self._encoders = (made_for, (encode_obs, encode_action))
         return self._encoders[1]
 
-    def _encode_arrays(self, state: Any, action: Any, next_state: Any, done: np.ndarray) -> tuple[Any, ...]:
-        """As `preprocess`, arrays to float32 arrays; raises `NotAtHand` where `preprocess` should look at them."""
+    def _array_encoder(self) -> Callable[..., tuple[Any, ...]]:
+        """As `preprocess`, from arrays to float32 arrays; raises `NotAtHand` where `preprocess` should look at them."""
         encode_obs, encode_action = self._current_encoders()
-        states, actions = encode_obs.array(state, "state"), encode_action.array(action, "action")
-        next_states = encode_obs.array(next_state, "next_state")
-        if not (_encoding.batch_size(states) == len(actions) == _encoding.batch_size(next_states) == len(done)):
-            raise _encoding.NotAtHand
-        return states, actions, next_states, done.astype(np.float32)
+
+        def encode(state: Any, action: Any, next_state: Any, done: np.ndarray) -> tuple[Any, ...]:
+            states, actions = encode_obs.array(state, "state"), encode_action.array(action, "action")
+            next_states = encode_obs.array(next_state, "next_state")
+            if not (_encoding.batch_size(states) == len(actions) == _encoding.batch_size(next_states) == len(done)):
+                raise _encoding.NotAtHand
+            return states, actions, next_states, done.astype(np.float32)
+
+        return encode
 
     def _evaluated(self) -> Sequence[nn.Module]:
         """What `evaluation.evaluate` evaluates."""

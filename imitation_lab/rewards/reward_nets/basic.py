@@ -230,7 +230,7 @@ def _plan_basic(plan: Plan, networks: Sequence[BasicRewardNet]) -> Steps:
     for name in ("observation_space", "action_space", "normalize_images", *_USES):
         plan.agreed(networks, name)
     steps, first = plan.build([network._modules["mlp"] for network in networks]), networks[0]
-    plan.encode = first._encode_arrays
+    plan.encode = first._array_encoder()
     return lambda *inputs: steps(first.join(*inputs))
 
 

@@ -88,14 +88,14 @@ class RewardEnsemble(RewardNetWithVariance):
         Returns:
             float32 array `(batch, num_members)`.
         """
-        members: list[Any] = list(self.members)
         values = None
         if kwargs.keys() <= _KNOWN_KEYWORDS:
             values = evaluation.evaluate(self, (state, action, next_state, done), _LARGEST)
         if values is None:
+            members: Iterable[Any] = self.members
             return np.stack([m.predict_processed(state, action, next_state, done, **kwargs) for m in members], axis=1)
         rewards = values.T.copy()
-        for i, member in enumerate(members):
+        for i, member in enumerate(self.members):
             for norm in _peel(member)[1]:
                 rewards[:, i] = norm.normalize(rewards[:, i], kwargs.get("update_stats", True))
         return rewards

@@ -29,7 +29,7 @@ Steps = Callable[..., np.ndarray]
 
 _GLOBAL_HOOKS: list[dict[int, Any]] = [nn_module._global_forward_hooks, nn_module._global_forward_pre_hooks]
 _planners: dict[type[nn.Module], Callable[["Plan", Sequence[Any]], Any]] = {}
-_originals: dict[type[nn.Module], list[Any]] = {}
+_originals: dict[type[nn.Module], dict[str, Any]] = {}
 
 
 def _bypassed(cls: type) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def _bypassed(cls: type) -> tuple[str, ...]:
 def remember(*classes: type[nn.Module]) -> None:
     """Keeps the methods that steps stand for, so that it is noticed when a class is patched."""
     for cls in classes:
-        _originals[cls] = [getattr(cls, name) for name in _bypassed(cls)]
+        _originals[cls] = {name: getattr(cls, name) for name in _bypassed(cls)}
 
 
 def planner(*classes: type[nn.Module]) -> Callable[[Callable[["Plan", Sequence[Any]], Any]], Any]:
@@ -56,14 +56,10 @@ def planner(*classes: type[nn.Module]) -> Callable[[Callable[["Plan", Sequence[A
 
 def untouched(module: nn.Module) -> bool:
     """Whether a module's class is one of those remembered, and neither it nor the module was patched or hooked."""
-    cls, known = type(module), _originals.get(type(module))
-    hooks = (module._forward_hooks, module._forward_pre_hooks, *_GLOBAL_HOOKS)
-    return (
-        known is not None
-        and not any(hooks)
-        and vars(module).keys().isdisjoint(_bypassed(cls))
-        and [getattr(cls, name) for name in _bypassed(cls)] == known
-    )
+    cls, own = type(module), vars(module)
+    if cls not in _originals or own["_forward_hooks"] or own["_forward_pre_hooks"] or any(_GLOBAL_HOOKS):
+        return False
+    return not any(name in own or getattr(cls, name) is not method for name, method in _originals[cls].items())
 
 
 class Plan:
@@ -87,17 +83,18 @@ class Plan:
         own = [(vars(module), name) for module in self._modules for name in _bypassed(type(module))]
         self._owners, self._names = zip(*own, strict=True)
         classes = {type(module) for module in self._modules} & _originals.keys()
-        self._methods = [(cls, name) for cls in classes for name in _bypassed(cls)]
-        self._original = list(chain.from_iterable(_originals[cls] for cls in classes))
+        self._methods = [(cls, name) for cls in classes for name in _originals[cls]]
+        self._original = list(chain.from_iterable(_originals[cls].values() for cls in classes))
         self._stores: list[dict[str, Any]] = []
         self._keys: list[str] = []
+        self._taken: list[Any] = []
         self._tensors: list[th.Tensor] = []
         self.steps: Steps | None = None
         try:
             self.steps = self.build(networks)
         except NotAtHand:
             pass
-        self._found, self._memory = self._look_up(), self._measure()
+        self._known = self._facts()
 
     def build(self, networks: Sequence[Any]) -> Any:
         """Steps of one or several networks, of the kind that the planner of their class makes.
@@ -114,7 +111,8 @@ class Plan:
         """What a dict holds under a name, watched from now on; None where there is nothing."""
         self._stores.append(store)
         self._keys.append(name)
-        return store.get(name)
+        self._taken.append(store.get(name))
+        return self._taken[-1]
 
     def agreed(self, networks: Iterable[nn.Module], name: str) -> Any:
         """The attribute that all networks have under a name.
@@ -156,28 +154,20 @@ class Plan:
             raise NotAtHand
         return [tensor.detach().numpy() for tensor in tensors]
 
-    def _look_up(self) -> list[Any]:
+    def _facts(self) -> list[Any]:
+        """What is compared by value: the tree of modules, and where the tensors are and how they lie there."""
         return [
             *map(type, self._modules),
             *chain.from_iterable(map(dict.values, self._children)),
-            *map(dict.get, self._stores, self._keys),
-        ]
-
-    def _measure(self) -> list[Any]:
-        """Where the tensors are and how they lie there: `tensor.data = other` keeps the tensor."""
-        tensors = self._tensors
-        return [
-            *map(th.Tensor.data_ptr, tensors),
-            *map(th.Tensor.size, tensors),
-            *map(th.Tensor.is_contiguous, tensors),
-            *map(operator.attrgetter("dtype"), tensors),
+            *map(th.Tensor.data_ptr, self._tensors),  # `tensor.data = other` keeps the tensor
+            *map(th.Tensor.numel, self._tensors),
+            *map(th.Tensor.is_contiguous, self._tensors),
         ]
 
     def holds(self) -> bool:
         """Whether everything is still where it was found. Else the steps are of no use, and must not be run."""
-        found = self._look_up()
-        same = len(found) == len(self._found) and all(map(operator.is_, found, self._found))
-        return same and self._measure() == self._memory
+        same = all(map(operator.is_, map(dict.get, self._stores, self._keys), self._taken))
+        return same and self._facts() == self._known
 
     def usable(self) -> bool:
         """Whether the steps do all that the modules would."""
@@ -187,6 +177,12 @@ class Plan:
             and not any(map(operator.contains, self._owners, self._names))
             and all(map(operator.is_, starmap(getattr, self._methods), self._original))
         )
+
+
+@np.errstate(all="ignore")  # as torch, which does not warn of infinities; entering it here costs half
+def _quietly(plan: Plan, transition: Sequence[Any]) -> np.ndarray:
+    assert plan.steps is not None
+    return plan.steps(*plan.encode(*transition))
 
 
 def evaluate(root: Any, transition: Sequence[Any], largest: int) -> np.ndarray | None:
@@ -206,9 +202,7 @@ def evaluate(root: Any, transition: Sequence[Any], largest: int) -> np.ndarray |
     if not plan.usable():
         return None
     try:
-        inputs = plan.encode(*transition)
-        with np.errstate(all="ignore"):  # as torch, which does not warn of infinities
-            rewards = plan.steps(*inputs)
+        rewards = _quietly(plan, transition)
     except NotAtHand:
         return None
     return rewards if rewards.shape[-1:] == done.shape else None
@@ -224,6 +218,7 @@ def _mlp(plan: Plan, mlps: Sequence[nn.Sequential]) -> Steps:
         raise NotAtHand  # the output could be the input's memory
 
     def evaluate(x: np.ndarray) -> np.ndarray:
+        x = x.T  # (features, batch) from here, or (mlps, features, batch): no operand needs to be turned
         for step in steps:
             x = step(x)
         return x
@@ -237,20 +232,31 @@ def _linear(plan: Plan, layers: Sequence[nn.Linear]) -> Steps:
     biases = plan.arrays([layer._parameters for layer in layers], "bias")
     if weights[0] is None:
         raise NotAtHand
+    if biases[0] is None:
+        biases = [np.zeros(len(weight), np.float32) for weight in weights]
+    if len(layers) == 1:
+        weight, bias = weights[0], biases[0][:, None]
+
+        def single(x: np.ndarray) -> np.ndarray:
+            x = weight.dot(x)  # half the overhead of `@`
+            x += bias
+            return x
+
+        return single
+
     n, (out, size) = len(layers), weights[0].shape
-    if n == 1:
-        columns, bias = weights[0].T, np.float32(0) if biases[0] is None else biases[0]
-        return lambda x: x @ columns + bias
 
-    def step(x: np.ndarray) -> np.ndarray:
-        weight = np.concatenate(weights)
+    def stacked(x: np.ndarray) -> np.ndarray:
+        weight, bias = np.concatenate(weights), np.concatenate(biases)
         if x.ndim == 2:  # all see the same input: one product
-            x = (x @ weight.T).reshape(-1, n, out).transpose(1, 0, 2)
-        else:
-            x = x @ weight.reshape(n, out, size).transpose(0, 2, 1)
-        return x if biases[0] is None else x + np.concatenate(biases).reshape(n, 1, out)
+            x = weight.dot(x)
+            x += bias[:, None]
+            return x.reshape(n, out, -1)
+        x = weight.reshape(n, out, size) @ x
+        x += bias.reshape(n, out, 1)
+        return x
 
-    return step
+    return stacked
 
 
 @planner(RunningNorm, EMANorm)
@@ -260,13 +266,13 @@ def _norm(plan: Plan, layers: Sequence[RunningNorm | EMANorm]) -> Steps:
     eps = plan.numbers(layers, "eps")
     if means[0] is None or variances[0] is None:
         raise NotAtHand
-    if len(layers) == 1:
-        return lambda x: ((x - means[0]) / np.sqrt(variances[0] + eps)).astype(np.float32)
 
     def step(x: np.ndarray) -> np.ndarray:
-        scale = np.sqrt(np.stack(variances) + eps)[:, None]  # (layers, 1, features)
-        return ((x - np.stack(means)[:, None]) / scale).astype(np.float32)
+        mean, scale = np.array(means), np.sqrt(np.array(variances) + eps)
+        return ((x - mean[..., None]) / scale[..., None]).astype(np.float32)
 
+    if len(layers) == 1:
+        return lambda x: step(x)[0]
     return step
 
 
@@ -283,9 +289,9 @@ def _tanh(plan: Plan, layers: Sequence[nn.Module]) -> Steps:
 @planner(SqueezeLayer)
 def _squeeze(plan: Plan, layers: Sequence[nn.Module]) -> Steps:
     def step(x: np.ndarray) -> np.ndarray:
-        if x.shape[-1] != 1:
+        if x.shape[-2] != 1:
             raise NotAtHand  # let the layer say what is wrong
-        return x[..., 0]
+        return x[..., 0, :]
 
     return step
 

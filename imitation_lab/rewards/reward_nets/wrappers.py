@@ -89,7 +89,7 @@ class NormalizedRewardNet(PredictProcessedWrapper):
         """Normalizes rewards `(batch,)` under the present statistics, then updates these if asked."""
         layer: Any = self._modules["normalize_output_layer"]
         rewards = np.asarray(rewards, np.float32)
-        if type(layer) in (RunningNorm, EMANorm) and untouched(layer) and _is_at_hand(layer.running_mean):
+        if type(layer) in (RunningNorm, EMANorm) and untouched(layer) and _is_at_hand(layer._buffers["running_mean"]):
             return normalize_scalars(layer, rewards, update_stats)
         column, parameter = to_tensor(rewards)[:, None].to(self.device), float_parameter(layer)
         with evaluating(layer), th.no_grad():
@@ -100,7 +100,7 @@ class NormalizedRewardNet(PredictProcessedWrapper):
 
 
 def _is_at_hand(statistics: th.Tensor) -> bool:
-    return statistics.device.type == "cpu" and statistics.dtype is th.float64
+    return statistics.is_cpu and statistics.dtype is th.float64
 
 
 def normalize_scalars(layer: BaseNorm, rewards: np.ndarray, update_stats: bool) -> np.ndarray:

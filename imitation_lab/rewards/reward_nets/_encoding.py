@@ -16,6 +16,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 
 from imitation_lab.data.types import DictObs
 
+_FLOAT32 = np.dtype(np.float32)
 _NUMPY_DTYPES = {th.float64: np.float64}
 
 
@@ -128,9 +129,10 @@ class _Floats(Encoder):
         return tensor
 
     def array(self, x: Any, name: str) -> np.ndarray:
-        if isinstance(x, th.Tensor):
-            raise NotAtHand
-        x = np.asarray(x, np.float32)
+        if type(x) is not np.ndarray or x.dtype is not _FLOAT32:
+            if isinstance(x, th.Tensor):
+                raise NotAtHand
+            x = np.asarray(x, np.float32)
         if x.shape[1:] != self.shape or x.ndim == 0:
             raise self._misfit(x, name)
         return x / np.float32(255) if self.is_image else x

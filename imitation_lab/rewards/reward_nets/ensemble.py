@@ -96,8 +96,9 @@ class RewardEnsemble(RewardNetWithVariance):
             return np.stack([m.predict_processed(state, action, next_state, done, **kwargs) for m in members], axis=1)
         rewards = values.T.copy()
         for i, member in enumerate(self.members):
-            for norm in _peel(member)[1]:
-                rewards[:, i] = norm.normalize(rewards[:, i], kwargs.get("update_stats", True))
+            if type(member) is NormalizedRewardNet:
+                for norm in _peel(member)[1]:
+                    rewards[:, i] = norm.normalize(rewards[:, i], kwargs.get("update_stats", True))
         return rewards
 
     def _evaluated(self) -> Sequence[nn.Module]:

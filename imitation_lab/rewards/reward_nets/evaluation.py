@@ -94,6 +94,7 @@ class Plan:
             self.steps = self.build(networks)
         except NotAtHand:
             pass
+        self._matrices = [tensor for tensor in self._tensors if tensor.ndim > 1]
         self._known = self._facts()
 
     def build(self, networks: Sequence[Any]) -> Any:
@@ -161,7 +162,7 @@ class Plan:
             *chain.from_iterable(map(dict.values, self._children)),
             *map(th.Tensor.data_ptr, self._tensors),  # `tensor.data = other` keeps the tensor
             *map(th.Tensor.numel, self._tensors),
-            *map(th.Tensor.is_contiguous, self._tensors),
+            *map(th.Tensor.is_contiguous, self._matrices),  # of a vector there is no other view of that start and size
         ]
 
     def holds(self) -> bool:
@@ -276,9 +277,12 @@ def _norm(plan: Plan, layers: Sequence[RunningNorm | EMANorm]) -> Steps:
     return step
 
 
+_ZERO = np.zeros((), np.float32)  # a number would first be made an array, at each call
+
+
 @planner(nn.ReLU)
 def _relu(plan: Plan, layers: Sequence[nn.Module]) -> Steps:
-    return lambda x: np.maximum(x, 0)
+    return lambda x: np.maximum(x, _ZERO)
 
 
 @planner(nn.Tanh)

@@ -124,7 +124,7 @@ def normalize_scalars(layer: BaseNorm, rewards: np.ndarray, update_stats: bool) 
     if not math.isfinite(var):
         layer.update_stats(th.from_numpy(rewards)[:, None])  # raises, and says why
     count += size
-    weight = size / count.item() if type(layer) is RunningNorm else layer._weight_of_newest(size).item()
+    weight = layer.weight_of_newest(size)
     delta = mean - old_mean
     running_mean[0] = old_mean + weight * delta
     running_var[0] = old_var + weight * (var + (1 - weight) * delta * delta - old_var)
@@ -216,7 +216,9 @@ class ShapedRewardNet(ForwardWrapper):
         return self.predict(state, action, next_state, done, truncated)
 
 
-def _shape(rewards: Any, potential: Callable[[Any], Any], discount: Any, state: Any, next_state: Any, ended: Any) -> Any:
+def _shape(
+    rewards: Any, potential: Callable[[Any], Any], discount: Any, state: Any, next_state: Any, ended: Any
+) -> Any:
     """Shapes rewards `(batch,)`, or `(networks, batch)` where `potential` stands for several alike."""
     # One call for both states: half the layers run, and a norm layer in training sees both alike.
     potentials = potential(cat([next_state, state], 0))

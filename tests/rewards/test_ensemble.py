@@ -57,7 +57,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
-@pytest.mark.parametrize("n", [8, 100])  # evaluated by NumPy, and by torch
+@pytest.mark.parametrize("n", [8, 2000])  # evaluated by NumPy, and by torch
 def test_together_equals_one_by_one(n, make, batch):
     net = ensemble(make)
     twins = copy.deepcopy(net)
@@ -117,7 +117,7 @@ def test_discounts_that_differ_are_seen(batch):
     )
 
 
-@pytest.mark.parametrize("n", [8, 100])
+@pytest.mark.parametrize("n", [8, 2000])
 def test_changes_of_members_are_seen(n, batch):
     net = ensemble(lambda: BasicRewardNet(OBS, ACT))
     data = batch(net, n)

@@ -245,7 +245,9 @@ def _is_plain(module: nn.Module) -> bool:
         return False
     if isinstance(module, nn.modules.conv._ConvNd):
         return False
-    return type(module).__module__.startswith(("torch.nn.modules.", "imitation_lab.rewards.reward_nets.", "imitation_lab.util."))
+    return type(module).__module__.startswith(
+        ("torch.nn.modules.", "imitation_lab.rewards.reward_nets.", "imitation_lab.util.")
+    )
 
 
 def check_discount(discount_factor: float) -> None:

@@ -24,10 +24,16 @@ from imitation_lab.rewards.reward_nets import _encoding, evaluation
 from imitation_lab.rewards.reward_nets.constructor import Recorded
 from imitation_lab.util.networks import evaluating
 
-__all__ = ["RewardNet", "RewardNetWrapper", "ForwardWrapper", "PredictProcessedWrapper", "RewardNetWithVariance", "wrapper_chain", "to_numpy", "float_parameter"]
-
-SMALL = 64
-"""Largest batch for which NumPy is used: above, torch's kernels and threads win."""
+__all__ = [
+    "RewardNet",
+    "RewardNetWrapper",
+    "ForwardWrapper",
+    "PredictProcessedWrapper",
+    "RewardNetWithVariance",
+    "wrapper_chain",
+    "to_numpy",
+    "float_parameter",
+]
 
 
 def float_parameter(module: nn.Module) -> th.Tensor | None:
@@ -192,7 +198,7 @@ class RewardNet(Recorded, abc.ABC):
 
     def predict(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
         """Rewards as a float32 array `(batch,)`; arguments as in `preprocess`."""
-        rewards = evaluation.evaluate(self, (state, action, next_state, done), SMALL)
+        rewards = evaluation.evaluate(self, (state, action, next_state, done))
         return to_numpy(self.predict_th(state, action, next_state, done)) if rewards is None else rewards
 
     def predict_processed(

@@ -15,7 +15,6 @@ from imitation_lab.rewards.reward_nets.wrappers import NormalizedRewardNet
 __all__ = ["RewardEnsemble"]
 
 _KNOWN_KEYWORDS = {"update_stats", "alpha"}
-_LARGEST = 1024  # batch: above, one member after another is as fast
 
 
 def _peel(member: Any) -> tuple[nn.Module, list[NormalizedRewardNet]]:
@@ -90,7 +89,7 @@ class RewardEnsemble(RewardNetWithVariance):
         """
         values = None
         if kwargs.keys() <= _KNOWN_KEYWORDS:
-            values = evaluation.evaluate(self, (state, action, next_state, done), _LARGEST)
+            values = evaluation.evaluate(self, (state, action, next_state, done))
         if values is None:
             members: Iterable[Any] = self.members
             return np.stack([m.predict_processed(state, action, next_state, done, **kwargs) for m in members], axis=1)

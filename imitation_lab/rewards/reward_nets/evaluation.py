@@ -8,6 +8,7 @@ and a plan that finds anything else is made anew. Where a method was replaced or
 class is not the library's, or tensors are not float32 in host memory, the modules themselves run.
 """
 
+import contextlib
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, starmap
@@ -22,7 +23,10 @@ from torch.nn.modules import module as nn_module
 from imitation_lab.rewards.reward_nets._encoding import NotAtHand
 from imitation_lab.util.networks import EMANorm, RunningNorm, SqueezeLayer
 
-__all__ = ["Plan", "Steps", "alike", "evaluate", "planner", "remember", "stack_mlps", "untouched"]
+__all__ = ["Plan", "SMALL", "Steps", "alike", "evaluate", "planner", "remember", "stack_mlps", "untouched"]
+
+SMALL = 1024
+"""Largest batch for which the steps are used: above, torch's kernels and threads win."""
 
 Steps = Callable[..., np.ndarray]
 """From arrays `(batch, ...)` to `(batch,)`, or to `(networks, batch)` where there are several networks."""
@@ -90,10 +94,8 @@ class Plan:
         self._taken: list[Any] = []
         self._tensors: list[th.Tensor] = []
         self.steps: Steps | None = None
-        try:
+        with contextlib.suppress(NotAtHand):
             self.steps = self.build(networks)
-        except NotAtHand:
-            pass
         self._matrices = [tensor for tensor in self._tensors if tensor.ndim > 1]
         self._known = self._facts()
 
@@ -186,16 +188,15 @@ def _quietly(plan: Plan, transition: Sequence[Any]) -> np.ndarray:
     return plan.steps(*plan.encode(*transition))
 
 
-def evaluate(root: Any, transition: Sequence[Any], largest: int) -> np.ndarray | None:
+def evaluate(root: Any, transition: Sequence[Any]) -> np.ndarray | None:
     """Rewards of a small batch of arrays: `(batch,)`, or `(networks, batch)`; None where the modules must run.
 
     Args:
         root: a network, which keeps its plan as `_plan` and names in `_evaluated()` what is evaluated.
         transition: state, action, next state and done, as for `RewardNet.predict`.
-        largest: the largest batch for which the steps are faster than modules.
     """
     done = transition[3]
-    if type(done) is not np.ndarray or done.ndim != 1 or not 0 < len(done) <= largest:
+    if type(done) is not np.ndarray or done.ndim != 1 or not 0 < len(done) <= SMALL:
         return None
     plan = root._plan
     if plan is None or not plan.holds():
@@ -347,11 +348,11 @@ def _stacked_linear(layers: Sequence[Any], x: th.Tensor) -> th.Tensor:
 
 
 def alike(networks: Sequence[nn.Module]) -> bool:
-    """Whether networks agree in classes, shapes, dtypes and plain attributes of every submodule, and none is patched."""
+    """Whether networks agree in classes, shapes, dtypes and plain attributes throughout, and none is patched."""
     first, *others = [list(network.named_modules()) for network in networks]
-    return all(
-        len(first) == len(other) and all(map(_same, first, other)) for other in others
-    ) and not any("forward" in vars(module) for network in networks for module in network.modules())
+    return all(len(first) == len(other) and all(map(_same, first, other)) for other in others) and not any(
+        "forward" in vars(module) for network in networks for module in network.modules()
+    )
 
 
 _SKIPPED = vars(nn.Module()).keys() | {"_init_args", "_encoders", "_plan"}

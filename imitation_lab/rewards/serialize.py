@@ -288,22 +288,18 @@ def _same_layout(a: gym.Space, b: gym.Space) -> bool:
 
 def _has(net: RewardNet, kind: type[RewardNet]) -> bool:
     """Whether the chain has a link of this kind, or every member of the ensemble that ends it."""
-    *links, last = wrapper_chain(net)
-    if any(isinstance(link, kind) for link in (*links, last)):
+    chain: list[Any] = wrapper_chain(net)
+    if any(isinstance(link, kind) for link in chain):
         return True
-    return isinstance(last, RewardEnsemble) and all(_has(member, kind) for member in _members(last))
-
-
-def _members(ensemble: RewardEnsemble) -> list[Any]:
-    return list(ensemble.members)
+    return isinstance(chain[-1], RewardEnsemble) and all(_has(member, kind) for member in chain[-1].members)
 
 
 def _strip(net: RewardNet, kind: type[RewardNetWrapper]) -> RewardNet:
     """The network without its wrappers of one kind: those in the chain or, where there are none, in the members."""
-    *links, last = wrapper_chain(net)
-    if isinstance(last, RewardEnsemble) and not any(isinstance(link, kind) for link in links):
-        for i, member in enumerate(_members(last)):
-            replace_submodule(last, f"members.{i}", _strip(member, kind))
+    chain: list[Any] = wrapper_chain(net)
+    if isinstance(chain[-1], RewardEnsemble) and not any(isinstance(link, kind) for link in chain):
+        for i, member in enumerate(chain[-1].members):
+            replace_submodule(chain[-1], f"members.{i}", _strip(member, kind))
     while isinstance(net, kind):
         net = net.base
     for link in wrapper_chain(net):

@@ -79,12 +79,7 @@ class RewardNet(Recorded, abc.ABC):
     _plan: evaluation.Plan | None = None
     _anchor: th.Tensor
 
-    def __init__(
-        self,
-        observation_space: gym.Space,
-        action_space: gym.Space,
-        normalize_images: bool = True,
-    ):
+    def __init__(self, observation_space: gym.Space, action_space: gym.Space, normalize_images: bool = True):
         super().__init__()
         for name, space in (("observation_space", observation_space), ("action_space", action_space)):
             if not isinstance(space, gym.Space):
@@ -96,13 +91,7 @@ class RewardNet(Recorded, abc.ABC):
         self.register_buffer("_anchor", th.empty(0), persistent=False)
 
     @abc.abstractmethod
-    def forward(
-        self,
-        state: th.Tensor,
-        action: th.Tensor,
-        next_state: th.Tensor,
-        done: th.Tensor,
-    ) -> th.Tensor:
+    def forward(self, state: th.Tensor, action: th.Tensor, next_state: th.Tensor, done: th.Tensor) -> th.Tensor:
         """Rewards of preprocessed transitions, differentiable.
 
         Args:
@@ -115,13 +104,7 @@ class RewardNet(Recorded, abc.ABC):
             Tensor of shape `(batch,)`.
         """
 
-    def preprocess(
-        self,
-        state: Any,
-        action: Any,
-        next_state: Any,
-        done: Any,
-    ) -> tuple[Any, Any, Any, th.Tensor]:
+    def preprocess(self, state: Any, action: Any, next_state: Any, done: Any) -> tuple[Any, Any, Any, th.Tensor]:
         """Turns a batch of transitions into network inputs on the network's device, in its dtype.
 
         Arrays are shared, not copied, where dtype and device allow. Discrete values become one-hot, images lie in
@@ -201,14 +184,7 @@ class RewardNet(Recorded, abc.ABC):
         rewards = evaluation.evaluate(self, (state, action, next_state, done))
         return to_numpy(self.predict_th(state, action, next_state, done)) if rewards is None else rewards
 
-    def predict_processed(
-        self,
-        state: Any,
-        action: Any,
-        next_state: Any,
-        done: Any,
-        **kwargs: Any,
-    ) -> np.ndarray:
+    def predict_processed(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> np.ndarray:
         """Rewards to train a policy on: those of `predict` after every `PredictProcessedWrapper`.
 
         Args:
@@ -297,14 +273,7 @@ class PredictProcessedWrapper(RewardNetWrapper):
         return self.base(state, action, next_state, done)
 
     @abc.abstractmethod
-    def predict_processed(
-        self,
-        state: Any,
-        action: Any,
-        next_state: Any,
-        done: Any,
-        **kwargs: Any,
-    ) -> np.ndarray:
+    def predict_processed(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> np.ndarray:
         """The base's processed rewards, changed. Pass `**kwargs` on to the base."""
 
     def predict(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:

@@ -207,13 +207,7 @@ class BasicPotentialCNN(Recorded):
         ValueError: if observations are no images.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space,
-        hid_sizes: Iterable[int],
-        hwc_format: bool = True,
-        **kwargs: Any,
-    ):
+    def __init__(self, observation_space: gym.Space, hid_sizes: Iterable[int], hwc_format: bool = True, **kwargs: Any):
         super().__init__()
         self.hwc_format = hwc_format
         channels = _image_channels(observation_space, hwc_format)

@@ -286,7 +286,7 @@ def _same_layout(a: gym.Space, b: gym.Space) -> bool:
     return a == b
 
 
-def _has(net: RewardNet, kind: type[RewardNet]) -> bool:
+def _has(net: Any, kind: type[RewardNet]) -> bool:
     """Whether the chain has a link of this kind, or every member of the ensemble that ends it."""
     chain: list[Any] = wrapper_chain(net)
     if any(isinstance(link, kind) for link in chain):
@@ -294,7 +294,7 @@ def _has(net: RewardNet, kind: type[RewardNet]) -> bool:
     return isinstance(chain[-1], RewardEnsemble) and all(_has(member, kind) for member in chain[-1].members)
 
 
-def _strip(net: RewardNet, kind: type[RewardNetWrapper]) -> RewardNet:
+def _strip(net: Any, kind: type[RewardNetWrapper]) -> RewardNet:
     """The network without its wrappers of one kind: those in the chain or, where there are none, in the members."""
     chain: list[Any] = wrapper_chain(net)
     if isinstance(chain[-1], RewardEnsemble) and not any(isinstance(link, kind) for link in chain):

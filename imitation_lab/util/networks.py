@@ -196,7 +196,7 @@ class BaseNorm(nn.Module):
                 "good. Find and remove them in the data."
             )
         self.count.add_(len(rows))
-        w = self.weight_of_newest(len(rows))
+        w = self.weight_of_newest(len(rows), _number(self.count))
         # Two groups with weights 1 − w and w: the mean of the union is mean + w·δ and its variance
         # (1 − w)·var + w·batch_var + w·(1 − w)·δ². No difference of large squares is taken.
         running_mean = self.running_mean
@@ -204,11 +204,13 @@ class BaseNorm(nn.Module):
         running_mean.lerp_(mean, w)
         self.running_var.lerp_(var.add_(between), w)
 
-    def weight_of_newest(self, batch_size: int) -> Any:
-        """Share in (0, 1] that the newest batch has in the statistics; `count` includes it already.
+    def weight_of_newest(self, batch_size: int, count: Any) -> Any:
+        """Share in (0, 1] that the newest batch has in the statistics; called once per batch.
 
-        Called once per batch. A number on CPU, where that makes what follows cheaper; a tensor on other devices, which
-        a number would make the host wait for.
+        Args:
+            batch_size: samples in it.
+            count: samples in all, these included: a number on CPU, where that makes what follows cheaper; a tensor on
+                other devices, where a number would make the host wait.
         """
         raise NotImplementedError
 
@@ -229,9 +231,9 @@ class RunningNorm(BaseNorm):
     and variance (`np.mean`, `np.var`) over the concatenation of all batches.
     """
 
-    def weight_of_newest(self, batch_size: int) -> Any:
+    def weight_of_newest(self, batch_size: int, count: Any) -> Any:
         """The batch's share of all data."""
-        return batch_size / _number(self.count)
+        return batch_size / count
 
 
 @register_class
@@ -273,9 +275,9 @@ class EMANorm(BaseNorm):
         super().reset_running_stats()
         self.bias_correction.zero_()
 
-    def weight_of_newest(self, batch_size: int) -> Any:
+    def weight_of_newest(self, batch_size: int, count: Any) -> Any:
         """w_t; batches count alike."""
-        del batch_size
+        del batch_size, count
         # 1 − dᵗ by recurrence: no power is taken and no step counter read.
         self.bias_correction.mul_(self.decay).add_(1 - self.decay)
         return (1 - self.decay) / _number(self.bias_correction)

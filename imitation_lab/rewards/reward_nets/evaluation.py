@@ -338,9 +338,11 @@ def stack_mlps(mlps: Sequence[nn.Module]) -> Callable[[th.Tensor], th.Tensor] | 
 
 
 def _stacked_linear(layers: Sequence[Any], x: th.Tensor) -> th.Tensor:
-    weight = th.cat([layer.weight for layer in layers])
-    bias = None if layers[0].bias is None else th.cat([layer.bias for layer in layers])
-    n, out = len(layers), layers[0].weight.shape[0]
+    # The dicts themselves: nn.Module's attribute access costs as much as a small product.
+    stores = [layer._parameters for layer in layers]
+    weight = th.cat([store["weight"] for store in stores])
+    bias = None if stores[0]["bias"] is None else th.cat([store["bias"] for store in stores])
+    n, out = len(layers), len(stores[0]["weight"])
     if x.ndim == 2:  # all see the same input: one product
         return F.linear(x, weight, bias).view(-1, n, out).transpose(0, 1)
     weights = weight.view(n, out, -1).transpose(1, 2)
@@ -349,22 +351,22 @@ def _stacked_linear(layers: Sequence[Any], x: th.Tensor) -> th.Tensor:
 
 def alike(networks: Sequence[nn.Module]) -> bool:
     """Whether networks agree in classes, shapes, dtypes and plain attributes throughout, and none is patched."""
-    first, *others = [list(network.named_modules()) for network in networks]
-    return all(len(first) == len(other) and all(map(_same, first, other)) for other in others) and not any(
-        "forward" in vars(module) for network in networks for module in network.modules()
-    )
+    try:
+        first, *others = map(_description, networks)
+        return all(other == first for other in others)
+    except (ValueError, RuntimeError):  # patched, or arrays or tensors among the attributes: not for us to say
+        return False
 
 
 _SKIPPED = vars(nn.Module()).keys() | {"_init_args", "_encoders", "_plan"}
 
 
-def _same(first: tuple[str, nn.Module], second: tuple[str, nn.Module]) -> bool:
-    def facts(named: tuple[str, nn.Module]) -> list[Any]:
-        name, module = named
+def _description(network: nn.Module) -> list[Any]:
+    facts = []
+    for name, module in network.named_modules():
+        if "forward" in vars(module):
+            raise ValueError
+        plain = {key: value for key, value in vars(module).items() if key not in _SKIPPED}
         shapes = [(key, p if p is None else (p.shape, p.dtype, p.device)) for key, p in module._parameters.items()]
-        return [name, type(module), {k: v for k, v in vars(module).items() if k not in _SKIPPED}, shapes]
-
-    try:
-        return facts(first) == facts(second)
-    except (ValueError, RuntimeError):  # arrays or tensors among the attributes: not for us to say
-        return False
+        facts.append((name, type(module), plain, shapes))
+    return facts

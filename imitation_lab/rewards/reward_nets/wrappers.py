@@ -124,7 +124,7 @@ def normalize_scalars(layer: BaseNorm, rewards: np.ndarray, update_stats: bool) 
     if not math.isfinite(var):
         layer.update_stats(th.from_numpy(rewards)[:, None])  # raises, and says why
     count += size
-    weight = layer.weight_of_newest(size)
+    weight = layer.weight_of_newest(size, count.item())
     delta = mean - old_mean
     running_mean[0] = old_mean + weight * delta
     running_var[0] = old_var + weight * (var + (1 - weight) * delta * delta - old_var)

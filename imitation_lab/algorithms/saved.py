@@ -25,7 +25,7 @@ from torch.nn.utils import parametrize
 
 from imitation_lab.algorithms import checkpoint
 from imitation_lab.rewards.reward_nets import RewardNet
-from imitation_lab.rewards.reward_nets import _recording as recording
+from imitation_lab.rewards.reward_nets import constructor as recording
 from imitation_lab.util import artifacts, codec, policy_files
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError

@@ -36,6 +36,16 @@ from imitation_lab.regularization.updaters import IntervalParamScaler, LambdaUpd
 if TYPE_CHECKING:  # the logger loads stable_baselines3, which takes seconds
     from imitation_lab.util.logger import HierarchicalLogger
 
+__all__ = [
+    "Regularizer",
+    "RegularizerFactory",
+    "LossRegularizer",
+    "WeightRegularizer",
+    "LpRegularizer",
+    "WeightDecayRegularizer",
+    "lp_penalty",
+]
+
 RegularizerT = TypeVar("RegularizerT", bound="Regularizer")
 RegularizerT_co = TypeVar("RegularizerT_co", bound="Regularizer", covariant=True)
 

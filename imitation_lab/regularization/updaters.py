@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Protocol, SupportsFloat, runtime_checkable
 
+__all__ = ["LambdaUpdater", "IntervalParamScaler"]
+
 
 @runtime_checkable
 class LambdaUpdater(Protocol):
@@ -73,10 +75,8 @@ class IntervalParamScaler(LambdaUpdater):
                 f"tolerable_interval must not be negative, got {interval!r}: a ratio of losses is at least 0."
             )
         if low >= high:
-            raise ValueError(
-                f"tolerable_interval must be in ascending order with low < high, got {interval!r}; "
-                f"did you mean {(min(low, high), max(low, high))!r}?"
-            )
+            hint = f"did you mean {(high, low)!r}?" if low > high else "leave room between the two."
+            raise ValueError(f"tolerable_interval must be in ascending order with low < high, got {interval!r}; {hint}")
         object.__setattr__(self, "scaling_factor", float(factor))
         object.__setattr__(self, "tolerable_interval", (low, high))
 

@@ -1,8 +1,8 @@
 """What a reward file holds, told without building anything of it."""
 
-import os
 import pickletools
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,6 @@ import numpy as np
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.util import artifacts
 from imitation_lab.util.artifacts import ArtifactError
-from imitation_lab.util.paths import AnyPath
-
-KIND = "reward"
-VERSION = 1
 
 
 def scan_torch(path: str) -> tuple[list[str], dict[str, int]]:
@@ -118,70 +114,50 @@ def _describe_space(space: dict[str, Any]) -> str:
     return f"{space.get('type')}({facts})"
 
 
-def inspect_reward(path: AnyPath) -> RewardFileInfo:
-    """Reads what a reward file holds, and builds nothing: no network, no space, no pickle.
+def describe_torch(path: str) -> RewardFileInfo:
+    """What a file of `torch.save` holds."""
+    classes, storages = scan_torch(path)
+    known = {f"{cls.__module__}.{cls.__qualname__}" for cls in _subclasses(RewardNet)}
+    chain = tuple(name.rpartition(".")[2] for name in classes if name in known)
+    tensors = {name: ("bytes", (size,)) for name, size in storages.items()}
+    return RewardFileInfo("torch", None, chain, None, None, dict(tensors), {}, tuple(classes))
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ArtifactError: if the file is damaged or no reward file.
-    """
-    path = os.fsdecode(path)
-    kind = artifacts.sniff(path)
-    if kind == "zip":
-        classes, storages = scan_torch(path)
-        names = [name.rpartition(".")[2] for name in classes if _is_net(name)]
-        tensors = {name: ("bytes", (size,)) for name, size in storages.items()}
-        return RewardFileInfo("torch", None, tuple(names), None, None, dict(tensors), {}, tuple(classes))
-    if kind != "native":
-        raise ArtifactError(f"{path} is no reward network: its format is {kind}.")
-    artifact = artifacts.read(path, kind=KIND, version=VERSION, mmap=True)
+
+def describe_native(path: str, *, kind: str, version: int) -> RewardFileInfo:
+    """What a file of `save_reward` holds."""
+    artifact = artifacts.read(path, kind=kind, version=version, mmap=True)
     header = artifacts.read_header(path)
+    net = spec = artifact.meta.get("net")
     chain: list[str] = []
-    named: list[str] = []
-    spec = artifact.meta.get("net")
-    _collect_classes(spec, named)
     while isinstance(spec, dict):
         chain.append(str(spec.get("class")).rpartition(".")[2])
         base = spec.get("args", {}).get("base")
         spec = base.get("__module__") if isinstance(base, dict) else None
-    statistics = {
-        name: np.array(value)
-        for name, value in artifact.tensors.items()
-        if name.rpartition(".")[2] in ("running_mean", "running_var", "count", "num_batches_tracked")
-    }
+    moving = ("running_mean", "running_var", "count", "num_batches_tracked")
     return RewardFileInfo(
-        "native",
-        header.version,
-        tuple(chain),
-        artifact.meta.get("observation_space"),
-        artifact.meta.get("action_space"),
-        dict(sorted(header.tensors.items())),
-        statistics,
-        tuple(dict.fromkeys(named)),
-        artifact.meta.get("net"),
+        format="native",
+        version=header.version,
+        chain=tuple(chain),
+        observation_space=artifact.meta.get("observation_space"),
+        action_space=artifact.meta.get("action_space"),
+        tensors=dict(sorted(header.tensors.items())),
+        statistics={n: np.array(v) for n, v in artifact.tensors.items() if n.rpartition(".")[2] in moving},
+        classes=tuple(dict.fromkeys(_classes(net))),
+        description=net,
     )
 
 
-def _is_net(name: str) -> bool:
-    known = {f"{cls.__module__}.{cls.__qualname__}" for cls in _subclasses(RewardNet)}
-    return name in known
-
-
 def _subclasses(cls: type) -> set[type]:
-    found = {cls}
-    below: list[type] = cls.__subclasses__()
-    for child in below:
-        found |= _subclasses(child)
-    return found
+    return {cls}.union(*map(_subclasses, cls.__subclasses__()))
 
 
-def _collect_classes(spec: Any, into: list[str]) -> None:
+def _classes(spec: Any) -> Iterator[str]:
     if isinstance(spec, list):
         for item in spec:
-            _collect_classes(item, into)
+            yield from _classes(item)
     elif isinstance(spec, dict):
         for key, value in spec.items():
             if key in ("class", "__class__") and isinstance(value, str):
-                into.append(value)
+                yield value
             else:
-                _collect_classes(value, into)
+                yield from _classes(value)

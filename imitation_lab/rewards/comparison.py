@@ -24,6 +24,9 @@ import numpy as np
 from imitation_lab.data.types import Transitions, maybe_unwrap_dictobs
 from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.rewards.reward_nets import RewardNet
+from imitation_lab.util.correlation import pearson, spearman
+
+__all__ = ["RewardComparison", "compare_rewards", "epic_distance", "canonicalize", "pearson", "spearman"]
 
 _CHUNK = 1 << 16  # transitions per reward call
 
@@ -49,38 +52,6 @@ class RewardComparison:
             f"Pearson {self.pearson:+.3f}  Spearman {self.spearman:+.3f}  EPIC {self.epic:.3f}  "
             f"({self.n_transitions} transitions)"
         )
-
-
-def pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Linear correlation of two arrays `(n,)`; NaN where one is constant.
-
-    Raises:
-        ValueError: if the shapes differ, or there are fewer than two values.
-    """
-    x, y = (np.asarray(values, dtype=np.float64) for values in (x, y))
-    if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
-        raise ValueError(f"Correlation needs two arrays of one shape (n,), n at least 2, got {x.shape} and {y.shape}.")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("Correlation needs finite values; one of the rewards is NaN or infinite somewhere.")
-    centred = [values - values.mean() for values in (x, y)]
-    norms = [float(np.linalg.norm(values)) for values in centred]
-    for values, norm in zip((x, y), norms, strict=True):
-        if norm <= 1e-12 * max(1e-300, float(np.abs(values).max())) * len(values):  # constant, up to rounding
-            return float("nan")
-    return float(np.clip(centred[0] / norms[0] @ (centred[1] / norms[1]), -1, 1))
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Correlation of the ranks of two arrays `(n,)`, equal values sharing their mean rank; errors as in `pearson`."""
-    return pearson(_ranks(np.asarray(x)), _ranks(np.asarray(y)))
-
-
-def _ranks(x: np.ndarray) -> np.ndarray:
-    if not np.isfinite(x).all():
-        raise ValueError("Correlation needs finite values; one of the rewards is NaN or infinite somewhere.")
-    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
 
 
 def compare_rewards(
@@ -174,7 +145,7 @@ def canonicalize(
             means.append(np.asarray(rewards, dtype=np.float64).reshape(len(part), m).mean(axis=1))
         return np.concatenate(means)
 
-    values = _evaluate(reward_fn, obs, acts, next_obs, np.zeros(n, dtype=bool))
+    values = _evaluate(reward_fn, obs, acts, next_obs, np.zeros(n, dtype=bool)).astype(np.float64)
     constant = reward_fn(_take(obs, start), sampled_acts, sampled_next, np.zeros(m, dtype=bool))
     mean_constant = np.asarray(constant, dtype=np.float64).mean()
     return values + discount * mean_from(next_obs, n) - mean_from(obs, n) - discount * mean_constant
@@ -192,8 +163,7 @@ def _evaluate(reward_fn: RewardFn, obs: Any, acts: np.ndarray, next_obs: Any, do
     obs, next_obs = maybe_unwrap_dictobs(obs), maybe_unwrap_dictobs(next_obs)
     parts = [slice(begin, begin + _CHUNK) for begin in range(0, len(dones), _CHUNK)]
     rewards = [
-        np.asarray(reward_fn(_take(obs, part), acts[part], _take(next_obs, part), dones[part]), dtype=np.float64)
-        for part in parts
+        np.asarray(reward_fn(_take(obs, part), acts[part], _take(next_obs, part), dones[part])) for part in parts
     ]
     return np.concatenate(rewards) if rewards else np.zeros(0)
 

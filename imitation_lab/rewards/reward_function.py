@@ -4,17 +4,13 @@ from typing import Protocol
 
 import numpy as np
 
+__all__ = ["RewardFn"]
+
 
 class RewardFn(Protocol):
     """Anything callable as `reward_fn(state, action, next_state, done)`."""
 
-    def __call__(
-        self,
-        state: np.ndarray,
-        action: np.ndarray,
-        next_state: np.ndarray,
-        done: np.ndarray,
-    ) -> np.ndarray:
+    def __call__(self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray, done: np.ndarray) -> np.ndarray:
         """Rewards a batch of transitions.
 
         Args:

@@ -11,6 +11,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from imitation_lab.rewards.reward_function import RewardFn
 
+__all__ = ["RewardVecEnvWrapper", "WrappedRewardCallback"]
+
 
 class WrappedRewardCallback(BaseCallback):
     """Logs the mean episode return under the wrapped reward, `rollout/ep_rew_wrapped_mean`.

@@ -15,17 +15,18 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.rewards._inspect import KIND, VERSION, RewardFileInfo, inspect_reward, scan_torch
+from imitation_lab.rewards._inspect import RewardFileInfo, describe_native, describe_torch, scan_torch
 from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.rewards.reward_nets import (
     AddSTDRewardWrapper,
     NormalizedRewardNet,
+    RewardEnsemble,
     RewardNet,
     RewardNetWrapper,
     ShapedRewardNet,
     wrapper_chain,
 )
-from imitation_lab.rewards.reward_nets._recording import (
+from imitation_lab.rewards.reward_nets.constructor import (
     arguments,
     check_layout,
     describe,
@@ -48,6 +49,9 @@ __all__ = [
     "reward_registry",
     "save_reward",
 ]
+
+KIND = "reward"
+VERSION = 1
 
 RewardLoader = Callable[..., RewardFn]
 """`loader(path, venv, **kwargs)`, which returns a reward function."""
@@ -95,17 +99,18 @@ def save_reward(net: RewardNet, path: AnyPath) -> None:
     """
     if not isinstance(net, RewardNet):
         raise TypeError(f"save_reward saves a RewardNet, got a {type(net).__name__}.")
-    spec = describe(net)
-    tensors = artifacts.state_arrays(net)
+    spec, state = describe(net), net.state_dict()
+    dtypes = {name: leaf.dtype for name, leaf in state.items() if _is_float(leaf)}
+    tensors = {name: leaf.to(_held(leaf.dtype)) if name in dtypes else leaf for name, leaf in state.items()}
     try:
-        check_layout(spec, {name: array.shape for name, array in tensors.items()})
+        check_layout(spec, {name: leaf.shape for name, leaf in tensors.items()})
     except ArtifactError as error:
         raise ValueError(
             f"This {type(net).__name__} cannot be rebuilt from its constructor's arguments ({error}); was it changed "
             "after construction? torch.save keeps it as it is."
         ) from error
     spaces = {"observation_space": net.observation_space, "action_space": net.action_space}
-    meta = {"net": spec, "dtype": codec.encode(net.dtype)}
+    meta = {"net": spec, "dtype": codec.encode(net.dtype), "dtypes": codec.encode(dtypes)}
     meta |= {name: codec.encode_space(space) for name, space in spaces.items()}
     artifacts.write(path, kind=KIND, version=VERSION, meta=meta, tensors=tensors)
 
@@ -128,9 +133,11 @@ def load_net(path: AnyPath, device: th.device | str = "cpu") -> RewardNet:
             dtype = codec.decode(artifact.meta.get("dtype"))
             if not (isinstance(dtype, th.dtype) and dtype.is_floating_point):
                 raise ArtifactError(f"{path} gives no dtype of the network: its description is damaged.")
-            if getattr(net, "dtype", dtype) != dtype:  # not otherwise: norms keep statistics in a dtype of their own
-                net.to(dtype)
+            net.to(dtype)
+            dtypes = codec.decode(artifact.meta.get("dtypes", {}))  # older files have none
+            _cast(net, dtypes, _held)
             artifacts.load_state_dict(net, artifact.tensors)
+            _cast(net, dtypes)
         case "zip":
             net = _load_torch(path, device)
         case "pickle":
@@ -143,6 +150,44 @@ def load_net(path: AnyPath, device: th.device | str = "cpu") -> RewardNet:
     if not isinstance(net, RewardNet):
         raise ArtifactError(f"{path} holds a {type(net).__name__}, not a RewardNet.")
     return net.to(device)
+
+
+def _is_float(leaf: Any) -> bool:
+    return isinstance(leaf, th.Tensor) and leaf.is_floating_point()
+
+
+def _held(dtype: th.dtype) -> th.dtype:
+    """What a tensor is stored as: NumPy has no bfloat16, and float32 holds every such number."""
+    return th.float32 if dtype is th.bfloat16 else dtype
+
+
+def _cast(net: th.nn.Module, dtypes: Any, change: Callable[[th.dtype], th.dtype] = lambda dtype: dtype) -> None:
+    """Gives each tensor named its dtype: layers may have others than the network."""
+    leaves = net.state_dict(keep_vars=True)
+    for name, dtype in dtypes.items() if isinstance(dtypes, dict) else [("dtypes", dtypes)]:
+        leaf = leaves.get(name)
+        if leaf is None or not (_is_float(leaf) and isinstance(dtype, th.dtype) and dtype.is_floating_point):
+            raise ArtifactError(
+                f"the file gives no floating-point dtype of a tensor of the network: {name!r}: {dtype!r}"
+            )
+        leaf.data = leaf.data.to(change(dtype))
+
+
+def inspect_reward(path: AnyPath) -> RewardFileInfo:
+    """Reads what a reward file holds, and builds nothing: no network, no space, no pickle.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ArtifactError: if the file is damaged or no reward file.
+    """
+    path = os.fsdecode(path)
+    match artifacts.sniff(path):
+        case "zip":
+            return describe_torch(path)
+        case "native":
+            return describe_native(path, kind=KIND, version=VERSION)
+        case other:
+            raise ArtifactError(f"{path} is no reward network: its format is {other}.")
 
 
 def _load_torch(path: str, device: th.device | str) -> Any:
@@ -186,6 +231,8 @@ def load_reward(reward_type: str, reward_path: AnyPath, venv: VecEnv, **kwargs: 
     | `RewardNet_std_added` | `predict_processed` of the network, which must have an `AddSTDRewardWrapper` |
     | `zero` | zeros; the path is ignored |
 
+    Where the chain ends in an ensemble and holds no such wrapper itself, the one of each member counts.
+
     Args:
         reward_type: one of these, or a type of your own in `reward_registry`.
         reward_path: file of `save_reward` or `torch.save`.
@@ -224,7 +271,7 @@ def _load_for(path: AnyPath, venv: VecEnv, needs: type[RewardNet] | None) -> Rew
                 f"The reward network in {path} has the {name} {ours}, the environment has {theirs}: load it for the "
                 "kind of environment that it was trained on."
             )
-    if needs is not None and not any(isinstance(link, needs) for link in wrapper_chain(net)):
+    if needs is not None and not _has(net, needs):
         names = " → ".join(type(link).__name__ for link in wrapper_chain(net))
         raise ValueError(f"The network in {path} has no {needs.__name__}. It has, outermost first: {names}.")
     return net
@@ -239,8 +286,20 @@ def _same_layout(a: gym.Space, b: gym.Space) -> bool:
     return a == b
 
 
-def _strip(net: RewardNet, kind: type[RewardNetWrapper]) -> RewardNet:
-    """The network without its wrappers of one kind, wherever they are in the chain."""
+def _has(net: Any, kind: type[RewardNet]) -> bool:
+    """Whether the chain has a link of this kind, or every member of the ensemble that ends it."""
+    chain: list[Any] = wrapper_chain(net)
+    if any(isinstance(link, kind) for link in chain):
+        return True
+    return isinstance(chain[-1], RewardEnsemble) and all(_has(member, kind) for member in chain[-1].members)
+
+
+def _strip(net: Any, kind: type[RewardNetWrapper]) -> RewardNet:
+    """The network without its wrappers of one kind: those in the chain or, where there are none, in the members."""
+    chain: list[Any] = wrapper_chain(net)
+    if isinstance(chain[-1], RewardEnsemble) and not any(isinstance(link, kind) for link in chain):
+        for i, member in enumerate(chain[-1].members):
+            replace_submodule(chain[-1], f"members.{i}", _strip(member, kind))
     while isinstance(net, kind):
         net = net.base
     for link in wrapper_chain(net):

@@ -1,9 +1,8 @@
 """Network builders, normalization layers with running statistics, and train/eval context managers."""
 
-import contextlib
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch as th
@@ -11,32 +10,70 @@ from torch import nn
 
 from imitation_lab.util.codec import register_class
 
+__all__ = [
+    "build_mlp",
+    "build_cnn",
+    "BaseNorm",
+    "RunningNorm",
+    "EMANorm",
+    "SqueezeLayer",
+    "training",
+    "evaluating",
+    "training_mode",
+]
 
-@contextlib.contextmanager
-def training_mode(m: nn.Module, mode: bool = False) -> Iterator[None]:
+
+class training_mode:  # noqa: N801 - reads as the context manager that it is
     """Puts `m` and all its submodules into training (`mode=True`) or evaluation mode within the context.
 
     On leaving, every submodule gets back the mode it had, also where that differs from the root's: a frozen
     norm layer stays frozen.
     """
-    before = [(module, module.training) for module in m.modules()]
-    unchanged = all(was == mode for _, was in before)
-    if not unchanged:
-        m.train(mode)
-    try:
-        yield
-    finally:
-        for module, was in before:
-            if module.training != was:
-                module.training = was
+
+    # Runs at each environment step: no generators, and past nn.Module.__setattr__, which costs ten times as much.
+
+    __slots__ = ("before", "mode", "module")
+
+    def __init__(self, m: nn.Module, mode: bool = False):
+        self.module, self.mode = m, mode
+
+    def __enter__(self) -> None:
+        self.before: list[tuple[nn.Module, bool]] = []
+        custom = _collect_modes(self.module, self.before)
+        if any(was != self.mode for _, was in self.before):
+            if custom:
+                self.module.train(self.mode)
+            else:
+                _set_modes((module, self.mode) for module, _ in self.before)
+
+    def __exit__(self, *exc: object) -> None:
+        _set_modes(self.before)
 
 
-def training(m: nn.Module) -> contextlib.AbstractContextManager[None]:
+def _collect_modes(module: nn.Module, into: list[tuple[nn.Module, bool]]) -> bool:
+    """Appends each submodule with its mode; returns whether one has a `train` of its own."""
+    into.append((module, module.training))
+    custom = type(module).train is not nn.Module.train
+    for child in module._modules.values():
+        if child is not None:
+            custom |= _collect_modes(child, into)
+    return custom
+
+
+def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, mode in modes:
+        if "training" in module.__dict__:
+            module.__dict__["training"] = mode
+        else:  # a ScriptModule keeps it elsewhere
+            module.training = mode
+
+
+def training(m: nn.Module) -> training_mode:
     """`training_mode(m, True)`."""
     return training_mode(m, mode=True)
 
 
-def evaluating(m: nn.Module) -> contextlib.AbstractContextManager[None]:
+def evaluating(m: nn.Module) -> training_mode:
     """`training_mode(m, False)`."""
     return training_mode(m, mode=False)
 
@@ -65,7 +102,8 @@ class BaseNorm(nn.Module):
     ones; in evaluation mode it only normalizes. Before any data the statistics are mean 0 and variance 1.
 
     The statistics are held, and the difference x − mean is taken, in float64, so that features with a large
-    offset lose no digits; the output has the dtype of a floating-point input.
+    offset lose no digits, and stay so under `.float()`, `.half()` and their like; the output has the dtype of a
+    floating-point input.
 
     Args:
         num_features: size of the last axis of the input.
@@ -90,6 +128,16 @@ class BaseNorm(nn.Module):
         self.register_buffer("running_mean", th.zeros(self.num_features, dtype=th.float64))
         self.register_buffer("running_var", th.ones(self.num_features, dtype=th.float64))
         self.register_buffer("count", th.zeros((), dtype=th.int64))
+
+    def _apply(self, fn: Callable[[th.Tensor], th.Tensor], recurse: bool = True) -> "BaseNorm":
+        """Moves the layer to other devices, but not to other dtypes: in float16 the count alone would overflow."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, old in before.items():
+            new = self._buffers[name]
+            if old is not None and new is not None and new.dtype != old.dtype:
+                self._buffers[name] = old.to(new.device)
+        return self
 
     def extra_repr(self) -> str:
         """What `repr` shows of the layer."""
@@ -139,14 +187,16 @@ class BaseNorm(nn.Module):
         var, mean = th.var_mean(rows, dim=0, correction=0)
         on_cpu = mean.device.type == "cpu"
         if on_cpu and not math.isfinite(var.sum().item()):
+            if th.isfinite(rows).all():
+                problem = f"values as large as {rows.abs().max().item():.3g}, whose variance float64 cannot hold"
+            else:
+                problem = "NaN or infinite values"
             raise ValueError(
-                f"{type(self).__name__}.update_stats got a batch with NaN or infinite values; "
-                "they would spoil the statistics for good. Find and remove them in the data."
+                f"{type(self).__name__}.update_stats got a batch with {problem}; they would spoil the statistics for "
+                "good. Find and remove them in the data."
             )
         self.count.add_(len(rows))
-        weight = self._weight_of_newest(len(rows))
-        # A Python number makes the operations below cheaper, but costs a wait on other devices.
-        w: Any = weight.item() if on_cpu else weight
+        w = self.weight_of_newest(len(rows), _number(self.count))
         # Two groups with weights 1 − w and w: the mean of the union is mean + w·δ and its variance
         # (1 − w)·var + w·batch_var + w·(1 − w)·δ². No difference of large squares is taken.
         running_mean = self.running_mean
@@ -154,8 +204,14 @@ class BaseNorm(nn.Module):
         running_mean.lerp_(mean, w)
         self.running_var.lerp_(var.add_(between), w)
 
-    def _weight_of_newest(self, batch_size: int) -> th.Tensor:
-        """Share in (0, 1] that the newest batch has in the statistics; `count` includes it already."""
+    def weight_of_newest(self, batch_size: int, count: Any) -> Any:
+        """Share in (0, 1] that the newest batch has in the statistics; called once per batch.
+
+        Args:
+            batch_size: samples in it.
+            count: samples in all, these included: a number on CPU, where that makes what follows cheaper; a tensor on
+                other devices, where a number would make the host wait.
+        """
         raise NotImplementedError
 
     def _check_shape(self, x: th.Tensor) -> None:
@@ -175,8 +231,9 @@ class RunningNorm(BaseNorm):
     and variance (`np.mean`, `np.var`) over the concatenation of all batches.
     """
 
-    def _weight_of_newest(self, batch_size: int) -> th.Tensor:
-        return self.count.to(self.running_mean.dtype).reciprocal_().mul_(batch_size)
+    def weight_of_newest(self, batch_size: int, count: Any) -> Any:
+        """The batch's share of all data."""
+        return batch_size / count
 
 
 @register_class
@@ -218,11 +275,16 @@ class EMANorm(BaseNorm):
         super().reset_running_stats()
         self.bias_correction.zero_()
 
-    def _weight_of_newest(self, batch_size: int) -> th.Tensor:
-        del batch_size
+    def weight_of_newest(self, batch_size: int, count: Any) -> Any:
+        """w_t; batches count alike."""
+        del batch_size, count
         # 1 − dᵗ by recurrence: no power is taken and no step counter read.
         self.bias_correction.mul_(self.decay).add_(1 - self.decay)
-        return self.bias_correction.reciprocal().mul_(1 - self.decay)
+        return (1 - self.decay) / _number(self.bias_correction)
+
+
+def _number(scalar: th.Tensor) -> Any:
+    return scalar.item() if scalar.is_cpu else scalar.to(th.float64)
 
 
 def _check_head(squeeze_output: bool, out_size: int, dropout_prob: float) -> None:

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from imitation_lab.util import correlation
 from imitation_lab.viz import style
 from imitation_lab.viz.trajectories import dimension_names
 
@@ -17,16 +18,10 @@ UNBOUNDED = 1e6  # Gymnasium writes "no bound" also as the largest float
 
 
 def pearson(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's correlation over the finite entries; not a number where one of the two is constant."""
-    a, b = np.asarray(first, dtype=float).ravel(), np.asarray(second, dtype=float).ravel()
+    """`util.correlation.pearson` over the entries finite in both; not a number where fewer than two are left."""
+    a, b = np.ravel(first), np.ravel(second)
     finite = np.isfinite(a) & np.isfinite(b)
-    a, b = a[finite], b[finite]
-    if len(a) < 2:
-        return float("nan")
-    # a spread within rounding of the level is a constant, not a signal
-    if min(np.ptp(a) / (1e-12 + np.abs(a).max()), np.ptp(b) / (1e-12 + np.abs(b).max())) < 1e-6:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
+    return correlation.pearson(a[finite], b[finite]) if np.count_nonzero(finite) > 1 else float("nan")
 
 
 def as_reward_fn(reward: Any) -> Callable[..., Any]:
@@ -345,11 +340,11 @@ def reward_heatmap(
             axes.set_xlim(extent[:2])
             axes.set_ylim(extent[2:])
     grid[0, 0].set_ylabel(y_label)
-    correlation = float("nan") if true_values is None else pearson(values, true_values)
+    r = float("nan") if true_values is None else pearson(values, true_values)
     heading = [subtitle] if subtitle else []
     if true_values is not None:
-        r = "not defined (constant)" if np.isnan(correlation) else f"{correlation:.2f}".replace("-", "−")
-        heading.append(f"Pearson r = {r}; {'one colour scale' if shared_scale else 'each its own colour scale'}")
+        words = "not defined (constant)" if np.isnan(r) else f"{r:.2f}".replace("-", "−")
+        heading.append(f"Pearson r = {words}; {'one colour scale' if shared_scale else 'each its own colour scale'}")
     if heading:
         figure.suptitle("\n".join(heading), fontsize=11, x=0.01, ha="left")
     figure.alt = f"Heatmap of the {title} over {x_label} and {y_label}; {'; '.join(heading)}."

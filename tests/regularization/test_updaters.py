@@ -114,7 +114,7 @@ def test_is_a_lambda_updater_with_plain_fields():
         ("0.5", INTERVAL, TypeError, "scaling_factor must be a number"),
         (True, INTERVAL, TypeError, "scaling_factor must be a number"),
         (0.5, (1.1, 0.9), ValueError, r"ascending order.*did you mean \(0.9, 1.1\)"),
-        (0.5, (1.0, 1.0), ValueError, "low < high"),
+        (0.5, (1.0, 1.0), ValueError, r"low < high, got \(1.0, 1.0\); leave room between the two\.$"),
         (0.5, (-0.1, 1.0), ValueError, r"must not be negative, got \(-0.1, 1.0\)"),
         (0.5, (math.nan, 1.0), ValueError, "must not contain NaN"),
         (0.5, (1.0,), TypeError, "pair of numbers"),

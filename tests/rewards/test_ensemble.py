@@ -17,7 +17,6 @@ from imitation_lab.rewards.reward_nets import (
     RewardEnsemble,
     RewardNet,
     ShapedRewardNet,
-    _fast,
 )
 from imitation_lab.util.networks import EMANorm, RunningNorm
 
@@ -58,7 +57,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
-@pytest.mark.parametrize("n", [8, 100])  # evaluated by NumPy, and by torch
+@pytest.mark.parametrize("n", [8, 2000])  # evaluated by NumPy, and by torch
 def test_together_equals_one_by_one(n, make, batch):
     net = ensemble(make)
     twins = copy.deepcopy(net)
@@ -118,7 +117,7 @@ def test_discounts_that_differ_are_seen(batch):
     )
 
 
-@pytest.mark.parametrize("n", [8, 100])
+@pytest.mark.parametrize("n", [8, 2000])
 def test_changes_of_members_are_seen(n, batch):
     net = ensemble(lambda: BasicRewardNet(OBS, ACT))
     data = batch(net, n)
@@ -196,19 +195,6 @@ def test_members_keep_their_modes(batch):
     first = net.predict(*batch(net))
     np.testing.assert_array_equal(first, net.predict(*batch(net)))
     assert [module.training for module in net.modules()] == before
-
-
-@pytest.mark.parametrize("name", ["layer norm", "prelu", "shaped", "input norm"])
-def test_vmap_equals_one_by_one(name, batch):
-    """On CUDA it serves those without batched products; it computes the same on CPU."""
-    net = ensemble(MAKERS[name]).eval()
-    data = batch(net)
-    values = _fast.build_vmap(list(net.members))
-    with th.no_grad():
-        together = values(*net.members[0].preprocess(*data))
-    np.testing.assert_allclose(together, np.stack([m.predict(*data) for m in net.members]), rtol=1e-4, atol=1e-5)
-    own = ensemble(MAKERS["own class"])
-    assert _fast.build_vmap(list(own.members)) is None
 
 
 @pytest.mark.cuda

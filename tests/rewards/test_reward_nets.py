@@ -343,7 +343,7 @@ def test_basic_net_by_hand():
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.SiLU, nn.PReLU, nn.GELU])
 @pytest.mark.parametrize("norm", [None, RunningNorm, EMANorm, nn.LayerNorm, nn.BatchNorm1d])
-@pytest.mark.parametrize("n", [8, 100])  # evaluated by NumPy, and by torch
+@pytest.mark.parametrize("n", [8, 2000])  # evaluated by NumPy, and by torch
 def test_fast_evaluation_equals_forward(n, activation, norm, batch):
     def make(cls):
         return cls(OBS, ACT, activation=activation, dropout_prob=0.5, normalize_input_layer=norm)
@@ -363,7 +363,7 @@ def test_fast_evaluation_equals_forward(n, activation, norm, batch):
     )
 
 
-@pytest.mark.parametrize("n", [8, 100])
+@pytest.mark.parametrize("n", [8, 2000])
 def test_fast_evaluation_sees_every_change(n, batch):
     net = BasicRewardNet(OBS, ACT)
     data = batch(net, n)
@@ -672,3 +672,17 @@ def test_everything_runs_on_cuda(any_space, batch):
             assert isinstance(ours, np.ndarray)
             np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
         net.predict_processed(*data)
+
+
+@pytest.mark.parametrize("dtype", [th.float16, th.bfloat16, th.float32, th.float64])
+@pytest.mark.parametrize("layer", [RunningNorm, EMANorm, nn.LayerNorm, nn.Identity])
+def test_every_dtype_predicts(dtype, layer, batch):
+    net = NormalizedRewardNet(BasicShapedRewardNet(OBS, ACT, normalize_input_layer=RunningNorm), layer)
+    data = batch(net)
+    expected = net.predict_processed(*data, update_stats=False)
+    net.to(dtype)
+    assert net.dtype == dtype
+    found = net.predict_processed(*data)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=0.1)
+    assert np.isfinite(net.predict_processed(*data)).all()

@@ -19,6 +19,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
+from imitation_lab.rewards import serialize
 from imitation_lab.rewards.reward_nets import (
     AddSTDRewardWrapper,
     BasicPotentialCNN,
@@ -107,6 +108,14 @@ NETS = {
     "multi": lambda: basic(spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3)),
     "dict": lambda: basic(spaces.Dict(a=OBS, b=spaces.Discrete(3, start=2)), OBS),
     "double": lambda: basic().double(),
+    "half": lambda: basic(normalize_input_layer=RunningNorm).half(),
+    "bfloat16": lambda: NormalizedRewardNet(BasicShapedRewardNet(OBS, ACT), EMANorm).bfloat16(),
+    "float": lambda: NormalizedRewardNet(basic(normalize_input_layer=EMANorm), RunningNorm).float(),
+    "ensemble in bfloat16": lambda: full_stack().to(th.bfloat16),
+    "cnn in float16": lambda: CnnRewardNet(IMAGE, ACT, hid_channels=(4,)).to(th.float16),
+    "layer norm in half": lambda: NormalizedRewardNet(basic(normalize_input_layer=nn.LayerNorm), nn.LayerNorm).half(),
+    "two dtypes": lambda: NormalizedRewardNet(basic().double(), nn.LayerNorm),
+    "three dtypes": lambda: RewardEnsemble(OBS, ACT, [basic().bfloat16(), basic().double(), basic()]),
     "cnn": lambda: CnnRewardNet(IMAGE, ACT, use_done=True, hid_channels=(4,)),
     "cnn shaped": lambda: ShapedRewardNet(CnnRewardNet(IMAGE, ACT), BasicPotentialCNN(IMAGE, (4,)), 0.9),
     "shaped": lambda: BasicShapedRewardNet(OBS, ACT, reward_hid_sizes=(8,), discount_factor=0.5),
@@ -321,6 +330,49 @@ def test_added_std(save, venv, batch, tmp_path):
     np.testing.assert_array_equal(load_reward("RewardNet_unnormalized", tmp_path / "r", venv)(*data), expected)
 
 
+def ensemble_of(wrap):
+    return RewardEnsemble(OBS, ACT, [wrap(basic()) for _ in range(2)])
+
+
+def test_ensembles_whose_members_are_wrapped(save, venv, batch, tmp_path):
+    normalized = ensemble_of(lambda net: NormalizedRewardNet(net, RunningNorm))
+    shaped = ensemble_of(
+        lambda net: NormalizedRewardNet(ShapedRewardNet(net, BasicPotentialMLP(OBS, (4,)), 0.9), EMANorm)
+    )
+    data = batch(normalized)
+    for net in (normalized, shaped):
+        for seed in range(3):
+            net.predict_processed(*batch(net, seed=seed))
+    frozen = lambda net: net.predict_processed(*data, update_stats=False)
+    raw = np.mean([member.base.predict(*data) for member in normalized.members], axis=0)
+    base = np.mean([member.base.predict(*data) for member in shaped.members], axis=0)
+    save(normalized, tmp_path / "r")
+    save(shaped, tmp_path / "s")
+    load = lambda kind, name="r": load_reward(kind, tmp_path / name, venv)(*data)
+    np.testing.assert_array_equal(load("RewardNet_normalized"), frozen(normalized))
+    np.testing.assert_allclose(load("RewardNet_unnormalized"), raw, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(load("RewardNet_unnormalized", "s"), base, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(load("RewardNet_shaped", "s"), frozen(shaped))
+    unshaped = [NormalizedRewardNet(member.base.base, EMANorm) for member in shaped.members]
+    for new, old in zip(unshaped, shaped.members, strict=True):
+        new.normalize_output_layer.load_state_dict(old.normalize_output_layer.state_dict())
+    expected = np.mean([frozen(member) for member in unshaped], axis=0)
+    np.testing.assert_allclose(load("RewardNet_unshaped", "s"), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_each_member_needs_the_wrapper(save, venv, tmp_path):
+    save(RewardEnsemble(OBS, ACT, [basic(), NormalizedRewardNet(basic(), RunningNorm)]), tmp_path / "r")
+    with pytest.raises(ValueError, match="has no NormalizedRewardNet. It has, outermost first: RewardEnsemble"):
+        load_reward("RewardNet_normalized", tmp_path / "r", venv)
+
+
+def test_a_stripped_network_can_be_saved(venv, tmp_path):
+    save_reward(ensemble_of(lambda net: NormalizedRewardNet(net, RunningNorm)), tmp_path / "r")
+    stripped = serialize._strip(load_net(tmp_path / "r"), NormalizedRewardNet)
+    save_reward(stripped, tmp_path / "s")
+    assert [type(member) for member in load_net(tmp_path / "s").members] == [BasicRewardNet] * 2
+
+
 @pytest.mark.parametrize(
     ("kind", "missing"),
     [
@@ -455,6 +507,9 @@ def native(tmp_path, net=None):
         (lambda m, t: m.pop("net"), "no class and arguments"),
         (lambda m, t: m.update(net=[1]), "no class and arguments"),
         (lambda m, t: m.update(dtype={"__class__": "torch.nn.ReLU"}), "gives no dtype"),
+        (lambda m, t: m.update(dtypes={"mlp.dense0.bias": {"__dtype__": "int64"}}), "no floating-point dtype"),
+        (lambda m, t: m.update(dtypes={"mlp.other": {"__dtype__": "float64"}}), "no floating-point dtype"),
+        (lambda m, t: m.update(dtypes=3), "no floating-point dtype"),
         (lambda m, t: m["net"]["args"].update(observation_space={"__space__": {"type": "Evil"}}), "space is damaged"),
     ],
 )

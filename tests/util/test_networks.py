@@ -331,3 +331,48 @@ def test_builders_refuse(build):
         build(3, [4], dropout_prob=1.0)
     with pytest.raises(ValueError, match='padding="same" needs stride=1, got stride=2'):
         build_cnn(3, [4], stride=2)
+
+
+@pytest.mark.parametrize("norm_cls", NORMS)
+@pytest.mark.parametrize("dtype", [th.float32, th.float16, th.bfloat16])
+def test_statistics_keep_their_dtype_and_digits(norm_cls, dtype, rng):
+    norm = norm_cls(2)
+    norm.update_stats(th.from_numpy(rng.normal(1e6, 1e-3, size=(100, 2))))
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    norm.to(dtype).half().float()
+    for name, value in norm.state_dict().items():
+        assert value.dtype == before[name].dtype
+        assert th.equal(value, before[name])
+    assert norm(th.zeros(3, 2, dtype=dtype)).dtype == dtype
+
+
+def test_the_count_outgrows_float16():
+    norm = RunningNorm(1).half()
+    for value in (0.0, 2.0):
+        norm.update_stats(th.full((50_000, 1), value, dtype=th.float16))
+    assert (norm.count.item(), norm.running_mean.item(), norm.running_var.item()) == (100_000, 1, 1)
+
+
+@pytest.mark.parametrize("norm_cls", NORMS)
+def test_values_whose_variance_overflows_are_named_as_such(norm_cls):
+    norm = norm_cls(1)
+    with pytest.raises(ValueError, match=r"values as large as 1e\+200, whose variance float64 cannot hold"):
+        norm.update_stats(th.tensor([[1e200], [-1e200]], dtype=th.float64))
+    assert norm.count.item() == 0
+
+
+def test_a_train_method_of_ones_own_is_called():
+    class Frozen(nn.Module):
+        def train(self, mode=True):
+            super().train(mode)
+            self.norm.eval()
+            return self
+
+        def __init__(self):
+            super().__init__()
+            self.norm = RunningNorm(1)
+
+    net = nn.Sequential(Frozen(), nn.Linear(1, 1)).eval()
+    with training(net):
+        assert [module.training for module in net.modules()] == [True, True, False, True]
+    assert not any(module.training for module in net.modules())

@@ -3,6 +3,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 
+from imitation_lab.rewards import comparison
 from imitation_lab.viz import rewards
 
 BOX = spaces.Box(-1.0, 1.0, (3,))
@@ -70,6 +71,16 @@ def test_pearson_by_hand_and_undefined_for_constants():
     assert rewards.pearson([1, 2, 3], [0, 0, 3]) == pytest.approx(3 / 12**0.5)
     assert rewards.pearson([1, 2, 3, np.nan], [2, 4, 6, 0]) == pytest.approx(1)
     assert np.isnan(rewards.pearson([1, 2, 3], [5, 5, 5]))
+
+
+def test_one_definition_of_the_correlation():
+    noise = 1000 + 1e-4 * np.random.default_rng(0).standard_normal(50)
+    for dtype in (np.float64, np.float32):  # in float32 all that is left is rounding
+        x = noise.astype(dtype)
+        np.testing.assert_equal(rewards.pearson(x, x), comparison.pearson(x, x))
+    assert rewards.pearson(noise, noise) == pytest.approx(1)
+    assert np.isnan(rewards.pearson(noise.astype(np.float32), noise))
+    assert np.isnan(rewards.pearson([np.nan, 1], [1, 2]))
 
 
 def test_missing_bounds_name_the_dimension_and_both_ways_out():

@@ -12,7 +12,7 @@ from torch import nn
 from imitation_lab.algorithms.preference_comparisons._batch import FragmentBatch, Pairs, Transitions, discounts
 from imitation_lab.data import types
 from imitation_lab.rewards import reward_nets
-from imitation_lab.rewards.reward_nets import _fast
+from imitation_lab.rewards.reward_nets import evaluation
 from imitation_lab.util.networks import BaseNorm
 
 _ROWS_AT_ONCE = 4096
@@ -206,12 +206,12 @@ class Together:
             while type(member) is reward_nets.NormalizedRewardNet:  # does not act in forward
                 member = member.base
             cores.append(member)
-        if not (type(cores[0]) in _fast.vmappable and all(map(_is_plain, cores[0].modules())) and _fast.alike(cores)):
+        if not (all(map(_is_plain, cores[0].modules())) and evaluation.alike(cores)):
             return None
         if any(module._forward_hooks or module._forward_pre_hooks for core in cores for module in core.modules()):
             return None
         is_mlp = type(cores[0]) is reward_nets.BasicRewardNet
-        return cls(cores, _fast.build_mlp_steps([core.mlp for core in cores]) if is_mlp else None)  # type: ignore[misc]
+        return cls(cores, evaluation.stack_mlps([core.mlp for core in cores]) if is_mlp else None)  # type: ignore[misc]
 
     def shared(self, rows: Transitions) -> th.Tensor:
         """All members on the same rows: `(members, rows)`."""
@@ -245,7 +245,9 @@ def _is_plain(module: nn.Module) -> bool:
         return False
     if isinstance(module, nn.modules.conv._ConvNd):
         return False
-    return type(module) in _fast.vmappable or type(module).__module__.startswith("torch.nn.modules.")
+    return type(module).__module__.startswith(
+        ("torch.nn.modules.", "imitation_lab.rewards.reward_nets.", "imitation_lab.util.")
+    )
 
 
 def check_discount(discount_factor: float) -> None:

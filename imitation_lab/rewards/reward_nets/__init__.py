@@ -4,7 +4,6 @@
 normalization, come outside of these and change only what a policy is rewarded with.
 """
 
-from imitation_lab.rewards.reward_nets._recording import register_module
 from imitation_lab.rewards.reward_nets.base import (
     ForwardWrapper,
     PredictProcessedWrapper,
@@ -21,6 +20,7 @@ from imitation_lab.rewards.reward_nets.basic import (
     CnnRewardNet,
     cnn_transpose,
 )
+from imitation_lab.rewards.reward_nets.constructor import register_module
 from imitation_lab.rewards.reward_nets.ensemble import RewardEnsemble
 from imitation_lab.rewards.reward_nets.wrappers import (
     AddSTDRewardWrapper,

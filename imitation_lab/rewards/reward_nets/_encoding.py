@@ -5,7 +5,8 @@ scaled to [0, 1], floats elsewhere. Unlike it, `start` of a discrete space is ho
 error.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 
 from imitation_lab.data.types import DictObs
 
-Encoded = th.Tensor | dict[str, th.Tensor]
-
+_FLOAT32 = np.dtype(np.float32)
 _NUMPY_DTYPES = {th.float64: np.float64}
 
 
@@ -40,18 +40,18 @@ def flat_size(space: spaces.Space) -> int:
     )
 
 
-def flatten(encoded: Encoded) -> th.Tensor:
+def cat(parts: Sequence[Any], axis: int) -> Any:
+    """Joins arrays or tensors, or dicts of these key by key."""
+    if isinstance(parts[0], dict):
+        return {key: cat([part[key] for part in parts], axis) for key in parts[0]}
+    return th.cat(parts, axis) if isinstance(parts[0], th.Tensor) else np.concatenate(parts, axis)  # type: ignore[arg-type]
+
+
+def flatten(encoded: Any) -> Any:
     """Joins an encoded observation into shape `(batch, flat_size)`; the keys of a Dict in the space's order."""
     if isinstance(encoded, dict):
-        return th.cat([flatten(value) for value in encoded.values()], dim=1)
-    return encoded if encoded.ndim == 2 else encoded.flatten(1)
-
-
-def flatten_array(encoded: Any) -> np.ndarray:
-    """As `flatten`, for arrays of at least one row."""
-    if isinstance(encoded, dict):
-        return np.concatenate([flatten_array(value) for value in encoded.values()], axis=1)
-    return encoded if encoded.ndim == 2 else encoded.reshape(len(encoded), -1)
+        return cat([flatten(value) for value in encoded.values()], 1)
+    return encoded if encoded.ndim == 2 else encoded.reshape(len(encoded), math.prod(encoded.shape[1:]))
 
 
 def make_encoder(space: spaces.Space, normalize_images: bool) -> "Encoder":
@@ -129,9 +129,10 @@ class _Floats(Encoder):
         return tensor
 
     def array(self, x: Any, name: str) -> np.ndarray:
-        if isinstance(x, th.Tensor):
-            raise NotAtHand
-        x = np.asarray(x, np.float32)
+        if type(x) is not np.ndarray or x.dtype is not _FLOAT32:
+            if isinstance(x, th.Tensor):
+                raise NotAtHand
+            x = np.asarray(x, np.float32)
         if x.shape[1:] != self.shape or x.ndim == 0:
             raise self._misfit(x, name)
         return x / np.float32(255) if self.is_image else x

@@ -11,6 +11,8 @@ Every `predict*` runs in evaluation mode and puts each submodule's mode back as 
 """
 
 import abc
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -18,57 +20,29 @@ import numpy as np
 import torch as th
 from torch import nn
 
-from imitation_lab.rewards.reward_nets import _encoding, _fast
-from imitation_lab.rewards.reward_nets._recording import Recorded
+from imitation_lab.rewards.reward_nets import _encoding, evaluation
+from imitation_lab.rewards.reward_nets.constructor import Recorded
+from imitation_lab.util.networks import evaluating
+
+__all__ = [
+    "RewardNet",
+    "RewardNetWrapper",
+    "ForwardWrapper",
+    "PredictProcessedWrapper",
+    "RewardNetWithVariance",
+    "wrapper_chain",
+    "to_numpy",
+    "float_parameter",
+]
 
 
-class eval_mode:  # noqa: N801 - reads as the context manager that it is
-    """Evaluation mode within the context; each submodule gets its own mode back.
-
-    Same effect as `util.networks.evaluating`. This one runs at each environment step: it walks the tree once, without
-    generators, and touches only modules that are in training mode.
-    """
-
-    __slots__ = ("active", "module")
-
-    def __init__(self, module: nn.Module):
-        self.module = module
-
-    def __enter__(self) -> None:
-        self.active: list[nn.Module] = []
-        _collect_training(self.module, self.active)
-        for module in self.active:
-            _set_mode(module, False)
-
-    def __exit__(self, *exc: object) -> None:
-        for module in self.active:
-            _set_mode(module, True)
-
-
-def _collect_training(module: nn.Module, into: list[nn.Module]) -> None:
-    if module.training:
-        into.append(module)
-    for child in module._modules.values():
-        if child is not None:
-            _collect_training(child, into)
-
-
-def _set_mode(module: nn.Module, mode: bool) -> None:
-    if "training" in module.__dict__:
-        module.__dict__["training"] = mode  # past nn.Module.__setattr__, which costs ten times as much
-    else:  # a ScriptModule keeps it elsewhere
-        module.training = mode
-
-
-_OVERRIDABLE = frozenset({"forward", "preprocess", "predict_th"})  # on an instance, as tests do
-
-
-def _first_parameter(module: nn.Module) -> th.Tensor | None:
+def float_parameter(module: nn.Module) -> th.Tensor | None:
+    """The first floating-point parameter of a module, in whose dtype its inputs come."""
     for parameter in module._parameters.values():
         if parameter is not None and parameter.is_floating_point():
             return parameter
     for child in module._modules.values():
-        if child is not None and (found := _first_parameter(child)) is not None:
+        if child is not None and (found := float_parameter(child)) is not None:
             return found
     return None
 
@@ -99,17 +73,13 @@ class RewardNet(Recorded, abc.ABC):
     """
 
     has_forward: ClassVar[bool] = True
-    _transient: tuple[str, ...] = ("_encoders", "_fast_plan")
-    _encoders: tuple[_encoding.Encoder, _encoding.Encoder] | None = None
-    _fast_plan: _fast.Fast | None = None
+    _transient: tuple[str, ...] = ("_encoders", "_plan")
+    _bypassed: tuple[str, ...] = ("forward", "preprocess", "predict_th", "predict", "predict_processed")
+    _encoders: tuple[tuple[Any, ...], tuple[_encoding.Encoder, _encoding.Encoder]] | None = None
+    _plan: evaluation.Plan | None = None
     _anchor: th.Tensor
 
-    def __init__(
-        self,
-        observation_space: gym.Space,
-        action_space: gym.Space,
-        normalize_images: bool = True,
-    ):
+    def __init__(self, observation_space: gym.Space, action_space: gym.Space, normalize_images: bool = True):
         super().__init__()
         for name, space in (("observation_space", observation_space), ("action_space", action_space)):
             if not isinstance(space, gym.Space):
@@ -121,13 +91,7 @@ class RewardNet(Recorded, abc.ABC):
         self.register_buffer("_anchor", th.empty(0), persistent=False)
 
     @abc.abstractmethod
-    def forward(
-        self,
-        state: th.Tensor,
-        action: th.Tensor,
-        next_state: th.Tensor,
-        done: th.Tensor,
-    ) -> th.Tensor:
+    def forward(self, state: th.Tensor, action: th.Tensor, next_state: th.Tensor, done: th.Tensor) -> th.Tensor:
         """Rewards of preprocessed transitions, differentiable.
 
         Args:
@@ -140,13 +104,7 @@ class RewardNet(Recorded, abc.ABC):
             Tensor of shape `(batch,)`.
         """
 
-    def preprocess(
-        self,
-        state: Any,
-        action: Any,
-        next_state: Any,
-        done: Any,
-    ) -> tuple[Any, Any, Any, th.Tensor]:
+    def preprocess(self, state: Any, action: Any, next_state: Any, done: Any) -> tuple[Any, Any, Any, th.Tensor]:
         """Turns a batch of transitions into network inputs on the network's device, in its dtype.
 
         Arrays are shared, not copied, where dtype and device allow. Discrete values become one-hot, images lie in
@@ -164,8 +122,8 @@ class RewardNet(Recorded, abc.ABC):
         Raises:
             ValueError: if shapes do not fit the spaces, batch sizes differ, or a discrete value is out of range.
         """
-        encode_obs, encode_action = self._encoders or self._make_encoders()
-        tensor = _first_parameter(self)
+        encode_obs, encode_action = self._current_encoders()
+        tensor = float_parameter(self)
         if tensor is None:
             tensor = self._anchor
         device, dtype = tensor.device, tensor.dtype
@@ -181,13 +139,29 @@ class RewardNet(Recorded, abc.ABC):
             )
         return state_th, action_th, next_state_th, done_th
 
-    def _make_encoders(self) -> tuple[_encoding.Encoder, _encoding.Encoder]:
-        observation, action = (
-            _encoding.make_encoder(space, self.normalize_images)
-            for space in (self.observation_space, self.action_space)
-        )
-        self._encoders = (observation, action)
-        return self._encoders
+    def _current_encoders(self) -> tuple[_encoding.Encoder, _encoding.Encoder]:
+        made_for = (self.observation_space, self.action_space, self.normalize_images)
+        if self._encoders is None or not all(map(operator.is_, self._encoders[0], made_for)):
+            encode_obs, encode_action = (_encoding.make_encoder(s, self.normalize_images) for s in made_for[:2])
+            self._encoders = (made_for, (encode_obs, encode_action))
+        return self._encoders[1]
+
+    def _array_encoder(self) -> Callable[..., tuple[Any, ...]]:
+        """As `preprocess`, from arrays to float32 arrays; raises `NotAtHand` where `preprocess` should look at them."""
+        encode_obs, encode_action = self._current_encoders()
+
+        def encode(state: Any, action: Any, next_state: Any, done: np.ndarray) -> tuple[Any, ...]:
+            states, actions = encode_obs.array(state, "state"), encode_action.array(action, "action")
+            next_states = encode_obs.array(next_state, "next_state")
+            if not (_encoding.batch_size(states) == len(actions) == _encoding.batch_size(next_states) == len(done)):
+                raise _encoding.NotAtHand
+            return states, actions, next_states, done.astype(np.float32)
+
+        return encode
+
+    def _evaluated(self) -> Sequence[nn.Module]:
+        """What `evaluation.evaluate` evaluates."""
+        return [self]
 
     def predict_th(self, state: Any, action: Any, next_state: Any, done: Any) -> th.Tensor:
         """Rewards without gradients, shape `(batch,)`, on the network's device; arguments as in `preprocess`.
@@ -195,11 +169,7 @@ class RewardNet(Recorded, abc.ABC):
         Raises:
             ValueError: as in `preprocess`, or if `forward` returns another shape.
         """
-        fast = self._fast_current()
-        if fast is not None and fast.evaluate is not None:
-            with th.no_grad():
-                return fast.evaluate(*self.preprocess(state, action, next_state, done))
-        with eval_mode(self), th.no_grad():
+        with evaluating(self), th.no_grad():
             inputs = self.preprocess(state, action, next_state, done)
             rewards = self(*inputs)
         if rewards.shape != inputs[3].shape:
@@ -209,48 +179,12 @@ class RewardNet(Recorded, abc.ABC):
             )
         return rewards.detach()
 
-    def _fast_current(self) -> _fast.Fast | None:
-        if type(self) not in _fast.builders or not _OVERRIDABLE.isdisjoint(self.__dict__):
-            return None
-        if self._fast_plan is None or self._fast_plan.stale():
-            self._fast_plan = _fast.Fast([self])
-        return None if self._fast_plan.hooked() else self._fast_plan
-
-    def _predict_arrays(
-        self, evaluate: _fast.ArrayEvaluator | None, state: Any, action: Any, next_state: Any, done: Any
-    ) -> np.ndarray | None:
-        """Calls `evaluate` on a small batch of arrays, encoded; None where the usual way must be taken."""
-        if evaluate is None or type(done) is not np.ndarray or done.ndim != 1 or not 0 < len(done) <= _fast.SMALL:
-            return None
-        encode_obs, encode_action = self._encoders or self._make_encoders()
-        try:
-            states = encode_obs.array(state, "state")
-            actions = encode_action.array(action, "action")
-            next_states = encode_obs.array(next_state, "next_state")
-            size = len(done)
-            if not (_encoding.batch_size(states) == len(actions) == _encoding.batch_size(next_states) == size):
-                return None  # let `preprocess` say what is wrong
-            with np.errstate(all="ignore"):  # as torch, which does not warn of infinities
-                return evaluate(states, actions, next_states, done.astype(np.float32))
-        except _encoding.NotAtHand:
-            return None
-
     def predict(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
         """Rewards as a float32 array `(batch,)`; arguments as in `preprocess`."""
-        if (fast := self._fast_current()) is not None:
-            rewards = self._predict_arrays(fast.evaluate_arrays, state, action, next_state, done)
-            if rewards is not None:
-                return rewards
-        return to_numpy(self.predict_th(state, action, next_state, done))
+        rewards = evaluation.evaluate(self, (state, action, next_state, done))
+        return to_numpy(self.predict_th(state, action, next_state, done)) if rewards is None else rewards
 
-    def predict_processed(
-        self,
-        state: Any,
-        action: Any,
-        next_state: Any,
-        done: Any,
-        **kwargs: Any,
-    ) -> np.ndarray:
+    def predict_processed(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> np.ndarray:
         """Rewards to train a policy on: those of `predict` after every `PredictProcessedWrapper`.
 
         Args:
@@ -269,13 +203,13 @@ class RewardNet(Recorded, abc.ABC):
     @property
     def device(self) -> th.device:
         """Where the network's parameters are."""
-        tensor = _first_parameter(self)
+        tensor = float_parameter(self)
         return (self._anchor if tensor is None else tensor).device
 
     @property
     def dtype(self) -> th.dtype:
         """Floating-point type of the network's parameters."""
-        tensor = _first_parameter(self)
+        tensor = float_parameter(self)
         return (self._anchor if tensor is None else tensor).dtype
 
 
@@ -339,14 +273,7 @@ class PredictProcessedWrapper(RewardNetWrapper):
         return self.base(state, action, next_state, done)
 
     @abc.abstractmethod
-    def predict_processed(
-        self,
-        state: Any,
-        action: Any,
-        next_state: Any,
-        done: Any,
-        **kwargs: Any,
-    ) -> np.ndarray:
+    def predict_processed(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> np.ndarray:
         """The base's processed rewards, changed. Pass `**kwargs` on to the base."""
 
     def predict(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:

@@ -4,16 +4,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch as th
 from gymnasium import spaces
 from torch import nn
 
-from imitation_lab.rewards.reward_nets import _fast
-from imitation_lab.rewards.reward_nets._encoding import flat_size, flatten, flatten_array
-from imitation_lab.rewards.reward_nets._recording import Recorded
+from imitation_lab.rewards.reward_nets._encoding import cat, flat_size, flatten
 from imitation_lab.rewards.reward_nets.base import RewardNet
+from imitation_lab.rewards.reward_nets.constructor import Recorded
+from imitation_lab.rewards.reward_nets.evaluation import Plan, Steps, planner
 from imitation_lab.util.networks import build_cnn, build_mlp
+
+__all__ = ["BasicRewardNet", "CnnRewardNet", "CNNRewardNet", "BasicPotentialMLP", "BasicPotentialCNN", "cnn_transpose"]
+
+_USES = ("use_state", "use_action", "use_next_state", "use_done")
 
 
 class BasicRewardNet(RewardNet):
@@ -31,6 +34,8 @@ class BasicRewardNet(RewardNet):
     Raises:
         ValueError: if nothing is used, or a space is not supported.
     """
+
+    _bypassed = (*RewardNet._bypassed, "join")
 
     def __init__(
         self,
@@ -58,8 +63,8 @@ class BasicRewardNet(RewardNet):
         options = {"hid_sizes": (32, 32), **kwargs, "in_size": in_size, "out_size": 1, "squeeze_output": True}
         self.mlp = build_mlp(**options)
 
-    def join(self, state: Any, action: Any, next_state: Any, done: th.Tensor) -> th.Tensor:
-        """The MLP's input, `(batch, in_size)`; arguments as in `forward`."""
+    def join(self, state: Any, action: Any, next_state: Any, done: Any) -> Any:
+        """The MLP's input, `(batch, in_size)`; arguments as in `forward`, tensors or arrays."""
         parts = []
         if self.use_state:
             parts.append(flatten(state))
@@ -68,8 +73,8 @@ class BasicRewardNet(RewardNet):
         if self.use_next_state:
             parts.append(flatten(next_state))
         if self.use_done:
-            parts.append(done.unsqueeze(1))
-        return parts[0] if len(parts) == 1 else th.cat(parts, dim=1)
+            parts.append(done[:, None])
+        return parts[0] if len(parts) == 1 else cat(parts, 1)
 
     def forward(self, state: th.Tensor, action: th.Tensor, next_state: th.Tensor, done: th.Tensor) -> th.Tensor:
         """Rewards, `(batch,)`; arguments as in `RewardNet.forward`."""
@@ -202,13 +207,7 @@ class BasicPotentialCNN(Recorded):
         ValueError: if observations are no images.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space,
-        hid_sizes: Iterable[int],
-        hwc_format: bool = True,
-        **kwargs: Any,
-    ):
+    def __init__(self, observation_space: gym.Space, hid_sizes: Iterable[int], hwc_format: bool = True, **kwargs: Any):
         super().__init__()
         self.hwc_format = hwc_format
         channels = _image_channels(observation_space, hwc_format)
@@ -220,43 +219,16 @@ class BasicPotentialCNN(Recorded):
         return self._potential_net(cnn_transpose(state) if self.hwc_format else state)
 
 
-def _fast_basic(networks: Sequence[BasicRewardNet]) -> _fast.Evaluator | None:
-    steps = _fast.build_mlp_steps([network.mlp for network in networks])
-    join = networks[0].join
-    return None if steps is None else lambda *inputs: steps(join(*inputs))
+@planner(BasicRewardNet)
+def _plan_basic(plan: Plan, networks: Sequence[BasicRewardNet]) -> Steps:
+    for name in ("observation_space", "action_space", "normalize_images", *_USES):
+        plan.agreed(networks, name)
+    steps, first = plan.build([network._modules["mlp"] for network in networks]), networks[0]
+    plan.encode = first._array_encoder()
+    return lambda *inputs: steps(first.join(*inputs))
 
 
-def _fast_potential(networks: Sequence[BasicPotentialMLP]) -> _fast.Evaluator | None:
-    steps = _fast.build_mlp_steps([network._potential_net for network in networks])
-    return None if steps is None else lambda state: steps(flatten(state))
-
-
-def _fast_basic_arrays(networks: Sequence[BasicRewardNet]) -> _fast.ArrayEvaluator | None:
-    steps = _fast.build_array_mlp([network.mlp for network in networks])
-    if steps is None:
-        return None
-    first = networks[0]
-
-    def evaluate(state: Any, action: Any, next_state: Any, done: np.ndarray) -> np.ndarray:
-        parts = []
-        if first.use_state:
-            parts.append(flatten_array(state))
-        if first.use_action:
-            parts.append(flatten_array(action))
-        if first.use_next_state:
-            parts.append(flatten_array(next_state))
-        if first.use_done:
-            parts.append(done[:, None])
-        return steps(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
-
-    return evaluate
-
-
-def _fast_potential_arrays(networks: Sequence[BasicPotentialMLP]) -> _fast.ArrayEvaluator | None:
-    steps = _fast.build_array_mlp([network._potential_net for network in networks])
-    return None if steps is None else lambda state: steps(flatten_array(state))
-
-
-_fast.builders.update({BasicRewardNet: _fast_basic, BasicPotentialMLP: _fast_potential})
-_fast.array_builders.update({BasicRewardNet: _fast_basic_arrays, BasicPotentialMLP: _fast_potential_arrays})
-_fast.vmappable.update({BasicRewardNet, CnnRewardNet, BasicPotentialMLP, BasicPotentialCNN})
+@planner(BasicPotentialMLP)
+def _plan_potential(plan: Plan, networks: Sequence[BasicPotentialMLP]) -> Steps:
+    steps = plan.build([network._modules["_potential_net"] for network in networks])
+    return lambda state: steps(flatten(state))

@@ -1,6 +1,6 @@
 """An ensemble of reward networks, whose disagreement measures how uncertain the reward is."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import gymnasium as gym
@@ -8,66 +8,22 @@ import numpy as np
 import torch as th
 from torch import nn
 
-from imitation_lab.rewards.reward_nets import _fast
-from imitation_lab.rewards.reward_nets.base import RewardNet, RewardNetWithVariance, eval_mode
+from imitation_lab.rewards.reward_nets import evaluation
+from imitation_lab.rewards.reward_nets.base import RewardNet, RewardNetWithVariance
 from imitation_lab.rewards.reward_nets.wrappers import NormalizedRewardNet
 
+__all__ = ["RewardEnsemble"]
+
 _KNOWN_KEYWORDS = {"update_stats", "alpha"}
-_PREDICTIONS = {"predict", "predict_th", "predict_processed", "preprocess", "normalize", "forward"}
 
 
-class _Together:
-    """Evaluates members that are alike, inside their normalizations, all at once."""
-
-    def __init__(self, ensemble: "RewardEnsemble"):
-        self.fast = _fast.Fast([ensemble])  # notices changes anywhere below; has no evaluator of its own
-        self.members = [vars(member) for member in ensemble.members]
-        peeled = [_peel(member) for member in ensemble.members]  # type: ignore[arg-type]
-        self.cores = [core for core, _ in peeled]
-        self.norms = [norms for _, norms in peeled]
-        self.core_values, self.core_arrays, self.vmapped = None, None, False
-        if not any(vars(core).keys() & _PREDICTIONS for core in self.cores):
-            self.core_values = _fast.build(self.cores, _fast.builders)
-            self.core_arrays = _fast.build(self.cores, _fast.array_builders)
-            self.vmapped = self.core_values is None
-            if self.vmapped:
-                self.core_values = _fast.build_vmap(self.cores)
-
-    def usable(self) -> bool:
-        if self.core_values is None or any(self.fast.hooks):
-            return False
-        if self.vmapped and self.cores[0].device.type == "cpu":
-            return False  # vmap saves kernel launches; without any to save it is slower than a loop
-        return not any("predict_processed" in member for member in self.members)
-
-    def evaluate(self, state: Any, action: Any, next_state: Any, done: Any, update_stats: bool) -> np.ndarray:
-        """Processed rewards `(batch, members)`."""
-        values = self.cores[0]._predict_arrays(self.core_arrays, state, action, next_state, done)
-        if values is None:
-            values = self._values(state, action, next_state, done).cpu().numpy()
-        rewards = values.T.astype(np.float32, order="C")
-        for i, norms in enumerate(self.norms):
-            for norm in norms:
-                rewards[:, i] = norm.normalize(rewards[:, i], update_stats)
-        return rewards
-
-    @th.no_grad()
-    def _values(self, *transition: Any) -> th.Tensor:
-        assert self.core_values is not None
-        inputs = self.cores[0].preprocess(*transition)
-        if not self.vmapped:
-            return self.core_values(*inputs)
-        with eval_mode(nn.ModuleList(self.cores)):
-            return self.core_values(*inputs)
-
-
-def _peel(member: RewardNet) -> tuple[RewardNet, list[NormalizedRewardNet]]:
-    """The member inside its normalizations, and these, innermost first."""
-    norms = []
-    while type(member) is NormalizedRewardNet and not vars(member).keys() & _PREDICTIONS:
-        norms.append(member)
+def _peel(member: Any) -> tuple[nn.Module, list[NormalizedRewardNet]]:
+    """What is inside a member's normalizations, and these, innermost first."""
+    norms: list[NormalizedRewardNet] = []
+    while type(member) is NormalizedRewardNet:
+        norms.insert(0, member)
         member = member.base
-    return member, norms[::-1]
+    return member, norms
 
 
 class RewardEnsemble(RewardNetWithVariance):
@@ -87,8 +43,6 @@ class RewardEnsemble(RewardNetWithVariance):
     """
 
     has_forward = False
-    _transient = ("_encoders", "_fast_plan", "_planned")
-    _planned: _Together | None = None
     members: nn.ModuleList
 
     def __init__(self, observation_space: gym.Space, action_space: gym.Space, members: Iterable[RewardNet]):
@@ -133,18 +87,21 @@ class RewardEnsemble(RewardNetWithVariance):
         Returns:
             float32 array `(batch, num_members)`.
         """
-        together = self._together() if kwargs.keys() <= _KNOWN_KEYWORDS else None
-        if together is not None:
-            return together(state, action, next_state, done, kwargs.get("update_stats", True))
-        members: Iterable[Any] = self.members
-        return np.stack(
-            [member.predict_processed(state, action, next_state, done, **kwargs) for member in members], axis=1
-        )
+        values = None
+        if kwargs.keys() <= _KNOWN_KEYWORDS:
+            values = evaluation.evaluate(self, (state, action, next_state, done))
+        if values is None:
+            members: Iterable[Any] = self.members
+            return np.stack([m.predict_processed(state, action, next_state, done, **kwargs) for m in members], axis=1)
+        rewards = values.T.copy()
+        for i, member in enumerate(self.members):
+            if type(member) is NormalizedRewardNet:
+                for norm in _peel(member)[1]:
+                    rewards[:, i] = norm.normalize(rewards[:, i], kwargs.get("update_stats", True))
+        return rewards
 
-    def _together(self) -> Callable[..., np.ndarray] | None:
-        if self._planned is None or self._planned.fast.stale():
-            self._planned = _Together(self)
-        return self._planned.evaluate if self._planned.usable() else None
+    def _evaluated(self) -> Sequence[nn.Module]:
+        return [_peel(member)[0] for member in self.members]
 
     def predict_reward_moments(
         self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any

@@ -9,18 +9,20 @@ import numpy as np
 import torch as th
 from torch import nn
 
-from imitation_lab.rewards.reward_nets import _fast
-from imitation_lab.rewards.reward_nets._encoding import to_tensor
+from imitation_lab.rewards.reward_nets._encoding import cat, to_tensor
 from imitation_lab.rewards.reward_nets.base import (
     ForwardWrapper,
     PredictProcessedWrapper,
     RewardNet,
     RewardNetWithVariance,
-    eval_mode,
+    float_parameter,
     to_numpy,
 )
 from imitation_lab.rewards.reward_nets.basic import BasicPotentialMLP, BasicRewardNet
-from imitation_lab.util.networks import BaseNorm, EMANorm, RunningNorm
+from imitation_lab.rewards.reward_nets.evaluation import Plan, Steps, planner, remember, untouched
+from imitation_lab.util.networks import BaseNorm, EMANorm, RunningNorm, evaluating
+
+__all__ = ["NormalizedRewardNet", "ShapedRewardNet", "BasicShapedRewardNet", "AddSTDRewardWrapper", "normalize_scalars"]
 
 
 class NormalizedRewardNet(PredictProcessedWrapper):
@@ -41,7 +43,7 @@ class NormalizedRewardNet(PredictProcessedWrapper):
         super().__init__(base)
         try:
             layer = normalize_output_layer(1).to(base.device)
-            with eval_mode(layer), th.no_grad():
+            with evaluating(layer), th.no_grad():
                 shape = tuple(layer(th.zeros(2, 1, device=base.device)).shape)
         except Exception as error:
             raise TypeError(
@@ -85,17 +87,20 @@ class NormalizedRewardNet(PredictProcessedWrapper):
 
     def normalize(self, rewards: np.ndarray, update_stats: bool) -> np.ndarray:
         """Normalizes rewards `(batch,)` under the present statistics, then updates these if asked."""
-        layer = self._modules["normalize_output_layer"]
-        assert layer is not None
+        layer: Any = self._modules["normalize_output_layer"]
         rewards = np.asarray(rewards, np.float32)
-        if type(layer) in (RunningNorm, EMANorm) and layer.running_mean.device.type == "cpu":
-            return normalize_scalars(layer, rewards, update_stats)  # type: ignore[arg-type]
-        column = to_tensor(rewards)[:, None].to(self.device)
-        with eval_mode(layer), th.no_grad():
-            normalized = to_numpy(layer(column)[:, 0])
+        if type(layer) in (RunningNorm, EMANorm) and untouched(layer) and _is_at_hand(layer._buffers["running_mean"]):
+            return normalize_scalars(layer, rewards, update_stats)
+        column, parameter = to_tensor(rewards)[:, None].to(self.device), float_parameter(layer)
+        with evaluating(layer), th.no_grad():
+            normalized = to_numpy(layer(column if parameter is None else column.to(parameter.dtype))[:, 0])
         if update_stats and callable(update := getattr(layer, "update_stats", None)):
             update(column)
         return normalized
+
+
+def _is_at_hand(statistics: th.Tensor) -> bool:
+    return statistics.is_cpu and statistics.dtype is th.float64
 
 
 def normalize_scalars(layer: BaseNorm, rewards: np.ndarray, update_stats: bool) -> np.ndarray:
@@ -119,7 +124,7 @@ def normalize_scalars(layer: BaseNorm, rewards: np.ndarray, update_stats: bool) 
     if not math.isfinite(var):
         layer.update_stats(th.from_numpy(rewards)[:, None])  # raises, and says why
     count += size
-    weight = size / count.item() if type(layer) is RunningNorm else layer._weight_of_newest(size).item()
+    weight = layer.weight_of_newest(size, count.item())
     delta = mean - old_mean
     running_mean[0] = old_mean + weight * delta
     running_var[0] = old_var + weight * (var + (1 - weight) * delta * delta - old_var)
@@ -185,7 +190,7 @@ class ShapedRewardNet(ForwardWrapper):
         """As `RewardNet.predict_th`; `truncated` as in `forward`."""
         if truncated is None:
             return super().predict_th(state, action, next_state, done)
-        with eval_mode(self), th.no_grad():
+        with evaluating(self), th.no_grad():
             inputs = self.preprocess(state, action, next_state, done)
             return self(*inputs, truncated=th.as_tensor(truncated, device=inputs[3].device)).detach()
 
@@ -212,73 +217,19 @@ class ShapedRewardNet(ForwardWrapper):
 
 
 def _shape(
-    rewards: th.Tensor,
-    potential: Callable[[Any], th.Tensor],
-    discount: float,
-    state: Any,
-    next_state: Any,
-    ended: th.Tensor,
-) -> th.Tensor:
+    rewards: Any, potential: Callable[[Any], Any], discount: Any, state: Any, next_state: Any, ended: Any
+) -> Any:
     """Shapes rewards `(batch,)`, or `(networks, batch)` where `potential` stands for several alike."""
     # One call for both states: half the layers run, and a norm layer in training sees both alike.
-    potentials = potential(_join_batches(next_state, state))
-    shape = (*rewards.shape[:-1], 2, rewards.shape[-1])
-    if potentials.numel() != 2 * rewards.numel():
+    potentials = potential(cat([next_state, state], 0))
+    size = rewards.shape[-1]
+    if math.prod(potentials.shape) != 2 * math.prod(rewards.shape):
         raise ValueError(
-            f"The potential returned shape {tuple(potentials.shape)} for {2 * rewards.shape[-1]} states; expected "
-            f"({2 * rewards.shape[-1]},), one potential per state."
+            f"The potential returned shape {tuple(potentials.shape)} for {2 * size} states; expected ({2 * size},), "
+            "one potential per state."
         )
-    after, before = potentials.reshape(shape).unbind(-2)
-    return rewards + discount * (1 - ended) * after - before
-
-
-def _fast_shaped(networks: Sequence[ShapedRewardNet]) -> _fast.Evaluator | None:
-    base = _fast.build([network.base for network in networks], _fast.builders)
-    potentials = [network.potential for network in networks]
-    if base is None or not all(isinstance(potential, nn.Module) for potential in potentials):
-        return None
-    potential = _fast.build(potentials, _fast.builders)  # type: ignore[arg-type]
-    if potential is None:
-        return None
-    first = networks[0]
-
-    def evaluate(state: Any, action: Any, next_state: Any, done: th.Tensor) -> th.Tensor:
-        rewards = base(state, action, next_state, done)
-        return _shape(rewards, potential, first.discount_factor, state, next_state, done)
-
-    return evaluate
-
-
-def _fast_shaped_arrays(networks: Sequence[ShapedRewardNet]) -> _fast.ArrayEvaluator | None:
-    base = _fast.build([network.base for network in networks], _fast.array_builders)
-    potentials = [network.potential for network in networks]
-    if base is None or not all(isinstance(potential, nn.Module) for potential in potentials):
-        return None
-    potential = _fast.build(potentials, _fast.array_builders)  # type: ignore[arg-type]
-    if potential is None:
-        return None
-    first = networks[0]
-
-    def evaluate(state: Any, action: Any, next_state: Any, done: np.ndarray) -> np.ndarray:
-        rewards = base(state, action, next_state, done)
-        potentials = potential(_join_arrays(next_state, state))
-        size = len(done)
-        alive = np.float32(first.discount_factor) * (1 - done)
-        return rewards + alive * potentials[..., :size] - potentials[..., size:]
-
-    return evaluate
-
-
-def _join_arrays(first: Any, second: Any) -> Any:
-    if isinstance(first, dict):
-        return {key: _join_arrays(first[key], second[key]) for key in first}
-    return np.concatenate([first, second])
-
-
-def _join_batches(first: Any, second: Any) -> Any:
-    if isinstance(first, dict):
-        return {key: _join_batches(first[key], second[key]) for key in first}
-    return th.cat([first, second])
+    potentials = potentials.reshape((*rewards.shape[:-1], 2 * size))
+    return rewards + discount * (1 - ended) * potentials[..., :size] - potentials[..., size:]
 
 
 class BasicShapedRewardNet(ShapedRewardNet):
@@ -373,6 +324,16 @@ class AddSTDRewardWrapper(PredictProcessedWrapper):
         return mean + np.float32(self.default_alpha if alpha is None else alpha) * np.sqrt(variance)
 
 
-_fast.builders.update({ShapedRewardNet: _fast_shaped, BasicShapedRewardNet: _fast_shaped})
-_fast.array_builders.update({ShapedRewardNet: _fast_shaped_arrays, BasicShapedRewardNet: _fast_shaped_arrays})
-_fast.vmappable.update({ShapedRewardNet, BasicShapedRewardNet})
+@planner(ShapedRewardNet, BasicShapedRewardNet)
+def _plan_shaped(plan: Plan, networks: Sequence[ShapedRewardNet]) -> Steps:
+    base = plan.build([network._modules["_base"] for network in networks])
+    potential = plan.build([network._modules.get("potential") for network in networks])
+    discount = np.float32(plan.numbers(networks, "discount_factor"))
+
+    def evaluate(state: Any, action: Any, next_state: Any, done: np.ndarray) -> np.ndarray:
+        return _shape(base(state, action, next_state, done), potential, discount, state, next_state, done)
+
+    return evaluate
+
+
+remember(NormalizedRewardNet)

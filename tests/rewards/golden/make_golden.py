@@ -8,7 +8,6 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from imitation_lab.rewards._inspect import VERSION
 from imitation_lab.rewards.reward_nets import (
     AddSTDRewardWrapper,
     BasicPotentialMLP,
@@ -17,7 +16,7 @@ from imitation_lab.rewards.reward_nets import (
     RewardEnsemble,
     ShapedRewardNet,
 )
-from imitation_lab.rewards.serialize import save_reward
+from imitation_lab.rewards.serialize import VERSION, save_reward
 from imitation_lab.util.networks import EMANorm, RunningNorm
 
 HERE = Path(__file__).parent

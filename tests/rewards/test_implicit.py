@@ -6,7 +6,7 @@ from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from imitation_lab.policies.implicit_reward import policy_log_prob_reward
+from imitation_lab.rewards.implicit import policy_log_prob_reward
 
 BOX = spaces.Box(-1.0, 1.0, (3,))
 
@@ -51,3 +51,9 @@ def test_policies_without_a_distribution_are_refused():
         policy_log_prob_reward(model.policy)
     with pytest.raises(TypeError, match=r"pass its \.policy"):
         policy_log_prob_reward(model)
+
+
+def test_its_former_place():
+    from imitation_lab.policies import implicit_reward
+
+    assert implicit_reward.policy_log_prob_reward is policy_log_prob_reward

@@ -19,6 +19,8 @@ from torch import nn
 
 from imitation_lab.util import artifacts, codec, networks
 
+__all__ = ["Recorded", "register_module", "arguments", "describe", "rebuild", "check_layout", "replace_submodule"]
+
 ModuleT = TypeVar("ModuleT", bound=type[nn.Module])
 _FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
 _PUBLIC = "imitation_lab.rewards.reward_nets"
@@ -31,6 +33,7 @@ class Recorded(nn.Module):
     """Attributes that are rebuilt when needed and stay out of files and copies."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Keeps the arguments."""
         self = object.__new__(cls)
         self.__dict__["_init_args"] = (args, kwargs)
         return self
@@ -155,17 +158,21 @@ def _encode(owner: nn.Module, value: Any, where: str) -> Any:
     return codec.encode(value, where=where)
 
 
-def replace_submodule(owner: nn.Module, name: str, new: nn.Module) -> None:
-    """Puts `new` in the place of the submodule `name`, in the record of arguments as well."""
-    old = owner._modules[name]
+def replace_submodule(owner: nn.Module, path: str, new: nn.Module) -> None:
+    """Puts `new` in the place of a submodule, in the owner's record of arguments as well."""
+    old = owner.get_submodule(path)
+
+    def swap(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(map(swap, value))
+        if isinstance(value, dict):
+            return {key: swap(item) for key, item in value.items()}
+        return new if value is old else value
+
     recorded = owner.__dict__.get("_init_args")
-    if isinstance(recorded, tuple):
-        args, kwargs = recorded
-        owner.__dict__["_init_args"] = (
-            tuple(new if arg is old else arg for arg in args),
-            {key: new if arg is old else arg for key, arg in kwargs.items()},
-        )
-    setattr(owner, name, new)
+    if isinstance(recorded, tuple):  # else it came out of a file, and names submodules by their path
+        owner.__dict__["_init_args"] = swap(recorded)
+    owner.set_submodule(path, new)
 
 
 def describe(module: nn.Module) -> dict[str, Any]:

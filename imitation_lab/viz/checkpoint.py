@@ -199,8 +199,7 @@ def checkpoint_figure(checkpoint: Checkpoint, verdict: Verdict | None = None) ->
         verdict: of ``checkpoint.load()``; asked for if missing.
     """
     verdict = checkpoint.load() if verdict is None else verdict
-    figure, grid = style.new_figure(size=(9.0, 2.9))
-    axes = grid[0, 0]
+    figure, axes = style.new_axes((9.0, 2.9))
     longest = max(len(checkpoint.original), len(checkpoint.data))
     bars = (("as saved", checkpoint.original, ()), ("this copy", checkpoint.data, verdict.changed))
     for height, (_, data, changed) in zip((1, 0), bars, strict=True):

@@ -37,8 +37,7 @@ def score_intervals(
     missing = [row["algorithm"] for row in rows if not len(runs.get(row["algorithm"], ()))]
     if missing:
         raise ValueError(f"runs has no scores of {', '.join(missing)}; it has those of {', '.join(runs) or 'none'}.")
-    figure, grid = style.new_figure(size=(width, 0.95 + 0.34 * len(rows)))
-    axes = grid[0, 0]
+    figure, axes = style.new_axes((width, 0.95 + 0.34 * len(rows)))
     for y, row in enumerate(reversed(rows)):
         values = np.asarray(runs[row["algorithm"]], dtype=np.float64)
         axes.plot(values, np.full(len(values), y), "o", color=style.BLUE, alpha=0.4, markersize=6, markeredgewidth=0)
@@ -87,8 +86,7 @@ def cost_curves(
     """
     if not curves:
         raise ValueError("curves is empty: cost_curves needs at least one algorithm.")
-    figure, grid = style.new_figure(size=size)
-    axes = grid[0, 0]
+    figure, axes = style.new_axes(size)
     places = {name: i for i, name in enumerate(curves if order is None else order)}
     if unknown := [name for name in curves if name not in places]:
         raise ValueError(f"order lacks {', '.join(unknown)}: name every curve.")

@@ -312,10 +312,7 @@ def regularization_panel(trace: RegularizationTrace, *, size: tuple[float, float
         trace: what happened; the histogram is of the last update.
         size: inches.
     """
-    figure = style.LabFigure(figsize=size, dpi=style.DPI, layout="constrained")
-    grid = figure.add_gridspec(2, 6)
-    losses, ratio, lambdas = (figure.add_subplot(grid[0, 2 * k : 2 * k + 2]) for k in range(3))
-    norm, histogram = (figure.add_subplot(grid[1, 3 * k : 3 * k + 3]) for k in range(2))
+    figure, (losses, ratio, lambdas), (norm, histogram) = style.three_over_two(size)
     updates = np.arange(1, len(trace) + 1)
     losses.plot(updates, trace.series("train_loss"), color=style.BLUE, label="training")
     losses.plot(updates, trace.series("val_loss"), color=style.PURPLE, linestyle="--", label="validation")

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from imitation_lab.algorithms._dagger_collector import save_demonstrations
 from imitation_lab.algorithms.dagger import DAggerTrainer, InteractiveSession
 from imitation_lab.data import types
-from imitation_lab.viz.episodes import _renderer
+from imitation_lab.viz.episodes import frame_renderer
 from imitation_lab.viz.interactive import session_figure
 from imitation_lab.viz.style import LabFigure, image_to_png
 from imitation_lab.viz.tables import text_table
@@ -74,7 +74,7 @@ class InteractiveExpert(Composite):
         if isinstance(session, DAggerTrainer):
             save_to = session if save_to is None else save_to
             session = session.create_session()
-        render = _renderer(session.venv, width)
+        render = frame_renderer(session.venv, width)
         if render is None:
             raise ValueError(
                 f"The environment has render_mode {session.venv.render_mode!r}, expected 'rgb_array': make it with "

@@ -229,7 +229,7 @@ class PreferenceLabeler(Composite):
         self._show_returns()
         if self.key is not None:
             panel = PairPanel(self.gatherer.pair(self.key), self._frames(self.key), self.obs_names)
-            for image, png in zip(self._images, panel.pngs(self.n_frames), strict=True):
+            for image, png in zip(self._images, panel.loop(self.n_frames), strict=True):
                 image.value = png
         self._since = self._clock()
 

@@ -127,10 +127,6 @@ class HealthPanel(Panel):
             f"{row['disc_acc_gen']:.2f} on the learner; histograms of its logits; the learner's return."
         )
 
-    def rows_shown(self, n: int) -> list[int]:
-        """Return at most ``n`` row numbers, evenly spaced, first and last among them."""
-        return style.evenly(self.length, n)
-
 
 def discriminator_health(
     history: History, index: int = -1, references: Mapping[str, float] | None = None

@@ -20,6 +20,7 @@ __all__ = [
     "EpisodePanel",
     "draw_without_screen",
     "episode_figure",
+    "films",
     "frame_renderer",
     "record_episode",
 ]
@@ -283,9 +284,28 @@ class EpisodePanel(Panel):
     def _step_cursor(self, axes: Axes, length: int) -> None:
         self._cursor(axes, lambda step: min(step, length - 1))
 
-    def steps(self, n: int) -> list[int]:
-        """Return at most ``n`` steps, first and last among them."""
-        return style.evenly(self.n_steps, n)
+
+def films(panels: Sequence[EpisodePanel], n_frames: int, max_bytes: int) -> tuple[list[int], list[list[bytes]]]:
+    """Draw panels at the same steps.
+
+    Args:
+        panels: those of one slider.
+        n_frames: the most steps, evenly spread over the longest panel.
+        max_bytes: the most bytes all pictures take; if they take more, every other step is dropped.
+
+    Returns:
+        The steps, and each panel's PNGs.
+
+    Raises:
+        ValueError: no frames wanted.
+    """
+    if n_frames < 1:
+        raise ValueError(f"n_frames must be at least 1, got {n_frames}.")
+    steps = style.evenly(max(panel.n_steps for panel in panels), n_frames)
+    rows = [panel.pngs(steps) for panel in panels]
+    while sum(len(png) for row in rows for png in row) > max_bytes and len(steps) > 2:
+        steps, rows = steps[::2], [row[::2] for row in rows]
+    return steps, rows
 
 
 def episode_figure(episodes: Episode | Mapping[str, Episode], step: int = 0) -> style.LabFigure:

@@ -252,7 +252,7 @@ def evenly(length: int, n: int) -> list[int]:
 
 def ends(*arrays: np.ndarray) -> tuple[float, float]:
     """Return the lowest and the highest finite value of all; 0 and 1 if there is none."""
-    found = np.concatenate([array[np.isfinite(array)] for array in arrays])
+    found = np.concatenate([np.empty(0), *(array[np.isfinite(array)] for array in arrays)])
     return (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
 
 

@@ -29,7 +29,7 @@ W = TypeVar("W", bound=ipw.Widget)
 
 __all__ = [
     "Holder", "Composite", "Row", "Stack", "View", "SweepView", "image_of", "picture_stack", "figure_image", "alt_text",
-    "Picture", "control", "button", "answer_while_running", "is_model", "FrameSlider", "FrameStack",
+    "Picture", "control", "button", "notice", "answer_while_running", "is_model", "FrameSlider", "FrameStack",
 ]  # fmt: skip
 
 
@@ -190,6 +190,11 @@ class SweepView(View):
     def slider(self) -> Any:
         """The slider; its value counts frames."""
         return self.frames.slider
+
+
+def notice(role: str, color: str, text: str) -> str:
+    """Return HTML that says ``text``, HTML too, beside a bar of ``color``; ``role`` is "status" or "alert"."""
+    return f'<div role="{role}" style="border-left:4px solid {color};padding:4px 10px;line-height:1.4">{text}</div>'
 
 
 def control(cls: type[W], description: str, tooltip: str, **kwargs: Any) -> W:

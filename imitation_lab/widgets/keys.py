@@ -1,11 +1,16 @@
 """Keys for a widget: ipywidgets has none."""
 
+import html
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
 import anywidget
 import traitlets
 
-from imitation_lab.widgets.base import ipw
+from imitation_lab.widgets.base import Composite, answer_while_running, button, ipw
 
-__all__ = ["KeyCatcher"]
+__all__ = ["KeyCatcher", "Keyed"]
 
 
 class KeyCatcher(anywidget.AnyWidget):
@@ -89,3 +94,62 @@ class KeyCatcher(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return "KeyCatcher()"
+
+
+class Keyed(Composite):
+    """Buttons and keys that do the same, and nothing that waits for them; also while a cell runs.
+
+    Args:
+        label: its keys' name for screen readers.
+        bindings: what each key does; keys are named as browsers name them.
+        text: what the box of the keys says.
+        **kwargs: as in `KeyCatcher`.
+
+    Attributes:
+        bindings: as given.
+        key_catcher: the `KeyCatcher`.
+        status: where we are, and what came of the last click.
+    """
+
+    root: ClassVar[str]
+    """The CSS class in which the keys act."""
+
+    def __init__(self, label: str, bindings: Mapping[str, str], text: str, **kwargs: Any) -> None:
+        self.bindings = dict(bindings)
+        self._lock = threading.RLock()
+        self._note = ""
+        self._answering: list[ipw.Widget] = []
+        self.key_catcher = KeyCatcher(self.root, label, text=text, bindings=list(bindings), **kwargs)
+        self.key_catcher.on_msg(self._on_key)
+        self.status = ipw.HTML()
+        super().__init__()
+        self.add_class(self.root)
+
+    def _button(self, label: str, tooltip: str, action: Callable[[], Any], **kwargs: Any) -> ipw.Button:
+        made = button(label, tooltip, action, **kwargs)
+        self._answering.append(made)
+        return made
+
+    def act(self, word: str) -> None:
+        """Does what the button of that name does."""
+        raise NotImplementedError
+
+    def press(self, key: str) -> None:
+        """Does what a key does, see `bindings`; other keys do nothing."""
+        if key in self.bindings:
+            self.act(self.bindings[key])
+
+    def _place(self) -> str:
+        raise NotImplementedError
+
+    def _on_key(self, _: Any, content: Any, buffers: Any) -> None:
+        with self._lock:  # a key meant for what has gone since must do nothing to what came next
+            if isinstance(content, dict) and content.get("place") == self._place():
+                self.press(str(content.get("key")))
+
+    def _say(self, text: str) -> None:
+        """Shows the text and takes answers to what is shown; call it when all else is in place."""
+        self.key_catcher.place = self._place()  # before the text: who reads it may press the next key
+        self.status.value = html.escape(f"{text} {self._note}".strip())
+        for widget in (*self._answering, self.key_catcher):
+            answer_while_running(widget)

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import torch as th
 
+__all__ = ["quiet", "call", "expect", "expect_close", "expect_same", "passed"]
+
 _SHOWN = 8  # values in a message
 
 

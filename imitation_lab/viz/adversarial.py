@@ -17,20 +17,9 @@ from imitation_lab.viz.panel import Panel
 from imitation_lab.viz.rewards import RewardSlice, as_reward_fn
 
 __all__ = [
-    "LOGITS",
-    "HealthPanel",
-    "discriminator_health",
-    "health_rows",
-    "chain_on_round",
-    "ReplayRecorder",
-    "with_reward",
-    "ReplayPanel",
-    "replay_figure",
-    "PART_TITLES",
-    "airl_parts",
-    "airl_values",
-    "airl_maps",
-]
+    "LOGITS", "HealthPanel", "discriminator_health", "health_rows", "chain_on_round", "ReplayRecorder",
+    "with_reward", "ReplayPanel", "replay_figure", "airl_parts", "PART_TITLES", "airl_values", "airl_maps",
+]  # fmt: skip
 
 History = Sequence[Mapping[str, Any]]
 LOGITS = {"expert": "logits_expert", "learner": "logits_gen"}

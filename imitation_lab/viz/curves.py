@@ -8,15 +8,7 @@ from matplotlib.axes import Axes
 
 from imitation_lab.viz import style
 
-__all__ = [
-    "as_series",
-    "smooth",
-    "training_curves",
-    "mean_and_error",
-    "returns_table",
-    "returns_bar",
-    "sweep_plot",
-]
+__all__ = ["as_series", "smooth", "training_curves", "mean_and_error", "returns_table", "returns_bar", "sweep_plot"]
 
 History = Sequence[Mapping[str, Any]] | Mapping[str, tuple[Sequence[float], Sequence[float]]]
 MAX_POINTS = 1500

@@ -16,14 +16,8 @@ from imitation_lab.viz import style
 from imitation_lab.viz.panel import MAX_TRACES, Panel
 
 __all__ = [
-    "Episode",
-    "EpisodePanel",
-    "draw_without_screen",
-    "episode_figure",
-    "films",
-    "frame_renderer",
-    "record_episode",
-]
+    "Episode", "record_episode", "draw_without_screen", "frame_renderer", "EpisodePanel", "films", "episode_figure",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,9 @@ from imitation_lab.viz.episodes import draw_without_screen
 from imitation_lab.viz.panel import Panel
 
 __all__ = [
-    "SIDES",
-    "STATE_SETTERS",
-    "StateRenderer",
-    "PairPanel",
-    "pair_figure",
-    "bradley_terry_figure",
+    "SIDES", "STATE_SETTERS", "StateRenderer", "PairPanel", "pair_figure", "bradley_terry_figure",
     "preference_probability",
-]
+]  # fmt: skip
 
 SIDES = ("left", "right")
 Frames = np.ndarray

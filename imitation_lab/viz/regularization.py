@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -271,6 +272,7 @@ def example_training(
         tolerable_interval: the updater's.
         steps_per_update: gradient steps from one λ update to the next.
     """
+    again = partial(example_training, **locals())
     generator = th.Generator().manual_seed(seed)
 
     def points(size: int) -> tuple[th.Tensor, th.Tensor]:
@@ -294,12 +296,6 @@ def example_training(
             optimizer.step()
         with th.no_grad():
             regularizer.update_params((net(x) - y).square().mean(), (net(x_val) - y_val).square().mean())
-
-    def again() -> RegularizationTrace:
-        return example_training(
-            seed, n=n, noise=noise, width=width, initial_lambda=initial_lambda, scaling_factor=scaling_factor,
-            tolerable_interval=tolerable_interval, steps_per_update=steps_per_update,
-        )  # fmt: skip
 
     return RegularizationTrace(regularizer, train=train, again=again, loss_label="mean squared error")
 

@@ -9,6 +9,7 @@ import io
 import textwrap
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -19,6 +20,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+
+__all__ = [
+    "BLUE", "ORANGE", "GREEN", "PURPLE", "SKY", "YELLOW", "BLACK", "GREY", "PALETTE", "ROLE_COLORS",
+    "DPI", "FRAME_DPI", "LabFigure", "styled", "new_figure", "new_axes", "new_panels", "three_over_two",
+    "figure_to_png", "scaled", "image_to_png", "frame_pngs", "animated_pngs", "color_of", "ink_on", "evenly", "ends",
+    "with_unit", "empty_note", "plain", "wrapped", "legend", "reference_lines", "color_bar", "color_map",
+    "show_picture",
+]  # fmt: skip
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#222222", "#8A8A8A"
@@ -37,39 +46,10 @@ ROLE_COLORS = {
 }
 """Colours that mean the same in every figure."""
 
-COLORMAP = "viridis"
 DPI = 100
 FRAME_DPI = 84  # a sweep holds a dozen pictures, and a notebook should stay under a megabyte
 
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 11.0,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 11.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.edgecolor": "#666666",
-    "axes.formatter.limits": (-4, 5),
-    "axes.formatter.useoffset": False,
-    "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 2.0,
-    "xtick.labelsize": 10.0,
-    "ytick.labelsize": 10.0,
-    "legend.fontsize": 10.0,
-    "legend.frameon": True,
-    "legend.framealpha": 0.85,
-    "legend.edgecolor": "#DDDDDD",
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "savefig.facecolor": "white",
-    "image.cmap": COLORMAP,
-    "image.origin": "lower",
-}
+_STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("lab.mplstyle"), use_default_template=False)
 _LOCK = threading.RLock()
 
 P = ParamSpec("P")
@@ -334,17 +314,3 @@ def show_picture(axes: Axes, picture: np.ndarray, **kwargs: Any) -> Any:
     axes.spines[["top", "right"]].set_visible(True)
     axes.spines[:].set_color("#CCCCCC")
     return image
-
-
-__all__ = [
-    "PALETTE",
-    "ROLE_COLORS",
-    "LabFigure",
-    "animated_pngs",
-    "color_of",
-    "figure_to_png",
-    "image_to_png",
-    "new_figure",
-    "styled",
-    "with_unit",
-]

@@ -24,16 +24,9 @@ from imitation_lab.viz.normalization_trace import statistics_of
 from imitation_lab.viz.rewards import as_batch
 
 __all__ = [
-    "CALLS",
-    "StackLayer",
-    "as_batch",
-    "stack_layers",
-    "stack_rows",
-    "wrapper_stack_figure",
-    "default_wrappers",
-    "RewardStack",
-    "stack_name",
-]
+    "CALLS", "StackLayer", "as_batch", "stack_layers", "stack_rows", "wrapper_stack_figure", "default_wrappers",
+    "RewardStack", "stack_name",
+]  # fmt: skip
 
 CALLS = ("forward", "predict", "predict_processed")
 Batch = tuple[Any, Any, Any, np.ndarray]

@@ -9,13 +9,30 @@ import numpy as np
 import torch as th
 from torch import nn
 
+from imitation_lab.data.types import maybe_unwrap_dictobs
 from imitation_lab.rewards.reward_nets import wrapper_chain
 from imitation_lab.viz.dimensions import Dimensions
-from imitation_lab.viz.rewards import as_batch
 
-__all__ = ["statistics_of", "NormSeries", "NormalizationTrace", "NormalizationRecorder"]
+__all__ = ["as_batch", "statistics_of", "NormSeries", "NormalizationTrace", "NormalizationRecorder"]
 
 ROWS_PER_HISTOGRAM = 4000
+
+
+def as_batch(transitions: Any, rows: Any = slice(None)) -> tuple[Any, Any, Any, np.ndarray]:
+    """``(state, action, next_state, done)`` of rows of ``Transitions``, or of a tuple of these four."""
+    if hasattr(transitions, "next_obs"):
+        parts = (transitions.obs, transitions.acts, transitions.next_obs, transitions.dones)
+        transitions = tuple(maybe_unwrap_dictobs(part) for part in parts)
+    if len(transitions) != 4:
+        raise ValueError(f"expected Transitions or (state, action, next_state, done), got {len(transitions)} parts.")
+    state, action, next_state, done = transitions
+
+    def take(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {key: value[rows] for key, value in part.items()}
+        return np.asarray(part)[rows]
+
+    return take(state), take(action), take(next_state), take(done)
 
 
 def statistics_of(layer: nn.Module) -> tuple[np.ndarray, np.ndarray, float] | None:

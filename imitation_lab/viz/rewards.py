@@ -8,11 +8,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from imitation_lab.data.types import maybe_unwrap_dictobs
 from imitation_lab.viz import style
 from imitation_lab.viz.dimensions import Dimensions
 
-__all__ = ["pearson", "as_reward_fn", "as_batch", "RewardSlice", "reward_heatmap"]
+__all__ = ["pearson", "as_reward_fn", "RewardSlice", "reward_heatmap"]
 
 Key = int | str
 Bounds = Mapping[Any, tuple[float, float]] | Sequence[tuple[float, float]]
@@ -42,23 +41,6 @@ def as_reward_fn(reward: Any) -> Callable[..., Any]:
             f"got {type(reward).__name__}."
         )
     return reward
-
-
-def as_batch(transitions: Any, rows: Any = slice(None)) -> tuple[Any, Any, Any, np.ndarray]:
-    """``(state, action, next_state, done)`` of rows of ``Transitions``, or of a tuple of these four."""
-    if hasattr(transitions, "next_obs"):
-        parts = (transitions.obs, transitions.acts, transitions.next_obs, transitions.dones)
-        transitions = tuple(maybe_unwrap_dictobs(part) for part in parts)
-    if len(transitions) != 4:
-        raise ValueError(f"expected Transitions or (state, action, next_state, done), got {len(transitions)} parts.")
-    state, action, next_state, done = transitions
-
-    def take(part: Any) -> Any:
-        if isinstance(part, Mapping):
-            return {key: value[rows] for key, value in part.items()}
-        return np.asarray(part)[rows]
-
-    return take(state), take(action), take(next_state), take(done)
 
 
 class RewardSlice:

@@ -20,8 +20,7 @@ from imitation_lab.rewards.reward_nets import (
 )
 from imitation_lab.util.networks import EMANorm, RunningNorm, evaluating
 from imitation_lab.viz import style
-from imitation_lab.viz.normalization_trace import statistics_of
-from imitation_lab.viz.rewards import as_batch
+from imitation_lab.viz.normalization_trace import as_batch, statistics_of
 
 __all__ = [
     "CALLS", "StackLayer", "as_batch", "stack_layers", "stack_rows", "wrapper_stack_figure", "default_wrappers",

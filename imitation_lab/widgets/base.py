@@ -3,8 +3,9 @@
 Content lives in widget values, so a saved notebook shows it without a kernel, and tests read it without a browser.
 """
 
+import contextlib
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from matplotlib.figure import Figure
@@ -29,7 +30,8 @@ W = TypeVar("W", bound=ipw.Widget)
 
 __all__ = [
     "Holder", "Composite", "Row", "Stack", "View", "SweepView", "image_of", "picture_stack", "figure_image", "alt_text",
-    "Picture", "control", "button", "notice", "answer_while_running", "is_model", "FrameSlider", "FrameStack",
+    "Picture", "control", "button", "on_change", "notice", "answer_while_running", "is_model", "FrameSlider",
+    "FrameStack",
 ]  # fmt: skip
 
 
@@ -152,6 +154,7 @@ class View(Composite):
     digits: ClassVar[int] = 3
     image: "Picture"
     numbers: ipw.HTML
+    _busy = False
 
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
@@ -164,6 +167,15 @@ class View(Composite):
     def table(self, digits: int | None = None) -> str:
         """Return the numbers shown as plain text."""
         return text_table(self.rows(), digits=self.digits if digits is None else digits)
+
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        """Several controls are set inside: what hears of each asks ``_busy`` and waits."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
 
     def _caption(self) -> str | None:
         return None
@@ -224,6 +236,12 @@ def button(label: str, tooltip: str, action: Callable[[], Any], **kwargs: Any) -
     made = control(ipw.Button, label, tooltip, **kwargs)
     made.on_click(lambda _: action())
     return made
+
+
+def on_change(action: Callable[[Any], Any], *controls: ipw.Widget) -> None:
+    """Call ``action`` with what changed whenever the value of one of ``controls`` changes."""
+    for one in controls:
+        one.observe(action, "value")
 
 
 def is_model(source: Any, kind: type, *others: Any) -> bool:

@@ -6,7 +6,7 @@ from imitation_lab.algorithms.density import KERNELS
 from imitation_lab.viz.density import BandwidthModel, bandwidth_panel
 from imitation_lab.viz.style import LabFigure, evenly, frame_pngs
 from imitation_lab.viz.tables import Rows
-from imitation_lab.widgets.base import FrameStack, Row, SweepView, control, ipw, is_model
+from imitation_lab.widgets.base import FrameStack, Row, SweepView, control, ipw, is_model, on_change
 
 __all__ = ["BandwidthExplorer", "BandwidthModel"]
 
@@ -42,8 +42,8 @@ class BandwidthExplorer(SweepView):
             description="bandwidth", alt=self._alt(), index=self.indices.index(self.model.best), interval=900,
         )  # fmt: skip
         self.numbers = ipw.HTML()
-        self.kernel.observe(self._redraw, "value")
-        self.slider.observe(self._show_numbers, "value")
+        on_change(self._redraw, self.kernel)
+        on_change(self._show_numbers, self.slider)
         super().__init__([Row([self.kernel]), self.frames, self.numbers])
         self._show_numbers()
 

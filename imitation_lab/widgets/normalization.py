@@ -6,7 +6,7 @@ from imitation_lab.viz.normalization import NormalizationPanel, normalization_pa
 from imitation_lab.viz.normalization_trace import NormalizationRecorder, NormalizationTrace
 from imitation_lab.viz.style import LabFigure, evenly
 from imitation_lab.viz.tables import Rows
-from imitation_lab.widgets.base import FrameStack, Row, SweepView, control, ipw, is_model
+from imitation_lab.widgets.base import FrameStack, Row, SweepView, control, ipw, is_model, on_change
 
 __all__ = ["NormalizationDashboard", "NormalizationRecorder", "NormalizationTrace"]
 
@@ -56,9 +56,8 @@ class NormalizationDashboard(SweepView):
             alt=self._alt(), index=len(self.batches) - 1,
         )  # fmt: skip
         self.numbers = ipw.HTML()
-        self.feature.observe(self._redraw, "value")
-        self.updating.observe(self._redraw, "value")
-        self.slider.observe(self._show_numbers, "value")
+        on_change(self._redraw, self.feature, self.updating)
+        on_change(self._show_numbers, self.slider)
         super().__init__([Row([self.feature, self.updating]), self.frames, self.numbers])
         self._show_numbers()
 

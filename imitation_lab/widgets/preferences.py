@@ -15,7 +15,7 @@ from imitation_lab.data import types
 from imitation_lab.viz.preferences import PairPanel, StateRenderer, bradley_terry_figure, pair_figure
 from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png, frame_pngs, plain
 from imitation_lab.viz.tables import text_table
-from imitation_lab.widgets.base import FrameStack, Row, alt_text, control, ipw, picture_stack
+from imitation_lab.widgets.base import FrameStack, Row, alt_text, control, ipw, on_change, picture_stack
 from imitation_lab.widgets.keys import Keyed
 
 __all__ = ["KEYS", "PreferenceLabeler", "bradley_terry_stack"]
@@ -108,7 +108,7 @@ class PreferenceLabeler(Keyed):
             ipw.Checkbox, "show true returns", "The true returns of both clips; look after you made up your mind.",
             indent=False, layout=ipw.Layout(width="auto"),
         )  # fmt: skip
-        self.reveal.observe(self._show_returns, "value")
+        on_change(self._show_returns, self.reveal)
         self._answering.append(self.reveal)
         self.returns = ipw.HTML()
         self.progress = ipw.IntProgress(description="answered", layout=ipw.Layout(width="260px"))

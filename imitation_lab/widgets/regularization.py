@@ -6,7 +6,7 @@ from imitation_lab.regularization.updaters import IntervalParamScaler
 from imitation_lab.viz.regularization import RegularizationTrace, example_training, regularization_panel
 from imitation_lab.viz.style import LabFigure
 from imitation_lab.viz.tables import Rows
-from imitation_lab.widgets.base import Picture, Row, View, button, control, ipw
+from imitation_lab.widgets.base import Picture, Row, View, button, control, ipw, on_change
 
 __all__ = ["RegularizationDashboard", "RegularizationTrace"]
 
@@ -63,8 +63,8 @@ class RegularizationDashboard(View):
         self.numbers = ipw.HTML()
         self.image = Picture(self.figure())
         self._show_numbers()
-        self.band.observe(self._set_band, "value")
-        self.factor.observe(self._set_factor, "value")
+        on_change(self._set_band, self.band)
+        on_change(self._set_factor, self.factor)
         super().__init__(
             [
                 Row([self.band, self.factor]),

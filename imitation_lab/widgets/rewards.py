@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from imitation_lab.viz.rewards import Key, RewardSlice, as_reward_fn, pearson
 from imitation_lab.viz.style import LabFigure, ends, frame_pngs
-from imitation_lab.widgets.base import FrameStack, Picture, Row, View, control, ipw
+from imitation_lab.widgets.base import FrameStack, Picture, Row, View, control, ipw, on_change
 
 __all__ = ["RewardHeatmap", "RewardSlice", "as_reward_fn", "pearson"]
 
@@ -72,14 +72,12 @@ class RewardHeatmap(View):
         self.true_values: np.ndarray | None = None
         self.correlation: float | None = None
         self.comparisons = self._compare(comparison)
-        self._busy = False
         self._make_controls()
         self._compute()
         self.image = Picture(self.figure())
         self.numbers = ipw.HTML()
         self._show_numbers()
-        for widget in (self.x, self.y, *self.dims.values(), *self._action_widgets, self.resolution):
-            widget.observe(self._changed, "value")
+        on_change(self._changed, self.x, self.y, *self.dims.values(), *self._action_widgets, self.resolution)
         super().__init__(
             [
                 Row([self.x, self.y, self.resolution]),
@@ -107,13 +105,9 @@ class RewardHeatmap(View):
             ipw.IntSlider, "resolution", "Grid points per axis.", min=5, max=max(101, s.resolution), value=s.resolution
         )
         self.dims = {
-            name: control(
-                ipw.FloatSlider, s.dims.label(i), f"Hold {name} at this value.",
-                min=s.low[i], max=s.high[i], step=(s.high[i] - s.low[i]) / 100, value=s.fixed[i],
-                readout_format=".3g",
-            )
+            name: _slider(s.dims.label(i), f"Hold {name} at this value.", s.low[i], s.high[i], s.fixed[i], steps=100)
             for i, name in enumerate(s.names)
-        }  # fmt: skip
+        }
         self.action: ipw.Dropdown | None = None
         self.action_parts: list[Any] = []
         space = s.action_space
@@ -137,10 +131,9 @@ class RewardHeatmap(View):
             low = np.where(np.isfinite(low) & (np.abs(low) < 1e6), low, -1.0)
             high = np.where(np.isfinite(high) & (np.abs(high) < 1e6), high, 1.0)
             return [
-                control(ipw.FloatSlider, name, f"Value of {name}.", min=float(lo), max=float(hi),
-                        step=float(hi - lo) / 50, value=float(v), readout_format=".3g")
+                _slider(name, f"Value of {name}.", float(lo), float(hi), float(v), steps=50)
                 for name, lo, hi, v in zip(s.action_names, low, high, start, strict=True)
-            ]  # fmt: skip
+            ]
         tops = space.nvec.ravel() - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(len(start), int)
         return [
             control(ipw.IntSlider, name, f"Value of {name}.", min=0, max=int(top), value=int(v))
@@ -155,14 +148,11 @@ class RewardHeatmap(View):
         if self._busy:
             return
         s = self.slice
-        self._busy = True
-        try:
+        with self._together():
             if self.x.value == self.y.value:  # choosing the other axis's dimension swaps the two
                 other = self.y if change["owner"] is self.x else self.x
                 other.value = change["old"]
             self._hide_axes()
-        finally:
-            self._busy = False
         s.x_dim, s.y_dim, s.resolution = self.x.value, self.y.value, self.resolution.value
         s.fixed = np.array([slider.value for slider in self.dims.values()])
         if self.action is not None:
@@ -250,3 +240,9 @@ class RewardHeatmap(View):
     def _summary(self) -> str:
         s = self.slice
         return f"{s.names[s.y_dim]} against {s.names[s.x_dim]}"
+
+
+def _slider(label: str, tooltip: str, low: float, high: float, value: float, steps: int) -> ipw.FloatSlider:
+    return control(
+        ipw.FloatSlider, label, tooltip, min=low, max=high, step=(high - low) / steps, value=value, readout_format=".3g"
+    )

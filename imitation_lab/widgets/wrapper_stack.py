@@ -8,7 +8,7 @@ from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.viz.style import ORANGE, LabFigure
 from imitation_lab.viz.tables import Rows, format_number
 from imitation_lab.viz.wrapper_stack import RewardStack, StackLayer, stack_name, stack_rows, wrapper_stack_figure
-from imitation_lab.widgets.base import Picture, Row, View, button, control, ipw, is_model, notice
+from imitation_lab.widgets.base import Picture, Row, View, button, control, ipw, is_model, notice, on_change
 
 __all__ = ["WrapperStack"]
 
@@ -42,7 +42,6 @@ class WrapperStack(View):
         self.model = base if given else RewardStack(base, transitions, **kwargs)
         wanted = _filled(chosen)
         self.model.build(chosen)
-        self._busy = False
         self.base = control(ipw.Dropdown, "network", "The network inside all wrappers.", options=list(self.model.bases))
         self.slots = [
             control(ipw.Dropdown, text, f"What goes around the layers below: the {text}.",
@@ -63,10 +62,8 @@ class WrapperStack(View):
         self._layers: list[StackLayer] = self.model.layers()
         self.status, self.numbers = ipw.HTML(), ipw.HTML()
         self.image = Picture(self.figure())
-        for widget in (self.base, *self.slots):
-            widget.observe(self._rebuild, "value")
-        for widget in (self.batch, self.transition):
-            widget.observe(self._show, "value")
+        on_change(self._rebuild, self.base, *self.slots)
+        on_change(self._show, self.batch, self.transition)
         super().__init__(
             [
                 Row([self.base, *self.slots]),
@@ -90,12 +87,9 @@ class WrapperStack(View):
 
     def choose(self, *names: str) -> None:
         """Stack these wrappers, innermost first, as if chosen by hand."""
-        self._busy = True
-        try:
+        with self._together():
             for slot, name in zip(self.slots, _filled(names), strict=True):
                 slot.value = name
-        finally:
-            self._busy = False
         self._rebuild()
 
     def figure(self) -> LabFigure:

@@ -262,12 +262,11 @@ def legend(axes: Axes, **kwargs: Any) -> None:
         axes.legend(**{"loc": "best", **kwargs})
 
 
-def reference_lines(axes: Axes, lines: Mapping[str, float], first: int = 0, **kwargs: Any) -> None:
+def reference_lines(axes: Axes, lines: Mapping[str, float], first: int = 0, *, vertical: bool = False) -> None:
     """Draw a dashed level for each name, coloured by role, else by the palette's colours from number ``first`` on."""
+    draw = axes.axvline if vertical else axes.axhline
     for i, (name, value) in enumerate(lines.items(), first):
-        axes.axhline(
-            value, **{"color": color_of(name, i), "linestyle": "--", "linewidth": 1.5, "label": name, **kwargs}
-        )
+        draw(value, color=color_of(name, i), linestyle="--", linewidth=1.5, label=name)
 
 
 def color_bar(axes: Axes, image: Any, label_size: float | None = None) -> None:
@@ -300,7 +299,7 @@ def color_map(
     axes.grid(visible=False)
     color_bar(axes, image, 9.5)
     if points is not None and len(points):
-        shown = points[:: -(-len(points) // 400)]
+        shown = np.asarray(points)[:: -(-len(points) // 400)]
         axes.plot(shown[:, 0], shown[:, 1], ".", color="white", markersize=3.2, markeredgecolor="black",
                   markeredgewidth=0.3, alpha=0.75)  # fmt: skip
         axes.set(xlim=extent[:2], ylim=extent[2:])

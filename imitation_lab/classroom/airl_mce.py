@@ -6,6 +6,8 @@ import torch as th
 from imitation_lab.algorithms import mce_irl
 from imitation_lab.envs.tabular import TabularEnv
 
+__all__ = ["soft_backup", "soft_value_iteration", "occupancy", "airl_logits"]
+
 
 def soft_backup(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """V `(S,)` and π `(S, A)` of Q `(S, A)`."""

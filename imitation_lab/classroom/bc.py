@@ -4,6 +4,8 @@ import numpy as np
 import torch as th
 from torch.distributions import Categorical
 
+__all__ = ["bc_loss", "train_epoch", "drift", "expected_mistakes"]
+
 
 def bc_loss(logits: th.Tensor, actions: th.Tensor, ent_weight: float) -> th.Tensor:
     """Mean of −log π(a|s) − `ent_weight` · H(π(·|s)), a scalar; logits `(batch, actions)`, actions `(batch,)`."""

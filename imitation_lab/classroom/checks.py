@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import torch as th
 
+__all__ = ["quiet", "call", "expect", "expect_close", "expect_same", "passed"]
+
 _SHOWN = 8  # values in a message
 
 
@@ -77,14 +79,13 @@ def expect_close(name: str, got: Any, expected: Any, *, tolerance: float = 1e-5)
             expect_close(f"{name}, result {i + 1}", one, other, tolerance=tolerance)
         return
     kind = _kind(expected)
-    if kind != "a number":
-        hint = " — is there a return?" if got is None else ""
-        expect(_kind(got) == kind, f"{name}: expected {kind} {_shown(expected)}, got {_shown(got)}{hint}")
-    else:
-        hint = " — is there a return?" if got is None else ""
-        expect(_size(got) == 1, f"{name}: expected the number {_shown(expected)}, got {_shown(got)}{hint}")
+    number = kind == "a number"
+    right = _is_one_number(got) if number else _kind(got) == kind
+    hint = " — is there a return?" if got is None else ""
+    what = "the number" if number else kind
+    expect(right, f"{name}: expected {what} {_shown(expected)}, got {_shown(got)}{hint}")
     ours, theirs = _array(expected), _array(got)
-    if kind == "a number":
+    if number:
         theirs = theirs.reshape(())
     expect(theirs.shape == ours.shape, f"{name}: expected the shape {ours.shape}, got {theirs.shape}")
     near = np.isclose(theirs, ours, rtol=tolerance, atol=tolerance)
@@ -173,10 +174,8 @@ def _kind(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _size(value: Any) -> int:
-    if _kind(value).endswith("number"):
-        return 1
-    return value.numel() if isinstance(value, th.Tensor) else value.size if isinstance(value, np.ndarray) else -1
+def _is_one_number(value: Any) -> bool:
+    return _kind(value) == "a number" or (isinstance(value, th.Tensor | np.ndarray) and _array(value).size == 1)
 
 
 def _array(value: Any) -> np.ndarray:

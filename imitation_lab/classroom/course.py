@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+__all__ = ["TIMEOUT", "assignments", "new_course", "check_submission"]
+
 TIMEOUT = 120
 """Seconds that one cell may take when it is graded; the slowest cell of our assignments takes a few."""
 

@@ -6,6 +6,8 @@ import torch as th
 
 from imitation_lab.algorithms.adversarial import losses
 
+__all__ = ["discriminator_loss", "reward", "update", "gradient_penalty"]
+
 
 def discriminator_loss(expert_logits: th.Tensor, learner_logits: th.Tensor) -> th.Tensor:
     """Cross-entropy, a scalar, of logits that are high for the expert: `(expert_batch,)`, `(learner_batch,)`."""

@@ -4,6 +4,8 @@ import torch as th
 
 from imitation_lab.algorithms.preference_comparisons import loss
 
+__all__ = ["return_differences", "bradley_terry_loss", "select_pairs", "fit_weights"]
+
 
 def return_differences(rewards1: th.Tensor, rewards2: th.Tensor, discount: float) -> th.Tensor:
     """Discounted returns of first fragments minus those of second ones: `(pairs, T)` twice to `(pairs,)`."""

@@ -11,6 +11,8 @@ from torch import nn
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.util.networks import RunningNorm
 
+__all__ = ["TanhReward", "merge_statistics", "shaped_rewards", "q_values"]
+
 
 class TanhReward(RewardNet):
     """r(s, a) = w · tanh(W [s, a] + b) + c.

@@ -6,21 +6,27 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 
 from imitation_lab.rewards.reward_nets import RewardNet, ShapedRewardNet
 from imitation_lab.rewards.reward_nets.base import wrapper_chain
 from imitation_lab.util.networks import evaluating
 from imitation_lab.viz import style
 from imitation_lab.viz.episodes import Episode, EpisodePanel, record_episode
+from imitation_lab.viz.panel import Panel
 from imitation_lab.viz.rewards import RewardSlice, as_reward_fn
+
+__all__ = [
+    "LOGITS", "HealthPanel", "discriminator_health", "health_rows", "chain_on_round", "ReplayRecorder",
+    "with_reward", "ReplayPanel", "replay_figure", "airl_parts", "PART_TITLES", "airl_values", "airl_maps",
+]  # fmt: skip
 
 History = Sequence[Mapping[str, Any]]
 LOGITS = {"expert": "logits_expert", "learner": "logits_gen"}
 MIN_BINS, MAX_BINS = 8, 40
 
 
-class HealthPanel:
+class HealthPanel(Panel):
     """Accuracy on each kind, the logits of one round, and the return, with a cursor at the round shown.
 
     Args:
@@ -37,9 +43,8 @@ class HealthPanel:
             raise ValueError("history is empty: train for at least one round, then pass trainer.history.")
         self.history = list(history)
         self.rounds = np.array([row["round"] for row in self.history], float)
-        self.figure, ((accuracy, logits, returns),) = style.new_figure(1, 3, size=(9.6, 3.3))
-        self.artists: list[Artist] = []
-        self._cursors: list[Any] = []
+        figure, ((accuracy, logits, returns),) = style.new_figure(1, 3, size=(9.6, 3.3))
+        super().__init__(figure, len(self.history))
         self._accuracy(accuracy)
         self._logits(logits)
         self._returns(returns, references or {})
@@ -49,26 +54,24 @@ class HealthPanel:
         """One number of every row, NaN where it is missing, ``(rows,)``."""
         return np.array([row.get(key, np.nan) for row in self.history], float)
 
-    def _lines(self, axes: Any, title: str, lines: Mapping[str, str]) -> None:
+    def _lines(self, axes: Axes, title: str, lines: Mapping[str, str]) -> None:
         marker = "o" if len(self.rounds) <= 12 else ""
         for name, key in lines.items():
             axes.plot(self.rounds, self.column(key), color=style.color_of(name, 0), label=name, marker=marker, ms=4)
         axes.set(title=title, xlabel="round")
         axes.set_xlim(self.rounds[0] - 0.5, self.rounds[-1] + 0.5)
-        cursor = axes.axvline(self.rounds[-1], color=style.BLACK, linewidth=1.2)
-        self._cursors.append(cursor)
-        self.artists.append(cursor)
+        self._cursor(axes, lambda index: self.rounds[index])
 
-    def _accuracy(self, axes: Any) -> None:
+    def _accuracy(self, axes: Axes) -> None:
         axes.axhline(0.5, color=style.GREY, linestyle="--", linewidth=1.2, label="chance")
         self._lines(axes, "accuracy on …", {"expert": "disc_acc_expert", "learner": "disc_acc_gen"})
         axes.set_ylim(-0.04, 1.04)
         style.legend(axes, loc="lower right")
 
-    def _logits(self, axes: Any) -> None:
+    def _logits(self, axes: Axes) -> None:
         self._bars: dict[str, Any] = {}
         self._note = axes.text(0.02, 0.98, "", transform=axes.transAxes, va="top", fontsize=9.5)
-        self.artists.append(self._note)
+        self._moves(lambda index: self._note.set_text(f"round {self.history[index]['round']}"), self._note)
         axes.set(title="logits", xlabel="logit, high means “expert”", ylabel="share")
         samples = [np.asarray(row[key]) for row in self.history for key in LOGITS.values() if key in row]
         if not samples:
@@ -86,6 +89,7 @@ class HealthPanel:
                 np.zeros(n_bins), self._edges, color=color, fill=True, alpha=0.5, label=name, linewidth=1.5
             )
         self.artists[:0] = self._bars.values()
+        self._updates.append(self._fill)
         axes.set(xlim=(self._edges[0], self._edges[-1]), ylim=(0, min(1.0, 1.25 * top)))
         style.legend(axes, loc="upper right")
 
@@ -93,43 +97,31 @@ class HealthPanel:
         inside = np.clip(sample, self._edges[0], self._edges[-1])  # outliers count in the outermost bins
         return np.histogram(inside, self._edges)[0] / max(1, len(sample))
 
-    def _returns(self, axes: Any, references: Mapping[str, float]) -> None:
+    def _fill(self, index: int) -> None:
+        for name, bars in self._bars.items():
+            sample = np.asarray(self.history[index].get(LOGITS[name], ()), float)
+            bars.set_data(self._shares(sample), self._edges)
+
+    def _returns(self, axes: Axes, references: Mapping[str, float]) -> None:
         self._lines(axes, "return per episode", {"learner": "gen_return_mean"})
-        for i, (name, value) in enumerate(references.items()):
-            axes.axhline(value, color=style.color_of(name, i + 1), linestyle="--", linewidth=1.5, label=name)
+        style.reference_lines(axes, references, first=1)
         style.legend(axes, loc="center right")
 
     def show(self, index: int) -> None:
         """Move to row ``index`` of the history."""
+        super().show(index)
         row = self.history[index]
-        for cursor in self._cursors:
-            cursor.set_xdata([self.rounds[index]] * 2)
-        self._note.set_text(f"round {row['round']}")
-        for name, bars in self._bars.items():
-            sample = np.asarray(row.get(LOGITS[name], ()), float)
-            bars.set_data(self._shares(sample), self._edges)
         self.figure.alt = (
             f"Discriminator at round {row['round']}: accuracy {row['disc_acc_expert']:.2f} on the expert and "
             f"{row['disc_acc_gen']:.2f} on the learner; histograms of its logits; the learner's return."
         )
-
-    def rows_shown(self, n: int) -> list[int]:
-        """Return at most ``n`` row numbers, evenly spaced, first and last among them."""
-        last = len(self.history) - 1
-        return sorted({int(i) for i in np.linspace(0, last, min(n, last + 1)).round()})
-
-    def pngs(self, indices: Sequence[int]) -> list[bytes]:
-        """Return one PNG per row number."""
-        return style.animated_pngs(self.figure, self.artists, self.show, indices)
 
 
 def discriminator_health(
     history: History, index: int = -1, references: Mapping[str, float] | None = None
 ) -> style.LabFigure:
     """Draw the discriminator's health at row ``index`` of the history; arguments as in :class:`HealthPanel`."""
-    panel = HealthPanel(history, references)
-    panel.show(range(len(panel.history))[index])
-    return panel.figure
+    return HealthPanel(history, references).at(index)
 
 
 def health_rows(history: History, indices: Sequence[int]) -> list[dict[str, Any]]:
@@ -256,9 +248,7 @@ def replay_figure(recorder: ReplayRecorder, number: int, step: int = 0) -> style
     """Draw the episodes of one recorded round at one step; negative steps count from the end."""
     if number not in recorder.pairs:
         raise ValueError(f"round {number} was not recorded; recorded are {list(recorder.pairs)}.")
-    panel = ReplayPanel(*recorder.pairs[number], number, recorder.returns[number])
-    panel.show(range(panel.n_steps)[step])
-    return panel.figure
+    return ReplayPanel(*recorder.pairs[number], number, recorder.returns[number]).at(step)
 
 
 Part = Callable[..., np.ndarray]
@@ -308,21 +298,11 @@ def airl_maps(
     """
     figure, axes_row = style.new_figure(1, len(values), size=(10.0, 3.7), sharey=True)
     figure.colors = 160
-    xs, ys = grid.axes
-    names, units = grid.names, grid.units
+    x, y = grid.x_dim, grid.y_dim
     for axes, (name, panel) in zip(axes_row[0], values.items(), strict=True):
-        low, high = (limits or {}).get(name, (float(panel.min()), float(panel.max())))
-        image = axes.pcolormesh(xs, ys, panel, shading="nearest", cmap=style.COLORMAP, vmin=low, vmax=high)
-        if grid.data is not None:
-            shown = grid.data[:: -(-len(grid.data) // 250)][:, [grid.x_dim, grid.y_dim]]
-            axes.plot(shown[:, 0], shown[:, 1], ".", color="white", ms=2.6, mec="black", mew=0.25, alpha=0.7)
-        axes.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]), title=PART_TITLES.get(name, name))
-        axes.set_xlabel(style.with_unit(names[grid.x_dim], units[grid.x_dim]))
-        axes.grid(visible=False)
-        bar = figure.colorbar(image, ax=axes, fraction=0.08, pad=0.02)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=9)
-    axes_row[0, 0].set_ylabel(style.with_unit(names[grid.y_dim], units[grid.y_dim]))
+        style.color_map(axes, *grid.axes, panel, (limits or {}).get(name, style.ends(panel)), grid.points)
+        axes.set(title=PART_TITLES.get(name, name), xlabel=grid.dims.label(x))
+    axes_row[0, 0].set_ylabel(grid.dims.label(y))
     figure.suptitle(grid.describe(), fontsize=11, x=0.01, ha="left")
-    figure.alt = f"Maps of {', '.join(values)} over {names[grid.x_dim]} and {names[grid.y_dim]}; {grid.describe()}."
+    figure.alt = f"Maps of {', '.join(values)} over {grid.names[x]} and {grid.names[y]}; {grid.describe()}."
     return figure

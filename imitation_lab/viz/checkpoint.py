@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import textwrap
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.serialize import RewardFileInfo, inspect_reward, load_net, save_reward
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.viz import style, tampering
-from imitation_lab.viz.style import wrapped
 from imitation_lab.viz.tampering import TAMPERINGS
+
+__all__ = ["TAMPERINGS", "Checkpoint", "Verdict", "verdict_table", "outline", "checkpoint_figure"]
 
 UNTOUCHED = "untouched"
 _MAX_DEPTH = 12
@@ -112,7 +113,7 @@ class Checkpoint:
             name for name, begin, end in tampering.regions(self.data) if before.get(name) != self.data[begin:end]
         )
 
-    def verdicts(self, names: Sequence[str] = TAMPERINGS) -> list[Verdict]:
+    def verdicts(self, names: Iterable[str] = TAMPERINGS) -> list[Verdict]:
         """Try the untouched file and each kind of tampering; the file is untouched afterwards."""
         found = []
         for name in (UNTOUCHED, *names):
@@ -150,14 +151,13 @@ def verdict_table(verdicts: Sequence[Verdict], width: int = 110) -> str:
 def outline(info: RewardFileInfo) -> list[tuple[int, str]]:
     """The tree of a reward file as ``(depth, text)`` per line: networks, their arguments, and their tensors."""
     if info.description is None:
-        lines = [(depth, name) for depth, name in enumerate(info.chain)]
-    else:
-        lines = []
-        _outline(info.description, 0, "", info, lines)
+        return list(enumerate(info.chain))
+    lines: list[tuple[int, str]] = []
+    _outline(info.description, 0, "", lines)
     return lines
 
 
-def _outline(spec: Any, depth: int, role: str, info: RewardFileInfo, into: list[tuple[int, str]]) -> None:
+def _outline(spec: Any, depth: int, role: str, into: list[tuple[int, str]]) -> None:
     if depth > _MAX_DEPTH or not isinstance(spec, dict):
         into.append((depth, f"{role}…"))
         return
@@ -169,7 +169,7 @@ def _outline(spec: Any, depth: int, role: str, info: RewardFileInfo, into: list[
     for key, value in args.items():
         for i, part in enumerate(_modules(value)):
             name = f"{key}[{i}]" if isinstance(value, list) else key
-            _outline(part, depth + 1, f"{name}: ", info, into)
+            _outline(part, depth + 1, f"{name}: ", into)
 
 
 def _modules(value: Any) -> list[Any]:
@@ -199,8 +199,7 @@ def checkpoint_figure(checkpoint: Checkpoint, verdict: Verdict | None = None) ->
         verdict: of ``checkpoint.load()``; asked for if missing.
     """
     verdict = checkpoint.load() if verdict is None else verdict
-    figure, grid = style.new_figure(size=(9.0, 2.9))
-    axes = grid[0, 0]
+    figure, axes = style.new_axes((9.0, 2.9))
     longest = max(len(checkpoint.original), len(checkpoint.data))
     bars = (("as saved", checkpoint.original, ()), ("this copy", checkpoint.data, verdict.changed))
     for height, (_, data, changed) in zip((1, 0), bars, strict=True):
@@ -214,8 +213,7 @@ def checkpoint_figure(checkpoint: Checkpoint, verdict: Verdict | None = None) ->
                 zorder=3 if bad else 2,
             )  # fmt: skip
             share = (end - begin) / longest
-            label = name.rpartition("/")[2] if name.endswith(".pkl") else name.split(".")[-2:]
-            label = label if isinstance(label, str) else ".".join(label)
+            label = name.rpartition("/")[2] if name.endswith(".pkl") else ".".join(name.split(".")[-2:])
             if share * 100 > 1.15 * len(label):
                 axes.text(
                     (begin + end) / 2e3, height, label, ha="center", va="center", fontsize=9, zorder=4,
@@ -230,6 +228,6 @@ def checkpoint_figure(checkpoint: Checkpoint, verdict: Verdict | None = None) ->
     color = style.GREEN if verdict.accepted else style.ORANGE
     axes.set_title(f"{verdict.tampering}: {word}", color=color)
     message = verdict.message if len(verdict.message) < 330 else verdict.message[:327] + "…"
-    figure.supxlabel(wrapped(message, 12.5), fontsize=10, x=0.01, ha="left")
+    figure.supxlabel(style.wrapped(message, 12.5), fontsize=10, x=0.01, ha="left")
     figure.alt = f"Bytes of {checkpoint.name}, {verdict.tampering}: {word}. {verdict.message}"
     return figure

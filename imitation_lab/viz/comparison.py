@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from imitation_lab.viz import style
 
 __all__ = ["cost_curves", "score_intervals"]
 
 _MARKERS = "osD^vPX*"
+_ENDS = {"random": 0, "expert": 1}
 
 
 @style.styled
@@ -37,14 +37,14 @@ def score_intervals(
     missing = [row["algorithm"] for row in rows if not len(runs.get(row["algorithm"], ()))]
     if missing:
         raise ValueError(f"runs has no scores of {', '.join(missing)}; it has those of {', '.join(runs) or 'none'}.")
-    figure, grid = style.new_figure(size=(width, 0.95 + 0.34 * len(rows)))
-    axes = grid[0, 0]
+    figure, axes = style.new_axes((width, 0.95 + 0.34 * len(rows)))
     for y, row in enumerate(reversed(rows)):
         values = np.asarray(runs[row["algorithm"]], dtype=np.float64)
         axes.plot(values, np.full(len(values), y), "o", color=style.BLUE, alpha=0.4, markersize=6, markeredgewidth=0)
         reach = [[row["score"] - row["from"]], [row["to"] - row["score"]]]
         axes.errorbar(row["score"], y, xerr=reach, fmt="D", color=style.BLACK, capsize=5, markersize=6)
-    _ends(axes, vertical=True)
+    style.reference_lines(axes, _ENDS, vertical=True)
+    style.legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     low = min(float(np.min(runs[row["algorithm"]])) for row in rows)
     axes.set(xlabel="score", xlim=(min(-0.05, low - 0.05), None), ylim=(-0.6, len(rows) - 0.4))
     axes.set_yticks(range(len(rows)), [row["algorithm"] for row in reversed(rows)])
@@ -87,8 +87,7 @@ def cost_curves(
     """
     if not curves:
         raise ValueError("curves is empty: cost_curves needs at least one algorithm.")
-    figure, grid = style.new_figure(size=size)
-    axes = grid[0, 0]
+    figure, axes = style.new_axes(size)
     places = {name: i for i, name in enumerate(curves if order is None else order)}
     if unknown := [name for name in curves if name not in places]:
         raise ValueError(f"order lacks {', '.join(unknown)}: name every curve.")
@@ -98,7 +97,7 @@ def cost_curves(
         i = places[name]
         dashed = "-" if i < len(style.PALETTE) else "--"
         axes.plot(x, y, dashed, color=style.color_of(name, i), marker=_MARKERS[i % 8], markersize=6, label=name)
-    _ends(axes, vertical=False)
+    style.reference_lines(axes, _ENDS)
     if log_x:
         axes.set_xscale("log")
     if x_ticks is not None:
@@ -110,11 +109,3 @@ def cost_curves(
     told = [f"{name} {', '.join(style.plain(value, 2) for value in y)}" for name, (_, y) in curves.items()]
     figure.alt = f"Score against {x_label}: {'; '.join(told)}."
     return figure
-
-
-def _ends(axes: Axes, *, vertical: bool) -> None:
-    line = axes.axvline if vertical else axes.axhline
-    for value, name in ((0, "random"), (1, "expert")):
-        line(value, color=style.ROLE_COLORS[name], linestyle="--", linewidth=1.4, label=name)
-    if vertical:
-        style.legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))

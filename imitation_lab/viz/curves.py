@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 
 from imitation_lab.viz import style
 
+__all__ = ["as_series", "smooth", "training_curves", "mean_and_error", "returns_table", "returns_bar", "sweep_plot"]
+
 History = Sequence[Mapping[str, Any]] | Mapping[str, tuple[Sequence[float], Sequence[float]]]
 MAX_POINTS = 1500
 
@@ -89,21 +91,19 @@ def training_curves(
     if missing and series:
         raise ValueError(f"the history has no {missing}; it has {sorted(series)}.")
     labels, references = labels or {}, references or {}
-    columns = max(1, min(columns, len(groups)))
-    rows = max(1, -(-len(groups) // columns))
     width, height = panel_size
-    figure, grid = style.new_figure(rows, columns, size=(max(4.5, width * columns), height * rows))
+    figure, grid = style.new_panels(
+        len(groups), columns, lambda rows, columns: (max(4.5, width * columns), height * rows)
+    )
     for axes, group in zip(grid.flat, groups, strict=False):
         for i, key in enumerate(group):
             _curve(axes, *series.get(key, (np.empty(0), np.empty(0))), labels.get(key, key), i, smoothing)
-            _reference_lines(axes, references.get(key, {}))
+            style.reference_lines(axes, references.get(key, {}), first=3)
         title = labels.get(group[0], group[0]) if len(group) == 1 else _common_name(group, labels)
-        axes.set_title(style.wrapped(title, figure.get_figwidth() / columns))
+        axes.set_title(style.wrapped(title, figure.get_figwidth() / grid.shape[1]))
         axes.set_xlabel(x_label or x or "step")
         if len(group) > 1 or any(references.get(key) for key in group):
             style.legend(axes)
-    for axes in grid.flat[len(groups) :]:
-        axes.set_axis_off()
     if not groups:
         style.empty_note(grid.flat[0], "nothing recorded yet")
     shown = [key for group in groups for key in group]
@@ -122,11 +122,6 @@ def _curve(axes: Axes, xs: np.ndarray, ys: np.ndarray, label: str, index: int, s
         ys = smooth(ys, smoothing)
     axes.plot(xs[::stride], ys[::stride], color=color, label=label, marker=marker, markersize=4)
     return None
-
-
-def _reference_lines(axes: Axes, lines: Mapping[str, float]) -> None:
-    for i, (name, value) in enumerate(lines.items()):
-        axes.axhline(value, color=style.color_of(name, i + 3), linestyle="--", linewidth=1.5, label=name)
 
 
 def _common_name(group: Sequence[str], labels: Mapping[str, str]) -> str:
@@ -170,8 +165,7 @@ def returns_bar(
     """
     if not results:
         raise ValueError("returns_bar needs at least one policy's returns, e.g. {'learner': [...]}.")
-    figure, grid = style.new_figure(size=size)
-    axes = grid[0, 0]
+    figure, axes = style.new_axes(size)
     summary, ticks = [], []
     for i, (name, values) in enumerate(results.items()):
         sample = np.asarray(values, dtype=float).ravel()
@@ -226,8 +220,7 @@ def sweep_plot(
     Raises:
         ValueError: a method whose number of settings differs from ``x``.
     """
-    figure, grid = style.new_figure(size=size)
-    axes = grid[0, 0]
+    figure, axes = style.new_axes(size)
     xs = np.asarray(x, dtype=float)
     for i, (name, runs) in enumerate(results.items()):
         if len(runs) != len(xs):
@@ -240,7 +233,7 @@ def sweep_plot(
         for position, row in zip(xs, runs, strict=True):
             sample = np.asarray(row, dtype=float).ravel()
             axes.plot(np.full(sample.size, position), sample, ".", color=color, alpha=0.45, markersize=5)
-    _reference_lines(axes, references or {})
+    style.reference_lines(axes, references or {}, first=3)
     if log_x:
         axes.set_xscale("log")
         axes.set_xticks(xs, [f"{value:g}" for value in xs])

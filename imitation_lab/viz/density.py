@@ -9,6 +9,9 @@ import torch as th
 from imitation_lab.algorithms._kernel_density import KERNELS, KernelDensity
 from imitation_lab.data import types
 from imitation_lab.viz import style
+from imitation_lab.viz.dimensions import Dimensions
+
+__all__ = ["BandwidthModel", "bandwidth_panel"]
 
 _MOST = 800
 """Points of each part that are used; the picture gains nothing from more."""
@@ -53,14 +56,10 @@ class BandwidthModel:
     ) -> None:
         fitted, held_out = _split(demonstrations)
         dims = fitted.shape[1]
-        self.names = list(names) if names is not None else [f"state {i}" for i in range(dims)]
-        self.units = list(units) if units is not None else [None] * dims
-        for what, given in (("names", self.names), ("units", self.units)):
-            if len(given) != dims:
-                raise ValueError(f"{what} has {len(given)} entries, but the states have {dims} dimensions.")
+        self.dims = Dimensions(dims, names, units)
         if dims < 2:
             raise ValueError("the map needs states of at least two dimensions, got one.")
-        self.x_dim, self.y_dim = self._index(x_dim), self._index(y_dim)
+        self.x_dim, self.y_dim = self.dims.index(x_dim), self.dims.index(y_dim)
         self.bandwidths = np.geomspace(0.03, 3.0, 21) if bandwidths is None else np.asarray(bandwidths, dtype=float)
         if self.bandwidths.ndim != 1 or not len(self.bandwidths) or not (self.bandwidths > 0).all():
             raise ValueError(f"bandwidths must be positive numbers, got {bandwidths!r}.")
@@ -81,13 +80,6 @@ class BandwidthModel:
         if kernel not in KERNELS:
             raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}.")
         self._kernel = kernel
-
-    def _index(self, key: int | str) -> int:
-        if isinstance(key, str) and key in self.names:
-            return self.names.index(key)
-        if isinstance(key, str) or not 0 <= key < len(self.names):
-            raise ValueError(f"no dimension {key!r}; there are {', '.join(self.names)}.")
-        return int(key)
 
     def _density(self, points: np.ndarray, bandwidth: float) -> KernelDensity:
         ones = th.ones(points.shape[1], dtype=th.float64)
@@ -179,23 +171,12 @@ def bandwidth_panel(model: BandwidthModel, index: int, limits: tuple[float, floa
     figure, ((left, right),) = style.new_figure(1, 2, size=(9.0, 3.6), width_ratios=(1, 1.05))
     figure.colors = 200
     values = model.density_map(index)
-    xs, ys = model.grid()
     high = float(values[np.isfinite(values)].max()) if np.isfinite(values).any() else 0.0
     low, high = limits or (high - 7.0, high)
-    extent = (xs[0], xs[-1], ys[0], ys[-1])
-    image = left.imshow(np.maximum(values, low), extent=extent, aspect="auto", vmin=low, vmax=high)
     i, j = model.x_dim, model.y_dim
-    points = (model.fitted * model.std + model.mean)[:: -(-len(model.fitted) // 250)]
-    left.plot(points[:, i], points[:, j], ".", color="white", markersize=2.5, alpha=0.6)
-    left.set(
-        xlabel=style.with_unit(model.names[i], model.units[i]),
-        ylabel=style.with_unit(model.names[j], model.units[j]),
-        title=f"log density at h = {style.plain(h, 2)} sd",
-        xlim=extent[:2],
-        ylim=extent[2:],
-    )
-    left.grid(visible=False)
-    figure.colorbar(image, ax=left, fraction=0.08, pad=0.02).outline.set_visible(False)
+    points = (model.fitted * model.std + model.mean)[:, [i, j]]
+    style.color_map(left, *model.grid(), np.maximum(values, low), (low, high), points)
+    left.set(xlabel=model.dims.label(i), ylabel=model.dims.label(j), title=f"log density at h = {style.plain(h, 2)} sd")
 
     scores = model.scores()
     for row, name, color in ((0, "fitted episodes", style.GREY), (1, "held-out episodes", style.BLUE)):
@@ -211,7 +192,7 @@ def bandwidth_panel(model: BandwidthModel, index: int, limits: tuple[float, floa
     right.set(xlabel="bandwidth h [sd]", ylabel="mean log density [nats]", title="which h explains new data?")
     right.legend(loc="lower center")
     figure.alt = (
-        f"Log density of {model.names[i]} and {model.names[j]} at bandwidth {h:.3g}, and mean log density of fitted "
-        f"and held-out states over bandwidths; the best is {model.bandwidths[best]:.3g}."
+        f"Log density of {model.dims.names[i]} and {model.dims.names[j]} at bandwidth {h:.3g}, and mean log density of "
+        f"fitted and held-out states over bandwidths; the best is {model.bandwidths[best]:.3g}."
     )
     return figure

@@ -8,15 +8,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from PIL import Image
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from imitation_lab.data import rollout
 from imitation_lab.viz import style
+from imitation_lab.viz.panel import MAX_TRACES, Panel
 
-MAX_TRACES = 6
+__all__ = [
+    "Episode", "record_episode", "draw_without_screen", "frame_renderer", "EpisodePanel", "films", "episode_figure",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def record_episode(
     if max_frames < 2 or max_steps < 1:
         raise ValueError(f"max_frames must be at least 2 and max_steps at least 1; got {max_frames}, {max_steps}.")
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
-    render = _renderer(venv, frame_width)
+    render = frame_renderer(venv, frame_width)
     act = rollout.policy_to_callable(
         policy, venv, deterministic and hasattr(policy, "predict"), rng=np.random.default_rng(seed)
     )
@@ -158,22 +159,21 @@ def record_episode(
     )
 
 
-def _renderer(venv: VecEnv, width: int) -> Callable[[], np.ndarray] | None:
+def draw_without_screen() -> None:
+    """Keeps SDL, with which environments draw, from complaining about a missing screen."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+
+def frame_renderer(venv: VecEnv, width: int) -> Callable[[], np.ndarray] | None:
+    """Return a function that pictures the first environment, ``(height, width, 3)`` uint8; None if it makes none."""
     if venv.render_mode != "rgb_array":
         return None
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else SDL complains about the missing screen
-
-    def render() -> np.ndarray:
-        picture = Image.fromarray(np.asarray(venv.env_method("render", indices=0)[0]))
-        if picture.width > width:
-            picture = picture.resize((width, max(1, round(picture.height * width / picture.width))))
-        return np.asarray(picture.convert("RGB"))
-
-    return render
+    draw_without_screen()
+    return lambda: np.asarray(style.scaled(np.asarray(venv.env_method("render", indices=0)[0]), width))
 
 
-class EpisodePanel:
+class EpisodePanel(Panel):
     """Episodes in columns, in step: a picture (or the state over time), actions and rewards, with a moving cursor.
 
     Args:
@@ -187,11 +187,10 @@ class EpisodePanel:
             raise ValueError(f"show one to three episodes side by side; got {len(self.episodes)}.")
         self.n_steps = max(len(e) for e in self.episodes.values())
         n = len(self.episodes)
-        self.figure, grid = style.new_figure(
+        figure, grid = style.new_figure(
             3, n, size=(6.4 if n == 1 else 9.0, 5.2), height_ratios=(2.6, 1.0, 1.0), sharex=False
         )
-        self._updates: list[Callable[[int], None]] = []
-        self.artists: list[Artist] = []
+        super().__init__(figure, self.n_steps)
         for column, (name, episode) in enumerate(self.episodes.items()):
             self._column(grid[:, column], name, episode, first=column == 0)
         names = ", ".join(name for name in self.episodes if name)
@@ -201,9 +200,15 @@ class EpisodePanel:
         top, middle, bottom = axes
         color = style.color_of(name, 0)
         if episode.frames is not None:
-            self._picture(top, episode)
+            steps = np.asarray(episode.frame_steps)
+            latest = lambda step: max(0, int(np.searchsorted(steps, step, side="right")) - 1)
+            self._picture(top, episode.frames, latest)
         elif episode.obs is not None and episode.obs.ndim == 2:
-            self._states(top, episode)
+            self._traces(top, episode.obs, episode.obs_names)
+            style.legend(top, fontsize=8.5, loc="upper right", ncols=2)
+            top.tick_params(labelbottom=False)
+            top.set_ylabel("state")
+            self._step_cursor(top, len(episode))
         else:
             top.set_axis_off()
             style.empty_note(top, "no picture: the environment has\nno render_mode='rgb_array'")
@@ -215,33 +220,6 @@ class EpisodePanel:
             top.sharex(bottom)
         middle.tick_params(labelbottom=False)
         bottom.set_xlim(-0.5, max(1, self.n_steps) - 0.5)
-
-    def _picture(self, axes: Axes, episode: Episode) -> None:
-        assert episode.frames is not None
-        assert episode.frame_steps is not None
-        frames, steps = episode.frames, episode.frame_steps
-        image = axes.imshow(frames[0], origin="upper", interpolation="antialiased")
-        axes.grid(visible=False)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[["top", "right"]].set_visible(True)
-        axes.spines[:].set_color("#CCCCCC")
-        self.artists += [image, *axes.spines.values()]  # the border lies on top of the picture
-        self._updates.append(
-            lambda step: image.set_data(frames[max(0, int(np.searchsorted(steps, step, side="right")) - 1)])
-        )
-
-    def _states(self, axes: Axes, episode: Episode) -> None:
-        assert episode.obs is not None
-        for i in range(min(episode.obs.shape[1], MAX_TRACES)):
-            label = episode.obs_names[i] if episode.obs_names else f"state {i}"
-            axes.plot(episode.obs[:, i], color=style.PALETTE[i % len(style.PALETTE)], linewidth=1.5, label=label)
-        if episode.obs.shape[1] > MAX_TRACES:
-            axes.plot([], [], " ", label=f"+ {episode.obs.shape[1] - MAX_TRACES} more")
-        style.legend(axes, fontsize=8.5, loc="upper right", ncols=2)
-        axes.tick_params(labelbottom=False)
-        axes.set_ylabel("state")
-        self._cursor(axes, len(episode))
 
     def _actions(self, axes: Axes, episode: Episode, color: str, first: bool) -> None:
         if first:
@@ -267,7 +245,7 @@ class EpisodePanel:
                 axes.set_ylim(-0.4, len(ticks) - 0.6)
         elif flat.shape[1] > 1 and first:
             style.legend(axes, fontsize=8, loc="upper right", ncols=3)
-        self._cursor(axes, len(episode))
+        self._step_cursor(axes, len(episode))
 
     def _rewards(self, axes: Axes, episode: Episode, color: str, first: bool) -> None:
         axes.set_xlabel("step")
@@ -294,27 +272,34 @@ class EpisodePanel:
                 text += f": reward {style.plain(rews[at], 3)}{separator}return so far {style.plain(sums[at])}"
             note.set_text(text)
 
-        self.artists.append(note)
-        self._updates.append(update)
-        self._cursor(axes, n)
+        self._moves(update, note)
+        self._step_cursor(axes, n)
 
-    def _cursor(self, axes: Axes, length: int) -> None:
-        line = axes.axvline(0, color=style.BLACK, linewidth=1.2)
-        self.artists.append(line)
-        self._updates.append(lambda step: line.set_xdata([min(step, length - 1)] * 2))
+    def _step_cursor(self, axes: Axes, length: int) -> None:
+        self._cursor(axes, lambda step: min(step, length - 1))
 
-    def show(self, step: int) -> None:
-        """Move to ``step``; an episode that is over stays at its end."""
-        for update in self._updates:
-            update(step)
 
-    def steps(self, n: int) -> list[int]:
-        """Return at most ``n`` steps, first and last among them."""
-        return sorted({int(s) for s in np.linspace(0, self.n_steps - 1, min(n, self.n_steps)).round()})
+def films(panels: Sequence[EpisodePanel], n_frames: int, max_bytes: int) -> tuple[list[int], list[list[bytes]]]:
+    """Draw panels at the same steps.
 
-    def pngs(self, steps: Sequence[int]) -> list[bytes]:
-        """Return one PNG per step."""
-        return style.animated_pngs(self.figure, self.artists, self.show, steps)
+    Args:
+        panels: those of one slider.
+        n_frames: the most steps, evenly spread over the longest panel.
+        max_bytes: the most bytes all pictures take; if they take more, every other step is dropped.
+
+    Returns:
+        The steps, and each panel's PNGs.
+
+    Raises:
+        ValueError: no frames wanted.
+    """
+    if n_frames < 1:
+        raise ValueError(f"n_frames must be at least 1, got {n_frames}.")
+    steps = style.evenly(max(panel.n_steps for panel in panels), n_frames)
+    rows = [panel.pngs(steps) for panel in panels]
+    while sum(len(png) for row in rows for png in row) > max_bytes and len(steps) > 2:
+        steps, rows = steps[::2], [row[::2] for row in rows]
+    return steps, rows
 
 
 def episode_figure(episodes: Episode | Mapping[str, Episode], step: int = 0) -> style.LabFigure:
@@ -324,6 +309,4 @@ def episode_figure(episodes: Episode | Mapping[str, Episode], step: int = 0) -> 
         episodes: one episode, or named episodes, three at most.
         step: the step shown.
     """
-    panel = EpisodePanel(episodes)
-    panel.show(range(panel.n_steps)[step])
-    return panel.figure
+    return EpisodePanel(episodes).at(step)

@@ -8,6 +8,8 @@ import numpy as np
 from imitation_lab.algorithms.dagger import InteractiveSession
 from imitation_lab.viz import style
 
+__all__ = ["session_figure"]
+
 
 @style.styled
 def session_figure(
@@ -35,25 +37,16 @@ def session_figure(
         grid[0, 0].set_axis_off()
     if not steps:
         style.empty_note(axes, "no step yet")
-    for label, color, by_human in (
-        ("done by the human", style.ORANGE, True),
-        ("done by the policy", style.BLUE, False),
+    ring = {"markersize": 9, "fillstyle": "none", "markeredgewidth": 1.6}
+    done = [(step.executed, step.by_human) for _, step in steps]
+    for label, marker, color, marks, look in (
+        ("done by the human", "o", style.ORANGE, [action if human else None for action, human in done], {}),
+        ("done by the policy", "o", style.BLUE, [None if human else action for action, human in done], {}),
+        ("label by the human", "s", style.ORANGE, [None if step.by_human else step.label for _, step in steps], ring),
     ):
-        chosen = [
-            (i, _height(step.executed, actions)) for i, (_, step) in enumerate(steps) if step.by_human == by_human
-        ]
-        if chosen:
-            axes.plot(*zip(*chosen, strict=True), "o", color=color, markersize=6, label=label)
-    labels = [
-        (i, _height(step.label, actions))
-        for i, (_, step) in enumerate(steps)
-        if step.label is not None and not step.by_human
-    ]
-    if labels:
-        axes.plot(
-            *zip(*labels, strict=True), "s", color=style.ORANGE, markersize=9, fillstyle="none", markeredgewidth=1.6,
-            label="label by the human",
-        )  # fmt: skip
+        points = [(i, _height(action, actions)) for i, action in enumerate(marks) if action is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker, **{"color": color, "markersize": 6, "label": label, **look})
     for i in range(1, len(steps)):
         if steps[i][0] != steps[i - 1][0]:
             axes.axvline(i - 0.5, color=style.GREY, linestyle=":", linewidth=1.2)

@@ -10,8 +10,29 @@ import torch as th
 from torch import nn
 
 from imitation_lab.data.types import maybe_unwrap_dictobs
+from imitation_lab.rewards.reward_nets import wrapper_chain
+from imitation_lab.viz.dimensions import Dimensions
+
+__all__ = ["as_batch", "statistics_of", "NormSeries", "NormalizationTrace", "NormalizationRecorder"]
 
 ROWS_PER_HISTOGRAM = 4000
+
+
+def as_batch(transitions: Any, rows: Any = slice(None)) -> tuple[Any, Any, Any, np.ndarray]:
+    """``(state, action, next_state, done)`` of rows of ``Transitions``, or of a tuple of these four."""
+    if hasattr(transitions, "next_obs"):
+        parts = (transitions.obs, transitions.acts, transitions.next_obs, transitions.dones)
+        transitions = tuple(maybe_unwrap_dictobs(part) for part in parts)
+    if len(transitions) != 4:
+        raise ValueError(f"expected Transitions or (state, action, next_state, done), got {len(transitions)} parts.")
+    state, action, next_state, done = transitions
+
+    def take(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {key: value[rows] for key, value in part.items()}
+        return np.asarray(part)[rows]
+
+    return take(state), take(action), take(next_state), take(done)
 
 
 def statistics_of(layer: nn.Module) -> tuple[np.ndarray, np.ndarray, float] | None:
@@ -116,7 +137,7 @@ class NormalizationTrace:
             for updating in (True, False):
                 thaw = len(inputs) if updating else _thawed(layer, freeze_after)
                 runs[name, updating] = _run(name, copy.deepcopy(layer), inputs, thaw, old_statistics)
-        return cls._build(tuple(named), inputs, runs, features, units, bins)
+        return cls._build(tuple(named), inputs, runs, features=features, units=units, bins=bins)
 
     @classmethod
     def from_reward_net(
@@ -134,17 +155,13 @@ class NormalizationTrace:
         Raises:
             TypeError: a network without ``normalize_output_layer``.
         """
-        link = net
-        while link is not None and not hasattr(link, "normalize_output_layer"):
-            link = getattr(link, "base", None)
+        link: Any = next((part for part in wrapper_chain(net) if hasattr(part, "normalize_output_layer")), None)
         if link is None:
             raise TypeError(f"expected a NormalizedRewardNet with normalize_output_layer, got {type(net).__name__}.")
-        fields = (transitions.obs, transitions.acts, transitions.next_obs, transitions.dones)
-        take = lambda field, rows: maybe_unwrap_dictobs(field[rows])
-        rewards = []
-        for i in range(0, len(transitions.acts), batch_size):
-            batch = [take(field, slice(i, i + batch_size)) for field in fields]
-            rewards.append(link.base.predict_processed(*batch, update_stats=False))
+        rewards = [
+            link.base.predict_processed(*as_batch(transitions, slice(i, i + batch_size)), update_stats=False)
+            for i in range(0, len(transitions.acts), batch_size)
+        ]
         kwargs = {"features": ["reward"], "old_statistics": True, **kwargs}
         return cls.feed(link.normalize_output_layer, rewards, **kwargs)
 
@@ -156,9 +173,7 @@ class NormalizationTrace:
         data: Any,
         *,
         eps: float = 1e-5,
-        features: Sequence[str] | None = None,
-        units: Sequence[str | None] | None = None,
-        bins: int = 40,
+        **kwargs: Any,
     ) -> "NormalizationTrace":
         """Trace fixed ``data (n, features)`` under statistics recorded in training; frozen means the first ones.
 
@@ -167,9 +182,7 @@ class NormalizationTrace:
             snapshots: ``(mean, var, count)`` per recorded batch.
             data: the states to normalize.
             eps: the layer's small addition to the variance.
-            features: the features' names.
-            units: the features' units.
-            bins: bins of each histogram.
+            **kwargs: ``features``, ``units``, ``bins`` as in :meth:`feed`.
         """
         if not snapshots:
             raise ValueError("nothing recorded: call the recorder (or attach it) while the layer trains.")
@@ -178,7 +191,7 @@ class NormalizationTrace:
         for updating in (True, False):
             used = list(snapshots) if updating else [snapshots[0]] * len(snapshots)
             runs[name, updating] = (used, [(sample - mean) / np.sqrt(var + eps) for mean, var, _ in used])
-        return cls._build((name,), [sample] * len(snapshots), runs, features, units, bins)
+        return cls._build((name,), [sample] * len(snapshots), runs, **kwargs)
 
     @classmethod
     def _build(
@@ -186,14 +199,13 @@ class NormalizationTrace:
         layers: tuple[str, ...],
         inputs: list[np.ndarray],
         runs: Mapping[tuple[str, bool], tuple[list[Any], list[np.ndarray]]],
-        features: Sequence[str] | None,
-        units: Sequence[str | None] | None,
-        bins: int,
+        *,
+        features: Sequence[str] | None = None,
+        units: Sequence[str | None] | None = None,
+        bins: int = 40,
     ) -> "NormalizationTrace":
         width = inputs[0].shape[1]
-        names = tuple(features) if features is not None else tuple(f"feature {i}" for i in range(width))
-        if len(names) != width:
-            raise ValueError(f"{len(names)} feature names {list(names)} for {width} features: give one name each.")
+        dims = Dimensions(width, features, units, kind="feature")
         raw_edges = _edges(inputs, bins)
         edges = _edges([output for _, outputs in runs.values() for output in outputs], bins)
         nothing = (np.full(width, np.nan), np.full(width, np.nan), float("nan"))
@@ -210,8 +222,8 @@ class NormalizationTrace:
             )
         return cls(
             layers=layers,
-            features=names,
-            units=tuple(units) if units is not None else (None,) * width,
+            features=tuple(dims.names),
+            units=tuple(dims.units),
             series=series,
             batch_mean=np.stack([x.mean(axis=0) for x in inputs]),
             batch_var=np.stack([x.var(axis=0) for x in inputs]),
@@ -222,11 +234,7 @@ class NormalizationTrace:
 
     def index(self, feature: int | str) -> int:
         """Return a feature's number from its number or name."""
-        if feature in self.features:
-            return self.features.index(feature)
-        if not isinstance(feature, str) and 0 <= feature < len(self.features):
-            return int(feature)
-        raise ValueError(f"unknown feature {feature!r}: expected 0 to {len(self.features) - 1} or {self.features}.")
+        return Dimensions(len(self.features), self.features, self.units, kind="feature").index(feature)
 
     def numbers(self, feature: int | str, batch: int, *, updating: bool = True) -> list[dict[str, Any]]:
         """Return the rows of the table under the figure: one per layer, plus the batch itself."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -13,15 +12,18 @@ from gymnasium.envs.classic_control.acrobot import AcrobotEnv
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from PIL import Image
 
 from imitation_lab.data import types
 from imitation_lab.viz import style
-from imitation_lab.viz.trajectories import dimension_names
+from imitation_lab.viz.episodes import draw_without_screen
+from imitation_lab.viz.panel import Panel
 
-MAX_TRACES = 6
+__all__ = [
+    "SIDES", "STATE_SETTERS", "StateRenderer", "PairPanel", "pair_figure", "bradley_terry_figure",
+    "preference_probability",
+]  # fmt: skip
+
 SIDES = ("left", "right")
 Frames = np.ndarray
 SetState = Callable[[Any, np.ndarray, Any], None]
@@ -66,8 +68,7 @@ class StateRenderer:
     """
 
     def __init__(self, env: gym.Env | str, *, max_frames: int = 20, width: int = 320) -> None:
-        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else SDL complains about the missing screen
+        draw_without_screen()
         self.env: Any = gym.make(env, render_mode="rgb_array") if isinstance(env, str) else env
         if self.env.render_mode != "rgb_array":
             raise ValueError(
@@ -89,23 +90,15 @@ class StateRenderer:
     def __call__(self, fragment: types.Trajectory) -> Frames:
         """Pictures at evenly spread steps, first and last among them: ``(frames, height, width, 3)`` uint8."""
         return np.stack(
-            [self._picture(fragment.obs[t], fragment.acts[t]) for t in spread(len(fragment), self.max_frames)]
+            [self._picture(fragment.obs[t], fragment.acts[t]) for t in style.evenly(len(fragment), self.max_frames)]
         )
 
     def _picture(self, obs: Any, act: Any) -> np.ndarray:
         self._set_state(self.env.unwrapped, obs, act)
-        picture = Image.fromarray(np.asarray(self.env.render())).convert("RGB")
-        if picture.width > self.width:
-            picture = picture.resize((self.width, max(1, round(picture.height * self.width / picture.width))))
-        return np.asarray(picture)
+        return np.asarray(style.scaled(np.asarray(self.env.render()), self.width))
 
 
-def spread(length: int, n: int) -> list[int]:
-    """At most ``n`` of ``length`` steps, evenly spread, the first and the last among them."""
-    return sorted({int(t) for t in np.linspace(0, length - 1, min(n, length)).round()})
-
-
-class PairPanel:
+class PairPanel(Panel):
     """Two clips side by side that move in step; the shorter one stays at its end.
 
     Args:
@@ -124,68 +117,46 @@ class PairPanel:
     ) -> None:
         self.pair = pair
         self.n_steps = max(map(len, pair))
-        self.figure, ((left, right),) = style.new_figure(
+        figure, grid = style.new_figure(
             1, 2, size=(9.0, 3.2), sharey=frames is None, alt="Two clips side by side, left and right, in step."
         )
-        self.figure.get_layout_engine().set(h_pad=0.08)  # type: ignore[union-attr, call-arg]
-        self._updates: list[Callable[[int], None]] = []
-        self.artists: list[Artist] = []
-        for i, (axes, side) in enumerate(zip((left, right), SIDES, strict=True)):
+        figure.get_layout_engine().set(h_pad=0.08)  # type: ignore[union-attr, call-arg]
+        super().__init__(figure, self.n_steps)
+        for i, (axes, side) in enumerate(zip(grid[0], SIDES, strict=True)):
+            length = len(pair[i])
             if frames is not None:
-                self._picture(axes, frames[i], len(pair[i]))
+                number = partial(_at, length=length, n_frames=len(frames[i]))
+                self._picture(axes, frames[i], number)
             else:
-                self._trace(axes, pair[i], obs_names)
-            self._note(axes, side, len(pair[i]))
+                self._states(axes, pair[i], obs_names)
+            self._note(axes, side, length)
 
-    def _picture(self, axes: Axes, frames: Frames, length: int) -> None:
-        image = axes.imshow(frames[0], origin="upper", interpolation="antialiased")
-        axes.grid(visible=False)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[["top", "right"]].set_visible(True)
-        axes.spines[:].set_color("#CCCCCC")
-        self.artists += [image, *axes.spines.values()]
-        self._updates.append(lambda step: image.set_data(frames[_at(step, length, len(frames))]))
-
-    def _trace(self, axes: Axes, fragment: types.Trajectory, names: Sequence[str] | None) -> None:
+    def _states(self, axes: Axes, fragment: types.Trajectory, names: Sequence[str] | None) -> None:
         if not isinstance(fragment.obs, np.ndarray) or fragment.obs.ndim != 2:
             raise ValueError(
                 "These observations are no vectors, so they cannot be drawn over time: make pictures, with "
                 "HumanGatherer(..., render=f) or PreferenceLabeler(..., render=f), where f(fragment) gives "
                 "(frames, height, width, 3) uint8."
             )
-        obs = fragment.obs[: len(fragment)]
-        shown = dimension_names(obs.shape[1], names)[:MAX_TRACES]
-        for i, name in enumerate(shown):
-            axes.plot(obs[:, i], color=style.PALETTE[i], linewidth=1.6, label=name)
-        if obs.shape[1] > MAX_TRACES:
-            axes.plot([], [], " ", label=f"+ {obs.shape[1] - MAX_TRACES} more")
+        self._traces(axes, fragment.obs[: len(fragment)], names)
         axes.set_xlim(-0.5, max(1, self.n_steps) - 0.5)
         axes.set_xlabel("step")
         if not self.artists:
             axes.set_ylabel("state")
             style.legend(axes, fontsize=8.5, ncols=2)
-        line = axes.axvline(0, color=style.BLACK, linewidth=1.2)
-        self.artists.append(line)
-        self._updates.append(lambda step: line.set_xdata([min(step, len(fragment) - 1)] * 2))
+        self._cursor(axes, lambda step: min(step, len(fragment) - 1))
 
     def _note(self, axes: Axes, side: str, length: int) -> None:
         axes.set_title(side)
         note = axes.text(1, 1.02, "", transform=axes.transAxes, ha="right", va="bottom", fontsize=9.5)
         note.set_in_layout(False)
-        self.artists.append(note)
-        self._updates.append(lambda step: note.set_text(f"step {min(step, length - 1) + 1} of {length}"))
+        self._moves(lambda step: note.set_text(f"step {min(step, length - 1) + 1} of {length}"), note)
 
-    def show(self, step: int) -> None:
-        """Moves both clips to ``step``."""
-        for update in self._updates:
-            update(step)
-
-    def pngs(self, n: int) -> list[bytes]:
+    def loop(self, n: int) -> list[bytes]:
         """Exactly ``n`` pictures, evenly spread over the steps; some twice where there are fewer steps."""
         steps = np.linspace(0, self.n_steps - 1, n).round().astype(int).tolist()
         different = sorted(set(steps))
-        drawn = dict(zip(different, style.animated_pngs(self.figure, self.artists, self.show, different), strict=True))
+        drawn = dict(zip(different, self.pngs(different), strict=True))
         return [drawn[step] for step in steps]
 
 
@@ -216,13 +187,8 @@ def pair_figure(
     figure.alt = f"Film strips of two clips, {n} moments each."
     for row, fragment, pictures, side in zip(grid, pair, frames, SIDES, strict=True):
         for axes, step in zip(row, np.linspace(0, len(fragment) - 1, n).round().astype(int).tolist(), strict=True):
-            axes.imshow(pictures[_at(step, len(fragment), len(pictures))], origin="upper")
+            style.show_picture(axes, pictures[_at(step, len(fragment), len(pictures))])
             axes.set_title(f"step {step + 1}", fontsize=9.5, fontweight="normal")
-            axes.grid(visible=False)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[["top", "right"]].set_visible(True)
-            axes.spines[:].set_color("#CCCCCC")
         row[0].set_ylabel(side, fontweight="bold")
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -271,6 +272,7 @@ def example_training(
         tolerable_interval: the updater's.
         steps_per_update: gradient steps from one λ update to the next.
     """
+    again = partial(example_training, **locals())
     generator = th.Generator().manual_seed(seed)
 
     def points(size: int) -> tuple[th.Tensor, th.Tensor]:
@@ -295,12 +297,6 @@ def example_training(
         with th.no_grad():
             regularizer.update_params((net(x) - y).square().mean(), (net(x_val) - y_val).square().mean())
 
-    def again() -> RegularizationTrace:
-        return example_training(
-            seed, n=n, noise=noise, width=width, initial_lambda=initial_lambda, scaling_factor=scaling_factor,
-            tolerable_interval=tolerable_interval, steps_per_update=steps_per_update,
-        )  # fmt: skip
-
     return RegularizationTrace(regularizer, train=train, again=again, loss_label="mean squared error")
 
 
@@ -312,10 +308,7 @@ def regularization_panel(trace: RegularizationTrace, *, size: tuple[float, float
         trace: what happened; the histogram is of the last update.
         size: inches.
     """
-    figure = style.LabFigure(figsize=size, dpi=style.DPI, layout="constrained")
-    grid = figure.add_gridspec(2, 6)
-    losses, ratio, lambdas = (figure.add_subplot(grid[0, 2 * k : 2 * k + 2]) for k in range(3))
-    norm, histogram = (figure.add_subplot(grid[1, 3 * k : 3 * k + 3]) for k in range(2))
+    figure, (losses, ratio, lambdas), (norm, histogram) = style.three_over_two(size)
     updates = np.arange(1, len(trace) + 1)
     losses.plot(updates, trace.series("train_loss"), color=style.BLUE, label="training")
     losses.plot(updates, trace.series("val_loss"), color=style.PURPLE, linestyle="--", label="validation")

@@ -10,7 +10,9 @@ from gymnasium import spaces
 
 from imitation_lab.util import correlation
 from imitation_lab.viz import style
-from imitation_lab.viz.trajectories import dimension_names
+from imitation_lab.viz.dimensions import Dimensions
+
+__all__ = ["pearson", "as_reward_fn", "RewardSlice", "reward_heatmap"]
 
 Key = int | str
 Bounds = Mapping[Any, tuple[float, float]] | Sequence[tuple[float, float]]
@@ -95,8 +97,8 @@ class RewardSlice:
         self.true_reward = None if true_reward is None else as_reward_fn(true_reward)
         self.observation_space, self.action_space = observation_space, action_space
         self.n_dims = observation_space.shape[0]
-        self.names = dimension_names(self.n_dims, dim_names)
-        self.units = list(units) if units is not None else [None] * self.n_dims
+        self.dims = Dimensions(self.n_dims, dim_names, units)
+        self.names, self.units = self.dims.names, self.dims.units
         self.resolution = int(resolution)
         self.transition_fn = transition_fn
         self.data = None if from_data is None else _states_of(from_data, self.n_dims)
@@ -111,11 +113,7 @@ class RewardSlice:
 
     def index(self, dim: Key) -> int:
         """Return the number of a dimension given by number or name."""
-        if isinstance(dim, str) and dim in self.names:
-            return self.names.index(dim)
-        if not isinstance(dim, str) and 0 <= dim < self.n_dims:
-            return int(dim)
-        raise ValueError(f"unknown state dimension {dim!r}: expected 0 to {self.n_dims - 1} or one of {self.names}.")
+        return self.dims.index(dim)
 
     def _bounds(self, bounds: Bounds | None) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(self.observation_space, spaces.Box)
@@ -164,11 +162,13 @@ class RewardSlice:
     @property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Grid points along x and y, ``(resolution,)`` each."""
-        x, y = self.x_dim, self.y_dim
-        return (
-            np.linspace(self.low[x], self.high[x], self.resolution),
-            np.linspace(self.low[y], self.high[y], self.resolution),
-        )
+        xs, ys = (np.linspace(self.low[i], self.high[i], self.resolution) for i in (self.x_dim, self.y_dim))
+        return xs, ys
+
+    @property
+    def points(self) -> np.ndarray | None:
+        """States of ``from_data`` in the two dimensions shown, ``(n, 2)``, or None."""
+        return None if self.data is None else self.data[:, [self.x_dim, self.y_dim]]
 
     def states(self) -> np.ndarray:
         """Return the grid's states, ``(resolution², dims)``, y varying slowest."""
@@ -217,7 +217,7 @@ class RewardSlice:
     def describe(self) -> str:
         """Return the fixed dimensions and the action in words."""
         parts = [
-            f"{self.names[i]} = {self._rounded(i)}{' ' + str(self.units[i]) if self.units[i] else ''}"
+            f"{self.names[i]} = {self.dims.value(i, self._rounded(i))}"
             for i in range(self.n_dims)
             if i not in (self.x_dim, self.y_dim)
         ]
@@ -238,19 +238,10 @@ class RewardSlice:
 
     def draw(self, values: np.ndarray, true_values: np.ndarray | None = None, **kwargs: Any) -> style.LabFigure:
         """Draw rewards of this slice's grid; further arguments as in :func:`reward_heatmap`."""
-        xs, ys = self.axes
-        x, y = self.x_dim, self.y_dim
         return reward_heatmap(
-            values,
-            xs,
-            ys,
-            true_values=true_values,
-            x_label=style.with_unit(self.names[x], self.units[x]),
-            y_label=style.with_unit(self.names[y], self.units[y]),
-            subtitle=self.describe(),
-            points=None if self.data is None else self.data[:, [x, y]],
-            **kwargs,
-        )
+            values, *self.axes, true_values=true_values, x_label=self.dims.label(self.x_dim),
+            y_label=self.dims.label(self.y_dim), subtitle=self.describe(), points=self.points, **kwargs,
+        )  # fmt: skip
 
     def figure(self, **kwargs: Any) -> style.LabFigure:
         """Evaluate and draw this slice, beside the true reward where it is known; arguments as in :meth:`draw`."""
@@ -318,27 +309,12 @@ def reward_heatmap(
     width = 9.0 if len(panels) == 2 else 5.6
     figure, grid = style.new_figure(1, len(panels), size=(width, 3.9), sharey=True)
     figure.colors = 240
-    half_x, half_y = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
-    extent = (x[0] - half_x, x[-1] + half_x, y[0] - half_y, y[-1] + half_y)
-    ends = [limits[k] or _ends(panel) for k, (_, panel) in enumerate(panels)]
+    scales = [limits[k] or style.ends(panel) for k, (_, panel) in enumerate(panels)]
     if shared_scale:
-        ends = [(min(e[0] for e in ends), max(e[1] for e in ends))] * len(ends)
-    for axes, (name, panel), (low, high) in zip(grid[0], panels, ends, strict=True):
-        image = axes.imshow(
-            np.ma.masked_invalid(panel), extent=extent, aspect="auto", interpolation="nearest", vmin=low, vmax=high
-        )
-        axes.grid(visible=False)
-        axes.set_title(name)
-        axes.set_xlabel(x_label)
-        bar = figure.colorbar(image, ax=axes, fraction=0.08, pad=0.02)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=9.5)
-        if points is not None and len(points):
-            shown = np.asarray(points)[:: -(-len(points) // 400)]
-            axes.plot(shown[:, 0], shown[:, 1], ".", color="white", markersize=3.2, markeredgecolor="black",
-                      markeredgewidth=0.3, alpha=0.75)  # fmt: skip
-            axes.set_xlim(extent[:2])
-            axes.set_ylim(extent[2:])
+        scales = [style.ends(np.array(scales))] * len(scales)
+    for axes, (name, panel), scale in zip(grid[0], panels, scales, strict=True):
+        style.color_map(axes, x, y, panel, scale, points)
+        axes.set(title=name, xlabel=x_label)
     grid[0, 0].set_ylabel(y_label)
     r = float("nan") if true_values is None else pearson(values, true_values)
     heading = [subtitle] if subtitle else []
@@ -349,8 +325,3 @@ def reward_heatmap(
         figure.suptitle("\n".join(heading), fontsize=11, x=0.01, ha="left")
     figure.alt = f"Heatmap of the {title} over {x_label} and {y_label}; {'; '.join(heading)}."
     return figure
-
-
-def _ends(values: np.ndarray) -> tuple[float, float]:
-    finite = values[np.isfinite(values)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)

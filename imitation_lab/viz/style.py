@@ -8,7 +8,8 @@ import functools
 import io
 import textwrap
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -19,6 +20,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+
+__all__ = [
+    "BLUE", "ORANGE", "GREEN", "PURPLE", "SKY", "YELLOW", "BLACK", "GREY", "PALETTE", "ROLE_COLORS",
+    "DPI", "FRAME_DPI", "LabFigure", "styled", "new_figure", "new_axes", "new_panels", "three_over_two",
+    "figure_to_png", "scaled", "image_to_png", "frame_pngs", "animated_pngs", "color_of", "ink_on", "evenly", "ends",
+    "with_unit", "empty_note", "plain", "wrapped", "legend", "reference_lines", "color_bar", "color_map",
+    "show_picture",
+]  # fmt: skip
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#222222", "#8A8A8A"
@@ -37,39 +46,10 @@ ROLE_COLORS = {
 }
 """Colours that mean the same in every figure."""
 
-COLORMAP = "viridis"
 DPI = 100
 FRAME_DPI = 84  # a sweep holds a dozen pictures, and a notebook should stay under a megabyte
 
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 11.0,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 11.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.edgecolor": "#666666",
-    "axes.formatter.limits": (-4, 5),
-    "axes.formatter.useoffset": False,
-    "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 2.0,
-    "xtick.labelsize": 10.0,
-    "ytick.labelsize": 10.0,
-    "legend.fontsize": 10.0,
-    "legend.frameon": True,
-    "legend.framealpha": 0.85,
-    "legend.edgecolor": "#DDDDDD",
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "savefig.facecolor": "white",
-    "image.cmap": COLORMAP,
-    "image.origin": "lower",
-}
+_STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("lab.mplstyle"), use_default_template=False)
 _LOCK = threading.RLock()
 
 P = ParamSpec("P")
@@ -123,6 +103,33 @@ def new_figure(
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
 
 
+def new_axes(size: tuple[float, float]) -> tuple[LabFigure, Axes]:
+    """Return an empty figure of ``size`` inches and its one axes."""
+    figure, grid = new_figure(size=size)
+    return figure, grid[0, 0]
+
+
+def new_panels(
+    n: int, columns: int, size: Callable[[int, int], tuple[float, float]], **subplots: Any
+) -> tuple[LabFigure, np.ndarray]:
+    """Return a figure of ``size(rows, columns)`` inches whose first ``n`` axes, at most ``columns`` in a row, show."""
+    columns = max(1, min(columns, n))
+    rows = max(1, -(-n // columns))
+    figure, grid = new_figure(rows, columns, size=size(rows, columns), **subplots)
+    for axes in grid.flat[n:]:
+        axes.set_axis_off()
+    return figure, grid
+
+
+@styled
+def three_over_two(size: tuple[float, float], **rows: Any) -> tuple[LabFigure, list[Axes], list[Axes]]:
+    """Return an empty figure of ``size`` inches, its three upper and its two lower axes."""
+    figure = LabFigure(figsize=size, dpi=DPI, layout="constrained")
+    grid = figure.add_gridspec(2, 6, **rows)
+    upper = [figure.add_subplot(grid[0, 2 * k : 2 * k + 2]) for k in range(3)]
+    return figure, upper, [figure.add_subplot(grid[1, 3 * k : 3 * k + 3]) for k in range(2)]
+
+
 @styled
 def figure_to_png(figure: Figure, dpi: float = DPI, *, colors: int | None = None) -> bytes:
     """Return ``figure`` as PNG bytes with a palette of at most ``colors`` colours (a third of the full size)."""
@@ -135,12 +142,18 @@ def figure_to_png(figure: Figure, dpi: float = DPI, *, colors: int | None = None
         return image_to_png(image, colors=colors)
 
 
-def image_to_png(image: "Image.Image | np.ndarray", *, colors: int = 96, max_width: int | None = None) -> bytes:
-    """Return an image, ``(height, width[, 3 or 4])`` uint8 or a Pillow image, as palette PNG bytes."""
+def scaled(image: "Image.Image | np.ndarray", max_width: int | None) -> Image.Image:
+    """Return an image as RGB, scaled down to ``max_width`` pixels if it is wider."""
     picture = Image.fromarray(np.ascontiguousarray(image)) if isinstance(image, np.ndarray) else image
     picture = picture.convert("RGB")
-    if max_width is not None and picture.width > max_width:
-        picture = picture.resize((max_width, max(1, round(picture.height * max_width / picture.width))))
+    if max_width is None or picture.width <= max_width:
+        return picture
+    return picture.resize((max_width, max(1, round(picture.height * max_width / picture.width))))
+
+
+def image_to_png(image: "Image.Image | np.ndarray", *, colors: int = 96, max_width: int | None = None) -> bytes:
+    """Return an image, ``(height, width[, 3 or 4])`` uint8 or a Pillow image, as palette PNG bytes."""
+    picture = scaled(image, max_width)
     buffer = io.BytesIO()
     # the octree is eight times faster and enough for lines and text; gradients need the median cut
     method = Image.Quantize.MEDIANCUT if colors > 100 else Image.Quantize.FASTOCTREE
@@ -150,6 +163,11 @@ def image_to_png(image: "Image.Image | np.ndarray", *, colors: int = 96, max_wid
     small.putpalette(palette.tobytes())
     small.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
+
+
+def frame_pngs(figures: Iterable[Figure], *, colors: int | None = None) -> list[bytes]:
+    """Return figures as the pictures of a sweep, each in the resolution of :data:`FRAME_DPI`."""
+    return [figure_to_png(figure, FRAME_DPI, colors=colors) for figure in figures]
 
 
 @styled
@@ -207,6 +225,17 @@ def ink_on(color: str) -> str:
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"
 
 
+def evenly(length: int, n: int) -> list[int]:
+    """Return at most ``n`` of ``length`` positions, evenly spread, the first and the last among them."""
+    return sorted({int(i) for i in np.linspace(0, length - 1, min(n, length)).round()})
+
+
+def ends(*arrays: np.ndarray) -> tuple[float, float]:
+    """Return the lowest and the highest finite value of all; 0 and 1 if there is none."""
+    found = np.concatenate([np.empty(0), *(array[np.isfinite(array)] for array in arrays)])
+    return (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
+
+
 def with_unit(name: str, unit: str | None) -> str:
     """Return ``"name [unit]"``, or the name alone."""
     return f"{name} [{unit}]" if unit else name
@@ -233,15 +262,54 @@ def legend(axes: Axes, **kwargs: Any) -> None:
         axes.legend(**{"loc": "best", **kwargs})
 
 
-__all__ = [
-    "PALETTE",
-    "ROLE_COLORS",
-    "LabFigure",
-    "animated_pngs",
-    "color_of",
-    "figure_to_png",
-    "image_to_png",
-    "new_figure",
-    "styled",
-    "with_unit",
-]
+def reference_lines(axes: Axes, lines: Mapping[str, float], first: int = 0, *, vertical: bool = False) -> None:
+    """Draw a dashed level for each name, coloured by role, else by the palette's colours from number ``first`` on."""
+    draw = axes.axvline if vertical else axes.axhline
+    for i, (name, value) in enumerate(lines.items(), first):
+        draw(value, color=color_of(name, i), linestyle="--", linewidth=1.5, label=name)
+
+
+def color_bar(axes: Axes, image: Any, label_size: float | None = None) -> None:
+    """Put the colour scale of ``image`` beside ``axes``."""
+    assert axes.figure is not None
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.08, pad=0.02)
+    bar.outline.set_visible(False)
+    if label_size is not None:
+        bar.ax.tick_params(labelsize=label_size)
+
+
+def color_map(
+    axes: Axes,
+    xs: np.ndarray,
+    ys: np.ndarray,
+    values: np.ndarray,
+    limits: tuple[float, float],
+    points: np.ndarray | None = None,
+) -> None:
+    """Draw ``values (len(ys), len(xs))`` in colours, cells centred on grid points, with dots at ``points (n, 2)``.
+
+    Entries that are not finite stay white; of many points 400 at most are drawn, evenly spread.
+    """
+    half_x, half_y = (xs[1] - xs[0]) / 2, (ys[1] - ys[0]) / 2
+    extent = (xs[0] - half_x, xs[-1] + half_x, ys[0] - half_y, ys[-1] + half_y)
+    image = axes.imshow(
+        np.ma.masked_invalid(values), extent=extent, aspect="auto", interpolation="nearest",
+        vmin=limits[0], vmax=limits[1],
+    )  # fmt: skip
+    axes.grid(visible=False)
+    color_bar(axes, image, 9.5)
+    if points is not None and len(points):
+        shown = np.asarray(points)[:: -(-len(points) // 400)]
+        axes.plot(shown[:, 0], shown[:, 1], ".", color="white", markersize=3.2, markeredgecolor="black",
+                  markeredgewidth=0.3, alpha=0.75)  # fmt: skip
+        axes.set(xlim=extent[:2], ylim=extent[2:])
+
+
+def show_picture(axes: Axes, picture: np.ndarray, **kwargs: Any) -> Any:
+    """Show a picture ``(height, width, 3)`` in a thin frame without ticks, and return its artist."""
+    image = axes.imshow(picture, origin="upper", **kwargs)
+    axes.grid(visible=False)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[["top", "right"]].set_visible(True)
+    axes.spines[:].set_color("#CCCCCC")
+    return image

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["format_number", "text_table", "html_table"]
+
 Rows = Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
 

@@ -41,23 +41,22 @@ def grid_maps(
     """
     grids = {name: np.asarray(grid, dtype=np.float64) for name, grid in maps.items()}
     shape = _common_shape(grids, layout)
-    ends = {name: _ends([grid]) for name, grid in grids.items()}
+    ends = {name: _ends(grid) for name, grid in grids.items()}
     if shared_scale:
-        ends = dict.fromkeys(grids, _ends(list(grids.values())))
+        ends = dict.fromkeys(grids, _ends(*grids.values()))
     ends.update({name: pair for name, pair in (limits or {}).items() if name in ends})
-    columns = min(columns, len(grids))
-    rows = -(-len(grids) // columns)
-    width = 9.0 if columns > 1 else 4.6
-    height = (width / columns - 0.85) * shape[0] / shape[1] + (0.65 if columns > 2 else 0.45)
-    figure, panels = style.new_figure(rows, columns, size=(width, height * rows))
+
+    def size(rows: int, columns: int) -> tuple[float, float]:
+        width = 9.0 if columns > 1 else 4.6
+        return width, ((width / columns - 0.85) * shape[0] / shape[1] + (0.65 if columns > 2 else 0.45)) * rows
+
+    figure, panels = style.new_panels(len(grids), columns, size)
     figure.colors = 160
     for axes, (name, grid) in zip(panels.flat, grids.items(), strict=False):
         _draw(axes, grid, ends[name], layout, digits)
-        axes.set_title(style.wrapped(name, width / columns))
+        axes.set_title(style.wrapped(name, figure.get_figwidth() / panels.shape[1]))
         if label:
             axes.images[0].colorbar.set_label(label)
-    for axes in panels.flat[len(grids) :]:
-        axes.set_axis_off()
     told = [f"{name} from {style.plain(low, 2)} to {style.plain(high, 2)}" for name, (low, high) in ends.items()]
     figure.alt = f"Maps of {shape[0]} by {shape[1]} cells: {'; '.join(told)}."
     return figure
@@ -84,14 +83,15 @@ def grid_frames(
     for i, frame in enumerate(frames):
         if list(frame) != names:
             raise ValueError(f"frame {i} has the maps {list(frame)}, frame 0 has {names}: give the same in all.")
-    ends = {name: _ends([np.asarray(frame[name], dtype=np.float64) for frame in frames]) for name in names}
+    stacked = {name: np.stack([frame[name] for frame in frames]).astype(np.float64) for name in names}
+    ends = {name: _ends(values) for name, values in stacked.items()}
     if shared_scale:
-        ends = dict.fromkeys(names, (min(low for low, _ in ends.values()), max(high for _, high in ends.values())))
+        ends = dict.fromkeys(names, _ends(*stacked.values()))
     ends.update(limits or {})
     drawn = (
         grid_maps(frame, layout=layout, limits=ends, digits=digits, columns=columns, label=label) for frame in frames
     )
-    return [style.figure_to_png(figure, style.FRAME_DPI, colors=64) for figure in drawn]
+    return style.frame_pngs(drawn, colors=64)
 
 
 def _draw(
@@ -104,8 +104,7 @@ def _draw(
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    assert axes.figure is not None
-    axes.figure.colorbar(image, ax=axes, fraction=0.08, pad=0.02).outline.set_visible(False)
+    style.color_bar(axes, image)
     for (row, column), value in np.ndenumerate(grid):
         if not np.isfinite(value):
             continue
@@ -139,9 +138,6 @@ def _common_shape(grids: Mapping[str, np.ndarray], layout: Sequence[str] | None)
     return expected
 
 
-def _ends(grids: Sequence[np.ndarray]) -> tuple[float, float]:
-    found = np.concatenate([grid[np.isfinite(grid)] for grid in grids])
-    if not found.size:
-        return 0.0, 1.0
-    low, high = float(found.min()), float(found.max())
+def _ends(*grids: np.ndarray) -> tuple[float, float]:
+    low, high = style.ends(*grids)
     return (low, high) if high > low else (low - 0.5, high + 0.5)

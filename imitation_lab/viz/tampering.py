@@ -10,7 +10,7 @@ import math
 import pickletools
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ import torch as th
 from torch import nn
 
 from imitation_lab.util import artifacts
+
+__all__ = [
+    "HUGE", "TAMPERINGS", "apply", "regions", "flip_byte", "truncate", "change_shape", "rename_class", "payload",
+    "swap_in_pickle", "declare_100_gb",
+]  # fmt: skip
 
 HUGE = 25_000_000_000
 """Elements of the tensor that is declared: 100 GB of float32."""
@@ -182,26 +187,18 @@ def apply(name: str, data: bytes, mark: Path) -> bytes:
     Raises:
         ValueError: an unknown name.
     """
-    if name == "swap in a pickle":
-        return swap_in_pickle(data, f"touch '{mark}'")
-    if name not in _PLAIN:
+    if name not in TAMPERINGS:
         raise ValueError(f"unknown tampering {name!r}; there are {list(TAMPERINGS)}.")
-    return _PLAIN[name](data)
+    command = (f"touch '{mark}'",) if name == "swap in a pickle" else ()
+    return TAMPERINGS[name](data, *command)
 
 
-_PLAIN: dict[str, Callable[[bytes], bytes]] = {
+TAMPERINGS: Mapping[str, Callable[..., bytes]] = {
     "flip a byte": flip_byte,
     "change a shape": change_shape,
     "rename the class": rename_class,
+    "swap in a pickle": swap_in_pickle,
     "truncate": truncate,
     "declare 100 GB": declare_100_gb,
 }
-TAMPERINGS: Sequence[str] = (
-    "flip a byte",
-    "change a shape",
-    "rename the class",
-    "swap in a pickle",
-    "truncate",
-    "declare 100 GB",
-)
 """What can be done to a file, by name."""

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from imitation_lab.viz import style
+from imitation_lab.viz.dimensions import Dimensions
 
-Groups = Mapping[str, Sequence[Any]]
+__all__ = ["trajectory_plot", "phase_plot"]
 
 
 def _groups(trajectories: Any) -> dict[str, list[np.ndarray]]:
@@ -27,17 +28,8 @@ def _groups(trajectories: Any) -> dict[str, list[np.ndarray]]:
     return groups
 
 
-def dimension_names(n: int, names: Sequence[str] | None = None) -> list[str]:
-    """Return ``names``, or ``state 0`` and so on.
-
-    Raises:
-        ValueError: not one name per dimension.
-    """
-    if names is None:
-        return [f"state {i}" for i in range(n)]
-    if len(names) != n:
-        raise ValueError(f"{len(names)} names {list(names)} for {n} dimensions: give one name per dimension.")
-    return list(names)
+def _dimensions(groups: dict[str, list[np.ndarray]], names: Any, units: Any) -> Dimensions:
+    return Dimensions(next(iter(groups.values()))[0].shape[1], names, units)
 
 
 @style.styled
@@ -62,33 +54,23 @@ def trajectory_plot(
         columns: panels in a row.
     """
     groups = _groups(trajectories)
-    n_dims = next(iter(groups.values()))[0].shape[1]
-    labels = dimension_names(n_dims, names)
-    units = list(units) if units is not None else [None] * n_dims
-    shown = list(range(n_dims)) if dims is None else list(dims)
-    columns = max(1, min(columns, len(shown)))
-    rows = -(-len(shown) // columns)
-    figure, grid = style.new_figure(rows, columns, size=(9.0, 0.6 + 2.0 * rows), sharex=True)
+    of = _dimensions(groups, names, units)
+    shown = list(range(len(of.names))) if dims is None else list(dims)
+    figure, grid = style.new_panels(len(shown), columns, lambda rows, _: (9.0, 0.6 + 2.0 * rows), sharex=True)
     for axes, dim in zip(grid.flat, shown, strict=False):
         for i, (label, members) in enumerate(groups.items()):
             for j, obs in enumerate(members):
                 time = np.arange(len(obs)) * (seconds_per_step or 1)
                 axes.plot(
-                    time,
-                    obs[:, dim],
-                    color=style.color_of(label, i),
-                    alpha=max(0.35, 1 / len(members) ** 0.5),
-                    linewidth=1.5,
-                    label=label if j == 0 else None,
-                )
-        axes.set_title(style.with_unit(labels[dim], units[dim]))
+                    time, obs[:, dim], color=style.color_of(label, i), alpha=max(0.35, 1 / len(members) ** 0.5),
+                    linewidth=1.5, label=label if j == 0 else None,
+                )  # fmt: skip
+        axes.set_title(of.label(dim))
     for axes in grid[-1]:
         axes.set_xlabel("time [s]" if seconds_per_step else "step")
-    for axes in grid.flat[len(shown) :]:
-        axes.set_axis_off()
     if len(groups) > 1:
         style.legend(grid.flat[0])
-    figure.alt = f"{', '.join(labels[d] for d in shown)} over time for {', '.join(groups)}."
+    figure.alt = f"{', '.join(of.names[d] for d in shown)} over time for {', '.join(groups)}."
     return figure
 
 
@@ -107,11 +89,8 @@ def phase_plot(
     Arguments as in :func:`trajectory_plot`.
     """
     groups = _groups(trajectories)
-    n_dims = next(iter(groups.values()))[0].shape[1]
-    labels = dimension_names(n_dims, names)
-    units = list(units) if units is not None else [None] * n_dims
-    figure, grid = style.new_figure(size=size)
-    axes = grid[0, 0]
+    of = _dimensions(groups, names, units)
+    figure, axes = style.new_axes(size)
     for i, (label, members) in enumerate(groups.items()):
         color = style.color_of(label, i)
         for j, obs in enumerate(members):
@@ -119,10 +98,10 @@ def phase_plot(
             axes.plot(x, y, color=color, linewidth=1.4, alpha=0.75, label=label if j == 0 else None)
             axes.plot(x[:1], y[:1], "o", color=color, markeredgecolor="white", markersize=7)
             axes.plot(x[-1:], y[-1:], "s", color=color, markeredgecolor="white", markersize=7)
-    axes.set_xlabel(style.with_unit(labels[x_dim], units[x_dim]))
-    axes.set_ylabel(style.with_unit(labels[y_dim], units[y_dim]))
+    axes.set_xlabel(of.label(x_dim))
+    axes.set_ylabel(of.label(y_dim))
     axes.set_title("circle: start, square: end", fontweight="normal")
     if len(groups) > 1:
         style.legend(axes)
-    figure.alt = f"{labels[y_dim]} against {labels[x_dim]} for {', '.join(groups)}."
+    figure.alt = f"{of.names[y_dim]} against {of.names[x_dim]} for {', '.join(groups)}."
     return figure

@@ -7,6 +7,8 @@ from matplotlib.colors import LogNorm
 
 from imitation_lab.viz import style
 
+__all__ = ["visitation", "visitation_distance", "visitation_figure"]
+
 
 def visitation(points: np.ndarray, edges: Sequence[np.ndarray]) -> np.ndarray:
     """The share of states in each cell of a grid; states outside count in the cell at the border.

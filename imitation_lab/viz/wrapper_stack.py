@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from imitation_lab.data.types import maybe_unwrap_dictobs
 from imitation_lab.rewards.reward_nets import (
     AddSTDRewardWrapper,
     BasicPotentialMLP,
@@ -21,7 +20,12 @@ from imitation_lab.rewards.reward_nets import (
 )
 from imitation_lab.util.networks import EMANorm, RunningNorm, evaluating
 from imitation_lab.viz import style
-from imitation_lab.viz.normalization_trace import statistics_of
+from imitation_lab.viz.normalization_trace import as_batch, statistics_of
+
+__all__ = [
+    "CALLS", "StackLayer", "as_batch", "stack_layers", "stack_rows", "wrapper_stack_figure", "default_wrappers",
+    "RewardStack", "stack_name",
+]  # fmt: skip
 
 CALLS = ("forward", "predict", "predict_processed")
 Batch = tuple[Any, Any, Any, np.ndarray]
@@ -43,23 +47,6 @@ class StackLayer:
     kind: str
     values: Mapping[str, np.ndarray | str] = field(repr=False)
     statistics: tuple[float, float, float] | None = None
-
-
-def as_batch(transitions: Any, rows: Any = slice(None)) -> Batch:
-    """``(state, action, next_state, done)`` of rows of ``Transitions``, or of a tuple of these four."""
-    if hasattr(transitions, "next_obs"):
-        parts = (transitions.obs, transitions.acts, transitions.next_obs, transitions.dones)
-        transitions = tuple(maybe_unwrap_dictobs(part) for part in parts)
-    if len(transitions) != 4:
-        raise ValueError(f"expected Transitions or (state, action, next_state, done), got {len(transitions)} parts.")
-    state, action, next_state, done = transitions
-
-    def take(part: Any) -> Any:
-        if isinstance(part, Mapping):
-            return {key: value[rows] for key, value in part.items()}
-        return np.asarray(part)[rows]
-
-    return take(state), take(action), take(next_state), take(done)
 
 
 def stack_layers(net: RewardNet, batch: Any) -> list[StackLayer]:

@@ -1,11 +1,9 @@
 """Adversarial training to look at: the discriminator's health, replays on the way, and AIRL's reward in parts."""
 
 import html
-import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,28 +20,28 @@ from imitation_lab.viz.adversarial import (
     health_rows,
     replay_figure,
 )
+from imitation_lab.viz.episodes import films
 from imitation_lab.viz.rewards import RewardSlice
-from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png
-from imitation_lab.viz.tables import text_table
+from imitation_lab.viz.style import LabFigure, ends, evenly, frame_pngs
+from imitation_lab.viz.tables import Rows, text_table
 from imitation_lab.widgets.base import (
     Composite,
+    FrameSlider,
     FrameStack,
     Picture,
     Row,
     Stack,
+    SweepView,
     alt_text,
-    answer_while_running,
-    control,
-    image_of,
     ipw,
+    picture_stack,
 )
+from imitation_lab.widgets.live import Live
 
 __all__ = ["AIRLMaps", "AdversarialReplay", "DiscriminatorHealth", "ReplayRecorder"]
 
-DRAWING_SHARE = 0.05
 
-
-class DiscriminatorHealth(Composite):
+class DiscriminatorHealth(Live):
     """Accuracy, logits and return by round, and what ``diagnose`` says.
 
     Live with ``health.attach(trainer)`` and ``with health: trainer.train(n, health.callback())``; then the newest round
@@ -69,6 +67,8 @@ class DiscriminatorHealth(Composite):
         draws: how often the newest round was drawn.
     """
 
+    drawing_share = 0.05
+
     def __init__(
         self,
         history: Sequence[Mapping[str, Any]] | None = None,
@@ -83,24 +83,15 @@ class DiscriminatorHealth(Composite):
             raise ValueError(f"n_frames must be at least 1, got {n_frames}.")
         self.history: list[Mapping[str, Any]] = list(history or ())
         self.references, self.n_frames, self.total = dict(references or {}), n_frames, total
-        self.min_interval, self._clock, self._next_draw = min_interval, clock, -math.inf
         self.picture: Picture | None = None
         self.frames: FrameStack | None = None
         self.indices: list[int] = []
-        self.draws = 0
-        self.stop_event = threading.Event()
-        self.stop_button = control(
-            ipw.Button, "Stop", "Stop the training after the current round; what was learned is kept.",
-            button_style="warning",
-        )  # fmt: skip
-        self.stop_button.on_click(lambda _: self.stop_event.set())
-        answer_while_running(self.stop_button)
-        self.heading, self.words = ipw.HTML(), ipw.HTML()
-        super().__init__()
+        super().__init__("round", min_interval, clock)
+        self.words = ipw.HTML()
+        self._head = Row([self.stop_button, self.heading])
+        self._put()
         if self.history:
             self.finish()
-        else:
-            self._arrange(None)
 
     @property
     def finished(self) -> bool:
@@ -127,79 +118,58 @@ class DiscriminatorHealth(Composite):
         chain_on_round(trainer, self.update)
         return self
 
-    def callback(self) -> Callable[..., bool]:
-        """Return a function that returns False once Stop was clicked, for ``trainer.train``."""
-        return lambda *_, **__: not self.stop_event.is_set()
-
     def update(self, row: Mapping[str, Any]) -> None:
         """Add a row of the history, and draw it if it is time."""
         if self.finished:
-            self._retire()
+            self.indices = []
+            self._put()
+            self._revive()
         self.history.append(row)
-        if self._clock() >= self._next_draw:
-            self.redraw()
+        self._redraw_if_due()
 
-    def redraw(self) -> None:
-        """Draw the newest round now."""
-        start = self._clock()
+    def _draw(self) -> None:
         figure = discriminator_health(self.history, references=self.references)
         if self.picture is None:
-            self.picture = Picture(figure)
-            self._arrange(self.picture)
+            self._put(picture=Picture(figure))
         else:
             self.picture.show(figure)
         self._speak()
-        self.draws += 1
-        end = self._clock()
-        self._next_draw = end + max(self.min_interval, (end - start) / DRAWING_SHARE)
 
     def finish(self) -> None:
         """Retire the Stop button and put the slider over rounds in place."""
         self.stop_button.disabled = True
         if self.history and not self.finished:
             panel = HealthPanel(self.history, self.references)
-            self.indices = panel.rows_shown(self.n_frames)
+            self.indices = evenly(panel.length, self.n_frames)
             alt = f"Discriminator's accuracy, logits and the learner's return over {len(self.history)} rounds."
-            self.frames = FrameStack(
+            self._put(frames=FrameStack(
                 panel.pngs(self.indices), labels=[f"round {self.history[i]['round']}" for i in self.indices],
                 description="round", alt=alt, index=len(self.indices) - 1, interval=500,
-            )  # fmt: skip
-            old, self.picture = self.picture, None
-            self._arrange(self.frames)
-            if old is not None:
-                old.close()
+            ))  # fmt: skip
         self._speak()
 
-    def _retire(self) -> None:
-        old, self.frames, self.indices = self.frames, None, []
-        self.stop_button.disabled = False
-        answer_while_running(self.stop_button)
-        self._arrange(None)
-        if old is not None:
-            old.close()
+    def _put(self, picture: Picture | None = None, frames: FrameStack | None = None) -> None:
+        """Puts a picture, frames or neither in the place of what was shown."""
+        old = (self.picture, self.frames)
+        self.picture, self.frames = picture, frames
+        self.children = [self._head, *(shown for shown in (picture, frames) if shown is not None), self.words]
+        for gone in old:
+            if gone is not None:
+                gone.close()
+        self._speak()
 
-    def __enter__(self) -> "DiscriminatorHealth":
+    def __enter__(self) -> Self:
         self.stop_event.clear()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def _arrange(self, picture: ipw.Widget | None) -> None:
-        middle = [] if picture is None else [picture]
-        self.children = (Row([self.stop_button, self.heading]), *middle, self.words)
-        self._speak()
-
     def _speak(self) -> None:
         number = self.history[-1]["round"] if self.history else 0
-        status = "waiting" if not self.history else "stopped" if self.finished and self.stop_event.is_set() else (
+        status = "waiting" if not self.history else "stopped" if self.finished and self.stopped else (
             "finished" if self.finished else "running"
         )  # fmt: skip
-        of = f" of {self.total}" if self.total else ""
-        self.heading.value = f"<b>Discriminator</b>: {status}, round {number}{of}"
+        self._say("Discriminator", status, "round", number, self.total)
         found = self.diagnosis
-        said = "" if found is None else str(found)
-        self.words.value = "" if found is None else f"<b>Diagnosis</b>: {html.escape(said)}".replace("\n", "<br>")
+        self.words.value = "" if found is None else f"<b>Diagnosis</b>: {html.escape(str(found))}".replace("\n", "<br>")
 
     def figure(self, index: int | None = None) -> LabFigure:
         """Return one row of the history as a plain figure; by default the one shown."""
@@ -207,8 +177,7 @@ class DiscriminatorHealth(Composite):
 
     def table(self, n: int = 6) -> str:
         """Return the numbers of ``n`` rounds, evenly spaced, as plain text."""
-        last = len(self.history) - 1
-        indices = sorted({int(i) for i in np.linspace(0, last, min(n, last + 1)).round()}) if self.history else []
+        indices = evenly(len(self.history), n) if self.history else []
         return text_table(health_rows(self.history, indices), digits=3)
 
     def _summary(self) -> str:
@@ -240,52 +209,26 @@ class AdversarialReplay(Composite):
     ) -> None:
         if not recorder.pairs:
             raise ValueError("the recorder holds no rounds: recorder.attach(trainer), then train.")
-        if n_frames < 1:
-            raise ValueError(f"n_frames must be at least 1, got {n_frames}.")
         self.recorder = recorder
         self.rounds = list(recorder.pairs)
         panels = [ReplayPanel(*recorder.pairs[number], number, recorder.returns[number]) for number in self.rounds]
-        n_steps = max(panel.n_steps for panel in panels)
-        steps = sorted({int(s) for s in np.linspace(0, n_steps - 1, min(n_frames, n_steps)).round()})
-        pngs = [panel.pngs(steps) for panel in panels]
-        while sum(len(png) for row in pngs for png in row) > max_bytes and len(steps) > 2:
-            steps, pngs = steps[::2], [row[::2] for row in pngs]
-        self.steps, self._pngs = steps, pngs
-        last = len(self.rounds) - 1
-        wide = ipw.Layout(width="340px", max_width="100%")
-        self.round_slider = control(
-            ipw.IntSlider, "round", "Choose after which round the learner plays.", min=0, max=last, value=last,
-            continuous_update=True, readout=False, layout=wide,
+        self.steps, pngs = films(panels, n_frames, max_bytes)
+        last, n_steps = len(self.rounds) - 1, max(panel.n_steps for panel in panels)
+        self._rounds = FrameSlider(
+            len(self.rounds), "round", "Choose after which round the learner plays.", index=last, width="340px",
+            labels=[str(number) for number in self.rounds],
         )  # fmt: skip
-        self.slider = control(
-            ipw.IntSlider, "step", "Choose the step of both episodes.", min=0, max=len(steps) - 1,
-            continuous_update=True, readout=False, layout=wide,
+        self._steps = FrameSlider(
+            len(self.steps), "step", "Choose the step of both episodes.", interval=interval, width="340px",
+            labels=[f"{step + 1} of {n_steps}" for step in self.steps], play_tooltip="Play both episodes.",
         )  # fmt: skip
-        self.play = ipw.Play(
-            min=0, max=len(steps) - 1, interval=interval, repeat=True, description="Play", tooltip="Play both episodes."
-        )
-        plain = ipw.Layout(margin="0 0 0 8px")
-        picture = ipw.Layout(
-            max_width="100%", height="auto", align_self="flex-start"
-        )  # one for all: each is a kilobyte
-        self._labels = Stack([ipw.Label(f"{number}", layout=plain) for number in self.rounds], selected_index=last)
-        self._step_labels = Stack([ipw.Label(f"{s + 1} of {n_steps}", layout=plain) for s in steps], selected_index=0)
-        self._inner = [Stack([image_of(png, picture) for png in row], selected_index=0) for row in pngs]
-        self._stacks = [*self._inner, self._labels, self._step_labels]
-        self.stack = Stack(self._inner, selected_index=last)
-        joined = [(self.round_slider, self.stack), (self.round_slider, self._labels), (self.slider, self._step_labels)]
-        joined += [(self.slider, inner) for inner in self._inner]
-        self._links = [ipw.jslink((source, "value"), (target, "selected_index")) for source, target in joined]
-        self._links.append(ipw.jslink((self.play, "value"), (self.slider, "value")))
+        inner = [picture_stack(row) for row in pngs]
+        self.stack = Stack(inner, selected_index=last)
+        self._rounds.moves(self.stack)
+        self._steps.moves(*inner)
+        self.round_slider, self.slider, self.play = self._rounds.slider, self._steps.slider, self._steps.play
         alt = f"Learner after rounds {', '.join(map(str, self.rounds))} beside the expert, with the learned reward."
-        super().__init__(
-            [
-                Row([self.round_slider, self._labels]),
-                Row([self.play, self.slider, self._step_labels]),
-                alt_text(alt),
-                self.stack,
-            ]
-        )
+        super().__init__([self._rounds, self._steps, alt_text(alt), self.stack])
 
     @property
     def round(self) -> int:
@@ -300,7 +243,7 @@ class AdversarialReplay(Composite):
     @property
     def png(self) -> bytes:
         """The picture at the sliders' values."""
-        return self._pngs[self.round_slider.value][self.slider.value]
+        return bytes(self.stack.children[self.round_slider.value].children[self.slider.value].value)
 
     def figure(self, number: int | None = None, step: int | None = None) -> LabFigure:
         """Return one picture as a plain figure; by default the one shown."""
@@ -325,18 +268,8 @@ class AdversarialReplay(Composite):
     def _summary(self) -> str:
         return f"rounds {self.rounds}, {len(self.steps)} steps"
 
-    def close(self) -> None:
-        """Remove pictures, links and controls."""
-        for stack in getattr(self, "_stacks", ()):  # absent where the constructor refused its arguments
-            for child in stack.children:
-                child.close()
-            stack.close()
-        for link in getattr(self, "_links", ()):
-            link.close()
-        super().close()
 
-
-class AIRLMaps(Composite):
+class AIRLMaps(SweepView):
     """Maps of AIRL's g, h and f over two state dimensions, with a slider over a third that moves without a kernel.
 
     Colours of g mean the same in all frames; h and f have a scale of their own in each.
@@ -385,13 +318,11 @@ class AIRLMaps(Composite):
             grid.fixed[self.sweep] = position
             self.values.append(airl_values(parts, grid))
         # h has no level that means anything: one scale for all its frames would hide its shape in each
-        self._limits = {"g": (min(v["g"].min() for v in self.values), max(v["g"].max() for v in self.values))}
-        unit = f" {grid.units[self.sweep]}" if grid.units[self.sweep] else ""
+        self._limits = {"g": ends(*(values["g"] for values in self.values))}
+        labels = [grid.dims.value(self.sweep, f"{x:.2g}".replace("-", "−")) for x in self.positions]
         self.frames = FrameStack(
-            [figure_to_png(self._draw(i), FRAME_DPI) for i in range(n_frames)],
-            labels=[f"{position:.2g}{unit}".replace("-", "−") for position in self.positions],
-            description=grid.names[self.sweep], play=False, index=n_frames // 2,
-            alt=f"Maps of g, h and f over {grid.names[grid.x_dim]} and {grid.names[grid.y_dim]}.",
+            frame_pngs(map(self._draw, range(n_frames))), labels=labels, description=grid.names[self.sweep],
+            play=False, index=n_frames // 2, alt=f"Maps of g, h and f over {self._over()}.",
         )  # fmt: skip
         super().__init__([self.frames])
 
@@ -399,21 +330,17 @@ class AIRLMaps(Composite):
         self.slice.fixed[self.sweep] = self.positions[i]
         return airl_maps(self.values[i], self.slice, self._limits)
 
-    @property
-    def slider(self) -> Any:
-        """The slider; its value counts frames."""
-        return self.frames.slider
+    def _over(self) -> str:
+        return f"{self.slice.names[self.slice.x_dim]} and {self.slice.names[self.slice.y_dim]}"
 
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
         return self._draw(self.slider.value)
 
-    def table(self) -> str:
-        """Return lowest, mean and highest value of each map shown, as plain text."""
+    def rows(self) -> Rows:
+        """Return lowest, mean and highest value of each map shown."""
         shown = self.values[self.slider.value]
-        return text_table(
-            [{"map": k, "lowest": v.min(), "mean": v.mean(), "highest": v.max()} for k, v in shown.items()], digits=3
-        )
+        return [{"map": k, "lowest": v.min(), "mean": v.mean(), "highest": v.max()} for k, v in shown.items()]
 
     def _summary(self) -> str:
-        return f"g, h, f over {self.slice.names[self.slice.x_dim]} and {self.slice.names[self.slice.y_dim]}"
+        return f"g, h, f over {self._over()}"

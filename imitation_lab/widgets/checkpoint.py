@@ -1,15 +1,18 @@
 """A view of a saved reward: its tree, buttons to tamper with a copy, and what the loader says."""
 
 import html
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from imitation_lab.rewards.serialize import RewardFileInfo
 from imitation_lab.viz.checkpoint import TAMPERINGS, Checkpoint, Verdict, checkpoint_figure, outline, verdict_table
-from imitation_lab.viz.style import LabFigure
+from imitation_lab.viz.style import GREEN, ORANGE, LabFigure
 from imitation_lab.viz.tables import html_table
-from imitation_lab.widgets.base import Composite, Picture, Row, control, ipw
+from imitation_lab.widgets.base import Composite, Picture, Row, button, ipw, notice
+
+__all__ = ["CheckpointInspector"]
 
 _HINTS = {
     "flip a byte": "Invert one byte in the middle of the largest tensor.",
@@ -40,20 +43,17 @@ class CheckpointInspector(Composite):
 
     def __init__(self, source: Any) -> None:
         self.model = source if isinstance(source, Checkpoint) else Checkpoint(source)
+        wide = ipw.Layout(width="160px")
         self.buttons = {
-            name: control(ipw.Button, name, _HINTS[name], icon="wrench", layout=ipw.Layout(width="160px"))
+            name: button(name, _HINTS[name], partial(self.tamper, name), icon="wrench", layout=wide)
             for name in TAMPERINGS
         }
-        self.restore = control(
-            ipw.Button, "restore", "Undo all tampering.", icon="undo", layout=ipw.Layout(width="160px")
-        )
+        undo = partial(self.tamper, None)
+        self.restore = button("restore", "Undo all tampering.", undo, icon="undo", layout=wide)
         self.tree, self.status = ipw.HTML(), ipw.HTML()
         self.history: list[Verdict] = []
         self.verdict = self._try()
         self.image = Picture(self.figure())
-        for name, button in self.buttons.items():
-            button.on_click(lambda _, name=name: self.tamper(name))
-        self.restore.on_click(lambda _: self.tamper(None))
         super().__init__([Row([*self.buttons.values(), self.restore]), self.image, self.status, self.tree])
 
     def tamper(self, name: str | None) -> Verdict:
@@ -70,12 +70,10 @@ class CheckpointInspector(Composite):
         verdict = self.model.load()
         self.history.append(verdict)
         info = self.model.inspect()
-        color, word = ("#009E73", "accepted") if verdict.accepted else ("#D55E00", "refused")
+        color, word = (GREEN, "accepted") if verdict.accepted else (ORANGE, "refused")
         ran = "code in the file was run" if verdict.code_ran else "no code in the file was run"
-        self.status.value = (
-            f'<div role="status" style="border-left:4px solid {color};padding:4px 10px;line-height:1.4">'
-            f"<b>{html.escape(verdict.tampering)}: {word}</b>; {ran}<br>{html.escape(verdict.message)}</div>"
-        )
+        said = f"<b>{html.escape(verdict.tampering)}: {word}</b>; {ran}<br>{html.escape(verdict.message)}"
+        self.status.value = notice("status", color, said)
         self.tree.value = _tree(info)
         return verdict
 

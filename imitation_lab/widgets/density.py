@@ -2,18 +2,16 @@
 
 from typing import Any
 
-import numpy as np
-
 from imitation_lab.algorithms.density import KERNELS
 from imitation_lab.viz.density import BandwidthModel, bandwidth_panel
-from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png
-from imitation_lab.viz.tables import html_table, text_table
-from imitation_lab.widgets.base import Composite, FrameStack, Row, control, ipw
+from imitation_lab.viz.style import LabFigure, evenly, frame_pngs
+from imitation_lab.viz.tables import Rows
+from imitation_lab.widgets.base import FrameStack, Row, SweepView, control, ipw, is_model, on_change
 
 __all__ = ["BandwidthExplorer", "BandwidthModel"]
 
 
-class BandwidthExplorer(Composite):
+class BandwidthExplorer(SweepView):
     """The estimated density from too sharp to too smooth, and how well each explains data it has not seen.
 
     The bandwidth slider moves without a kernel (of the notebook); another kernel (of the density) is drawn anew.
@@ -32,15 +30,9 @@ class BandwidthExplorer(Composite):
     """
 
     def __init__(self, demonstrations: Any, *, n_frames: int = 7, **kwargs: Any) -> None:
-        if isinstance(demonstrations, BandwidthModel):
-            if kwargs:
-                raise ValueError("a BandwidthModel holds its names and settings already: pass it alone.")
-            self.model = demonstrations
-        else:
-            self.model = BandwidthModel(demonstrations, **kwargs)
-        last = len(self.model.bandwidths) - 1
-        evenly = np.linspace(0, last, min(n_frames, last + 1)).round()
-        self.indices = sorted({*(int(i) for i in evenly), self.model.best})
+        given = is_model(demonstrations, BandwidthModel, kwargs)
+        self.model = demonstrations if given else BandwidthModel(demonstrations, **kwargs)
+        self.indices = sorted({*evenly(len(self.model.bandwidths), n_frames), self.model.best})
         self.kernel = control(
             ipw.Dropdown, "kernel", "The shape of the bump that each demonstrated state adds.",
             options=list(KERNELS), value=self.model.kernel,
@@ -50,15 +42,10 @@ class BandwidthExplorer(Composite):
             description="bandwidth", alt=self._alt(), index=self.indices.index(self.model.best), interval=900,
         )  # fmt: skip
         self.numbers = ipw.HTML()
-        self.kernel.observe(self._redraw, "value")
-        self.frames.slider.observe(self._show_numbers, "value")
+        on_change(self._redraw, self.kernel)
+        on_change(self._show_numbers, self.slider)
         super().__init__([Row([self.kernel]), self.frames, self.numbers])
         self._show_numbers()
-
-    @property
-    def slider(self) -> Any:
-        """The bandwidth slider; its value counts frames."""
-        return self.frames.slider
 
     @property
     def index(self) -> int:
@@ -74,12 +61,12 @@ class BandwidthExplorer(Composite):
         """Return what is shown as a plain figure."""
         return bandwidth_panel(self.model, self.index)
 
-    def table(self) -> str:
-        """Return the numbers shown as plain text."""
-        return text_table(self.model.numbers(self.index), digits=3)
+    def rows(self) -> Rows:
+        """Return the numbers shown."""
+        return self.model.numbers(self.index)
 
     def _pngs(self) -> list[bytes]:
-        return [figure_to_png(bandwidth_panel(self.model, i), FRAME_DPI) for i in self.indices]
+        return frame_pngs(bandwidth_panel(self.model, i) for i in self.indices)
 
     def _alt(self) -> str:
         return f"Density of demonstrated states with the {self.model.kernel} kernel, from sharp to smooth."
@@ -89,9 +76,8 @@ class BandwidthExplorer(Composite):
         self.frames.replace(self._pngs(), self._alt())
         self._show_numbers()
 
-    def _show_numbers(self, _: Any = None) -> None:
-        caption = f"{self.model.kernel} kernel; sd: standard deviations of the states"
-        self.numbers.value = html_table(self.model.numbers(self.index), digits=3, caption=caption)
+    def _caption(self) -> str:
+        return f"{self.model.kernel} kernel; sd: standard deviations of the states"
 
     def _summary(self) -> str:
         return f"{self.model.kernel} kernel; {len(self.indices)} bandwidths"

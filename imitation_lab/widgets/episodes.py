@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from imitation_lab.viz.episodes import Episode, EpisodePanel, episode_figure, record_episode
+from imitation_lab.viz.episodes import Episode, EpisodePanel, episode_figure, films, record_episode
 from imitation_lab.viz.style import LabFigure
-from imitation_lab.viz.tables import text_table
-from imitation_lab.widgets.base import Composite, FrameStack
+from imitation_lab.viz.tables import Rows
+from imitation_lab.widgets.base import FrameStack, SweepView
 
 __all__ = ["Episode", "EpisodePlayer", "record_episode"]
 
 
-class EpisodePlayer(Composite):
+class EpisodePlayer(SweepView):
     """Slider and play button over an episode, or up to three in step; moves without a kernel.
 
     Args:
@@ -27,29 +27,20 @@ class EpisodePlayer(Composite):
         frames: the ``FrameStack``.
     """
 
+    digits = 4
+
     def __init__(
         self, source: Any, *, n_frames: int = 30, max_bytes: int = 300_000, interval: int = 150, **kwargs: Any
     ) -> None:
-        if n_frames < 1:
-            raise ValueError(f"n_frames must be at least 1, got {n_frames}.")
         items = source.items() if isinstance(source, Mapping) else [("", source)]
         self.episodes = {name: Episode.of(item, **kwargs) for name, item in items}
         panel = EpisodePanel(self.episodes)
-        steps = panel.steps(n_frames)
-        pngs = panel.pngs(steps)
-        while sum(map(len, pngs)) > max_bytes and len(pngs) > 2:
-            steps, pngs = steps[::2], pngs[::2]
-        self.steps = steps
+        self.steps, (pngs,) = films([panel], n_frames, max_bytes)
         self.frames = FrameStack(
-            pngs, labels=[f"step {s + 1} of {panel.n_steps}" for s in steps], description="frame",
+            pngs, labels=[f"step {s + 1} of {panel.n_steps}" for s in self.steps], description="frame",
             alt=panel.figure.alt, interval=interval,
         )  # fmt: skip
         super().__init__([self.frames])
-
-    @property
-    def slider(self) -> Any:
-        """The frame slider."""
-        return self.frames.slider
 
     @property
     def step(self) -> int:
@@ -60,11 +51,9 @@ class EpisodePlayer(Composite):
         """Return one step as a plain figure; by default the one shown."""
         return episode_figure(self.episodes, self.step if step is None else step)
 
-    def table(self) -> str:
-        """Return length and return of each episode as plain text."""
-        return text_table(
-            [{"episode": name or "episode", "steps": len(e), "return": e.total} for name, e in self.episodes.items()]
-        )
+    def rows(self) -> Rows:
+        """Return length and return of each episode."""
+        return [{"episode": name or "episode", "steps": len(e), "return": e.total} for name, e in self.episodes.items()]
 
     def _summary(self) -> str:
         return ", ".join(f"{name + ': ' if name else ''}{len(e)} steps" for name, e in self.episodes.items())

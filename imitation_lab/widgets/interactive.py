@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,14 @@ from gymnasium import spaces
 from imitation_lab.algorithms._dagger_collector import save_demonstrations
 from imitation_lab.algorithms.dagger import DAggerTrainer, InteractiveSession
 from imitation_lab.data import types
-from imitation_lab.viz.episodes import _renderer
+from imitation_lab.viz.episodes import frame_renderer
 from imitation_lab.viz.interactive import session_figure
 from imitation_lab.viz.style import LabFigure, image_to_png
 from imitation_lab.viz.tables import text_table
-from imitation_lab.widgets.base import Composite, Row, alt_text, answer_while_running, control, image_of, ipw
-from imitation_lab.widgets.keys import KeyCatcher
+from imitation_lab.widgets.base import Row, alt_text, image_of, ipw
+from imitation_lab.widgets.keys import Keyed
+
+__all__ = ["ARROWS", "OTHER_KEYS", "InteractiveExpert"]
 
 ARROWS = {
     2: ("ArrowLeft", "ArrowRight"),
@@ -27,12 +28,11 @@ ARROWS = {
 }
 """Keys of the first actions by default, as browsers name them; with more actions the digits and letters."""
 OTHER_KEYS = {"Backspace": "undo", "t": "turn", "w": "watch"}
-ROOT_CLASS = "imitation-lab-expert"
 _SYMBOLS = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "Backspace": "⌫"}
 _DIGITS_AND_LETTERS = "123456789abcdefghijklmnopqrs"
 
 
-class InteractiveExpert(Composite):
+class InteractiveExpert(Keyed):
     """Shows the frame of an `InteractiveSession` and takes the human's actions, by button or key.
 
     While you are in control, your action is done: a demonstration. Hand back, and the policy acts; your action is then
@@ -61,6 +61,14 @@ class InteractiveExpert(Composite):
         ValueError: the environment makes no pictures, there is not one key per action, or a key is taken.
     """
 
+    root = "imitation-lab-expert"
+    take_over: ipw.Button
+    hand_back: ipw.Button
+    watch: ipw.Button
+    undo: ipw.Button
+    restart: ipw.Button
+    save: ipw.Button
+
     def __init__(
         self,
         session: InteractiveSession | DAggerTrainer,
@@ -74,7 +82,7 @@ class InteractiveExpert(Composite):
         if isinstance(session, DAggerTrainer):
             save_to = session if save_to is None else save_to
             session = session.create_session()
-        render = _renderer(session.venv, width)
+        render = frame_renderer(session.venv, width)
         if render is None:
             raise ValueError(
                 f"The environment has render_mode {session.venv.render_mode!r}, expected 'rgb_array': make it with "
@@ -82,33 +90,17 @@ class InteractiveExpert(Composite):
             )
         self.session, self.watch_steps, self._render, self._save_to = session, watch_steps, render, save_to
         self.actions = _actions(session.venv.action_space) if actions is None else dict(actions)
-        self.bindings = _bindings(list(self.actions), keys)
-        self._lock = threading.RLock()
-        self._note = ""
-        self._make_controls()
-        super().__init__(
-            [
-                self.status,
-                self.alt,
-                self.picture,
-                Row([*self.action_buttons.values()]),
-                Row([self.take_over, self.hand_back, self.watch, self.undo, self.restart, self.save]),
-                Row([self.key_catcher]),
-            ]
-        )
-        self.add_class(ROOT_CLASS)
-        self.refresh()
-
-    def _make_controls(self) -> None:
-        shown = {what: key for key, what in self.bindings.items()}
-        self.action_buttons = {}
-        for name in self.actions:
-            button = control(
-                ipw.Button, f"{_SYMBOLS.get(shown[name], shown[name])} {name}", f"What to do here: {name}.",
-                button_style="primary",
-            )  # fmt: skip
-            button.on_click(lambda _, word=name: self.act(word))
-            self.action_buttons[name] = button
+        bindings = _bindings(list(self.actions), keys)
+        shown = {what: _SYMBOLS.get(key, key) for key, what in bindings.items()}
+        text = " · ".join(f"{symbol} {what}" for what, symbol in shown.items())
+        super().__init__("Keys of the interactive expert", bindings, f"Keys (click here first): {text}")
+        self.action_buttons = {
+            name: self._button(
+                f"{shown[name]} {name}", f"What to do here: {name}.", partial(self.act, name), button_style="primary"
+            )
+            for name in self.actions
+        }
+        others = []
         for name, label, tooltip in (
             ("take_over", "Take over", "You are in control: your actions are done, and kept as demonstrations."),
             ("hand_back", "Hand back", "The policy is in control: your actions are kept as labels."),
@@ -117,20 +109,15 @@ class InteractiveExpert(Composite):
             ("restart", "New episode", "Leave this episode; what was labelled stays."),
             ("save", "Save", "Keep what was labelled since the last time."),
         ):
-            button = control(ipw.Button, label, tooltip)
-            button.on_click(lambda _, word=name: self.do(word))
-            setattr(self, name, button)
-        text = " · ".join(f"{_SYMBOLS.get(key, key)} {what}" for key, what in self.bindings.items())
-        self.key_catcher = KeyCatcher(
-            ROOT_CLASS,
-            "Keys of the interactive expert",
-            text=f"Keys (click here first): {text}",
-            bindings=list(self.bindings),
-        )
-        self.key_catcher.on_msg(self._on_key)
-        self.status = ipw.HTML()
+            others.append(self._button(label, tooltip, partial(self.do, name)))
+            setattr(self, name, others[-1])
         self.picture = image_of(b"")
         self.alt = alt_text("The environment as it is now.")
+        self.children = [
+            self.status, self.alt, self.picture, Row([*self.action_buttons.values()]), Row(others),
+            Row([self.key_catcher]),
+        ]  # fmt: skip
+        self.refresh()
 
     # What buttons, keys and programs do.
 
@@ -222,28 +209,20 @@ class InteractiveExpert(Composite):
         self.session.mark_saved()
         self._note = f"Saved {sum(map(len, trajectories))} labelled steps to {where}."
 
-    def _on_key(self, _: Any, content: Any, buffers: Any) -> None:
-        with self._lock:  # a key meant for a frame that has gone since must not label the next one
-            if isinstance(content, dict) and content.get("place") == self._place():
-                self.press(str(content.get("key")))
-
     # What is shown.
 
     def refresh(self) -> None:
         """Shows the session as it is; call it after steps made elsewhere."""
         with self._lock:
             self.picture.value = image_to_png(self._render())
-            self.key_catcher.place = self._place()  # before the text: who reads it may press the next key
-            self.status.value = html.escape(self._text())
             self.take_over.disabled = self.session.in_control
             self.hand_back.disabled = not (self.session.in_control and self.session.has_policy)
             self.watch.disabled = not self.session.has_policy
             self.undo.disabled = self.save.disabled = not self.session.counts()["unsaved"]
-            for widget in (
-                *self.action_buttons.values(),
-                *(self.take_over, self.hand_back, self.watch, self.undo, self.restart, self.save, self.key_catcher),
-            ):
-                answer_while_running(widget)
+            episode, step = self.session.position
+            who = "You are" if self.session.in_control else "The policy is"
+            counts = ", ".join(f"{n} {name}" for name, n in self.session.counts().items())
+            self._say(f"Episode {episode}, step {step}. {who} in control. {counts}.")
 
     def update_policy(self) -> None:
         """Lets the policy act as trained by now, from the next step on."""
@@ -253,12 +232,6 @@ class InteractiveExpert(Composite):
     def _place(self) -> str:
         counts = self.session.counts()
         return f"{self.session.position} {counts['demonstrated']} {counts['labelled']}"
-
-    def _text(self) -> str:
-        episode, step = self.session.position
-        who = "You are" if self.session.in_control else "The policy is"
-        counts = ", ".join(f"{n} {name}" for name, n in self.session.counts().items())
-        return f"Episode {episode}, step {step}. {who} in control. {counts}. {self._note}".strip()
 
     def figure(self, last: int = 60) -> LabFigure:
         """Return the frame and the last steps as a plain figure."""
@@ -293,6 +266,3 @@ def _bindings(names: list[str], keys: Sequence[str] | None) -> dict[str, str]:
     if len(found) < len(names) or found.keys() & OTHER_KEYS.keys():
         raise ValueError(f"keys {list(keys)} must differ from each other and from {list(OTHER_KEYS)}.")
     return {**found, **OTHER_KEYS}
-
-
-__all__ = ["ARROWS", "OTHER_KEYS", "InteractiveExpert"]

@@ -1,11 +1,17 @@
 """Keys for a widget: ipywidgets has none."""
 
+import html
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
 import anywidget
 import traitlets
 
-from imitation_lab.widgets.base import ipw
+from imitation_lab.widgets.base import Composite, answer_while_running, button, ipw
 
-__all__ = ["KeyCatcher"]
+__all__ = ["KeyCatcher", "Keyed"]
 
 
 class KeyCatcher(anywidget.AnyWidget):
@@ -25,58 +31,7 @@ class KeyCatcher(anywidget.AnyWidget):
         play: an ``ipywidgets.Play`` to start once the widget is on the page, or None.
     """
 
-    _esm = """
-    function render({ model, el }) {
-      const box = document.createElement("div");
-      box.tabIndex = 0;
-      box.setAttribute("role", "group");
-      box.setAttribute("aria-label", model.get("label"));
-      const write = () => { box.textContent = model.get("text"); };
-      write();
-      model.on("change:text", write);
-      box.style.cssText = "margin:2px 8px 2px 2px;padding:2px 8px;border:1px solid #8a8a8a;border-radius:4px;"
-        + "font-size:13px;cursor:pointer";
-      box.onclick = () => box.focus({ preventScroll: true });
-      el.appendChild(box);
-      let listener = box;
-      const onKey = (event) => {
-        if (event.ctrlKey || event.metaKey || event.altKey || !model.get("bindings").includes(event.key)) return;
-        // Enter presses the button that has the focus
-        if (event.key === "Enter" && event.target !== box) return;
-        event.preventDefault();
-        event.stopPropagation();
-        if (!event.repeat) model.send({ key: event.key, place: model.get("place") });
-      };
-      const listen = (target) => {
-        listener.removeEventListener("keydown", onKey);
-        listener = target;
-        listener.setAttribute("data-lm-suppress-shortcuts", "true");
-        listener.addEventListener("keydown", onKey);
-      };
-      listen(box);
-      // a Play that is made with playing=true shows it, and stands still: it must change to be heard
-      const start = async () => {
-        if (!model.get("play")) return;
-        const play = await model.widget_manager?.get_model(model.get("play").replace("IPY_MODEL_", ""));
-        play?.set("playing", false);
-        setTimeout(() => play?.set("playing", true), 100);
-      };
-      // the widget around it exists once this view is on the page
-      const timer = setInterval(() => {
-        const around = el.closest("." + model.get("root"));
-        if (!around) return;
-        clearInterval(timer);
-        listen(around);
-        start();
-      }, 100);
-      return () => {
-        clearInterval(timer);
-        model.off("change:text", write);
-        listener.removeEventListener("keydown", onKey);
-      };
-    }
-    export default { render };
-    """
+    _esm = Path(__file__).with_name("keys.js").read_text(encoding="utf-8")
     root = traitlets.Unicode().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)
@@ -89,3 +44,62 @@ class KeyCatcher(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return "KeyCatcher()"
+
+
+class Keyed(Composite):
+    """Buttons and keys that do the same, and nothing that waits for them; also while a cell runs.
+
+    Args:
+        label: its keys' name for screen readers.
+        bindings: what each key does; keys are named as browsers name them.
+        text: what the box of the keys says.
+        **kwargs: as in `KeyCatcher`.
+
+    Attributes:
+        bindings: as given.
+        key_catcher: the `KeyCatcher`.
+        status: where we are, and what came of the last click.
+    """
+
+    root: ClassVar[str]
+    """The CSS class in which the keys act."""
+
+    def __init__(self, label: str, bindings: Mapping[str, str], text: str, **kwargs: Any) -> None:
+        self.bindings = dict(bindings)
+        self._lock = threading.RLock()
+        self._note = ""
+        self._answering: list[ipw.Widget] = []
+        self.key_catcher = KeyCatcher(self.root, label, text=text, bindings=list(bindings), **kwargs)
+        self.key_catcher.on_msg(self._on_key)
+        self.status = ipw.HTML()
+        super().__init__()
+        self.add_class(self.root)
+
+    def _button(self, label: str, tooltip: str, action: Callable[[], Any], **kwargs: Any) -> ipw.Button:
+        made = button(label, tooltip, action, **kwargs)
+        self._answering.append(made)
+        return made
+
+    def act(self, word: str) -> None:
+        """Does what the button of that name does."""
+        raise NotImplementedError
+
+    def press(self, key: str) -> None:
+        """Does what a key does, see `bindings`; other keys do nothing."""
+        if key in self.bindings:
+            self.act(self.bindings[key])
+
+    def _place(self) -> str:
+        raise NotImplementedError
+
+    def _on_key(self, _: Any, content: Any, buffers: Any) -> None:
+        with self._lock:  # a key meant for what has gone since must do nothing to what came next
+            if isinstance(content, dict) and content.get("place") == self._place():
+                self.press(str(content.get("key")))
+
+    def _say(self, text: str) -> None:
+        """Shows the text and takes answers to what is shown; call it when all else is in place."""
+        self.key_catcher.place = self._place()  # before the text: who reads it may press the next key
+        self.status.value = html.escape(f"{text} {self._note}".strip())
+        for widget in (*self._answering, self.key_catcher):
+            answer_while_running(widget)

@@ -2,18 +2,16 @@
 
 from typing import Any
 
-import numpy as np
-
 from imitation_lab.viz.normalization import NormalizationPanel, normalization_panel
 from imitation_lab.viz.normalization_trace import NormalizationRecorder, NormalizationTrace
-from imitation_lab.viz.style import LabFigure
-from imitation_lab.viz.tables import html_table, text_table
-from imitation_lab.widgets.base import Composite, FrameStack, Row, control, ipw
+from imitation_lab.viz.style import LabFigure, evenly
+from imitation_lab.viz.tables import Rows
+from imitation_lab.widgets.base import FrameStack, Row, SweepView, control, ipw, is_model, on_change
 
 __all__ = ["NormalizationDashboard", "NormalizationRecorder", "NormalizationTrace"]
 
 
-class NormalizationDashboard(Composite):
+class NormalizationDashboard(SweepView):
     """Running mean, variance and count over batches, and histograms before and after, for one or more layers.
 
     The batch slider moves without a kernel; feature and checkbox draw anew.
@@ -37,15 +35,13 @@ class NormalizationDashboard(Composite):
     def __init__(
         self, trace: Any, batches: Any = None, *, feature: int | str = 0, n_frames: int = 10, **kwargs: Any
     ) -> None:
-        if not isinstance(trace, NormalizationTrace):
+        if not is_model(trace, NormalizationTrace, batches, kwargs):
             if batches is None:
                 raise ValueError("pass a NormalizationTrace, or layers together with the batches to feed them.")
             trace = NormalizationTrace.feed(trace, batches, **kwargs)
-        elif batches is not None or kwargs:
-            raise ValueError("a NormalizationTrace holds its batches and names already: pass it alone.")
         self.trace: NormalizationTrace = trace
         last = len(trace) - 1
-        self.batches = sorted({int(b) for b in np.linspace(0, last, min(n_frames, last + 1)).round()})
+        self.batches = evenly(len(trace), n_frames)
         self._drawn: dict[tuple[int, bool], list[bytes]] = {}
         self.feature = control(
             ipw.Dropdown, "feature", "Which input feature to show.",
@@ -60,16 +56,10 @@ class NormalizationDashboard(Composite):
             alt=self._alt(), index=len(self.batches) - 1,
         )  # fmt: skip
         self.numbers = ipw.HTML()
-        self.feature.observe(self._redraw, "value")
-        self.updating.observe(self._redraw, "value")
-        self.frames.slider.observe(self._show_numbers, "value")
+        on_change(self._redraw, self.feature, self.updating)
+        on_change(self._show_numbers, self.slider)
         super().__init__([Row([self.feature, self.updating]), self.frames, self.numbers])
         self._show_numbers()
-
-    @property
-    def slider(self) -> Any:
-        """The batch slider; its value counts frames."""
-        return self.frames.slider
 
     @property
     def batch(self) -> int:
@@ -80,11 +70,8 @@ class NormalizationDashboard(Composite):
         """Return what is shown as a plain figure."""
         return normalization_panel(self.trace, self.feature.value, self.batch, updating=self.updating.value)
 
-    def table(self) -> str:
-        """Return the numbers shown as plain text."""
-        return text_table(self._rows(), digits=3)
-
-    def _rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> Rows:
+        """Return the numbers shown."""
         return self.trace.numbers(self.feature.value, self.batch, updating=self.updating.value)
 
     def _pngs(self) -> list[bytes]:
@@ -93,18 +80,18 @@ class NormalizationDashboard(Composite):
             self._drawn[key] = NormalizationPanel(self.trace, key[0], updating=key[1]).pngs(self.batches)
         return self._drawn[key]
 
+    def _mode(self) -> str:
+        return f"statistics {'updating' if self.updating.value else 'frozen'}"
+
     def _alt(self) -> str:
-        mode = "updating" if self.updating.value else "frozen"
-        return f"Normalization of {self.trace.features[self.feature.value]}, statistics {mode}."
+        return f"Normalization of {self.trace.features[self.feature.value]}, {self._mode()}."
 
     def _redraw(self, _: Any = None) -> None:
         self.frames.replace(self._pngs(), self._alt())
         self._show_numbers()
 
-    def _show_numbers(self, _: Any = None) -> None:
-        mode = "updating" if self.updating.value else "frozen"
-        caption = f"{self.trace.features[self.feature.value]}, batch {self.batch}, statistics {mode}"
-        self.numbers.value = html_table(self._rows(), digits=3, caption=caption)
+    def _caption(self) -> str:
+        return f"{self.trace.features[self.feature.value]}, batch {self.batch}, {self._mode()}"
 
     def _summary(self) -> str:
         return f"{', '.join(self.trace.layers)}; {len(self.trace)} batches, {len(self.trace.features)} features"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
-import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -14,20 +13,12 @@ import numpy as np
 from imitation_lab.algorithms.preference_comparisons.human import HumanGatherer
 from imitation_lab.data import types
 from imitation_lab.viz.preferences import PairPanel, StateRenderer, bradley_terry_figure, pair_figure
-from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png, plain
+from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png, frame_pngs, plain
 from imitation_lab.viz.tables import text_table
-from imitation_lab.widgets.base import (
-    Composite,
-    FrameStack,
-    Row,
-    Stack,
-    alt_text,
-    answer_while_running,
-    control,
-    image_of,
-    ipw,
-)
-from imitation_lab.widgets.keys import KeyCatcher
+from imitation_lab.widgets.base import FrameStack, Row, alt_text, control, ipw, on_change, picture_stack
+from imitation_lab.widgets.keys import Keyed
+
+__all__ = ["KEYS", "PreferenceLabeler", "bradley_terry_stack"]
 
 Render = Callable[[types.Trajectory], np.ndarray]
 KEYS = {
@@ -40,10 +31,17 @@ KEYS = {
 }
 """What each key does; keys are named as browsers name them."""
 KEYS_TEXT = "Keys (click here first): ← left · → right · ↑ tie · ↓ skip · ⌫ undo"
-ROOT_CLASS = "imitation-lab-labeler"
+_BUTTONS = {
+    "left": ("← Left", "The left clip is better."),
+    "right": ("Right →", "The right clip is better."),
+    "tie": ("Tie", "Both are equally good."),
+    "skip": ("Skip", "Drop this pair: no opinion."),
+    "undo": ("Undo", "Take the last answer back."),
+    "recorded": ("As recorded", "Give the answer that was recorded for this pair."),
+}
 
 
-class PreferenceLabeler(Composite):
+class PreferenceLabeler(Keyed):
     """Shows the pairs that wait in a `HumanGatherer`, two clips side by side that loop in step, and takes answers.
 
     An answer, by button or key, goes to `HumanGatherer.answer` at once, which writes it to the disk; also while a cell
@@ -70,6 +68,14 @@ class PreferenceLabeler(Composite):
         key: id of the pair shown, None when none waits.
     """
 
+    root = "imitation-lab-labeler"
+    left: ipw.Button
+    right: ipw.Button
+    tie: ipw.Button
+    skip: ipw.Button
+    undo: ipw.Button
+    recorded: ipw.Button
+
     def __init__(
         self,
         gatherer: HumanGatherer,
@@ -88,56 +94,36 @@ class PreferenceLabeler(Composite):
         self._render = _default_render(gatherer) if render is None else None if render == "trace" else render
         self._kept = render is None
         self._clock = clock
-        self._lock = threading.RLock()
         self.key: str | None = None
         self._since = clock()
-        self._note = ""
-        self._make_controls(interval)
-        super().__init__(
-            [
-                Row([self.progress, self.status]),
-                self.alt,
-                self.stack,
-                Row([self.left, self.right, self.tie, self.skip, self.undo, self.recorded]),
-                Row([self.play, self.key_catcher, self.reveal, self.returns]),
-            ]
-        )
-        self.add_class(ROOT_CLASS)
-        self.refresh()
-
-    def _make_controls(self, interval: int) -> None:
-        def button(name: str, tooltip: str, **kwargs: Any) -> ipw.Button:
-            return control(ipw.Button, name, tooltip, **kwargs)
-
-        self.left = button("← Left", "The left clip is better.", button_style="primary")
-        self.right = button("Right →", "The right clip is better.", button_style="primary")
-        self.tie = button("Tie", "Both are equally good.")
-        self.skip = button("Skip", "Drop this pair: no opinion.")
-        self.undo = button("Undo", "Take the last answer back.")
-        self.recorded = button("As recorded", "Give the answer that was recorded for this pair.")
-        for name in ("left", "right", "tie", "skip", "undo", "recorded"):
-            getattr(self, name).on_click(lambda _, word=name: self.act(word))
         self.play = ipw.Play(
-            min=0, max=self.n_frames - 1, value=0, interval=interval, repeat=True,
+            min=0, max=n_frames - 1, value=0, interval=interval, repeat=True,
             description="Play", tooltip="Loop both clips in step.",
         )  # fmt: skip
-        self.key_catcher = KeyCatcher(
-            ROOT_CLASS, "Keys of the preference labeler", text=KEYS_TEXT, bindings=list(KEYS), play=self.play
-        )
-        self.key_catcher.on_msg(self._on_key)
+        super().__init__("Keys of the preference labeler", KEYS, KEYS_TEXT, play=self.play)
+        for name, (label, tooltip) in _BUTTONS.items():
+            primary = "primary" if name in ("left", "right") else ""
+            setattr(self, name, self._button(label, tooltip, partial(self.act, name), button_style=primary))
         self.reveal = control(
             ipw.Checkbox, "show true returns", "The true returns of both clips; look after you made up your mind.",
             indent=False, layout=ipw.Layout(width="auto"),
         )  # fmt: skip
-        self.reveal.observe(lambda _: self._show_returns(), "value")
+        on_change(self._show_returns, self.reveal)
+        self._answering.append(self.reveal)
         self.returns = ipw.HTML()
-        self.status = ipw.HTML()
         self.progress = ipw.IntProgress(description="answered", layout=ipw.Layout(width="260px"))
         self.alt = alt_text("Two clips side by side, left and right, which loop in step.")
         blank = figure_to_png(LabFigure(figsize=(9.0, 0.2)), FRAME_DPI)
-        self._images = [image_of(blank) for _ in range(self.n_frames)]
-        self.stack = Stack(self._images, selected_index=0)
+        self.stack = picture_stack([blank] * n_frames)
         self._links = [ipw.jslink((self.play, "value"), (self.stack, "selected_index"))]
+        self.children = [
+            Row([self.progress, self.status]),
+            self.alt,
+            self.stack,
+            Row([getattr(self, name) for name in _BUTTONS]),
+            Row([self.play, self.key_catcher, self.reveal, self.returns]),
+        ]
+        self.refresh()
 
     # What buttons, keys and programs do.
 
@@ -166,11 +152,6 @@ class PreferenceLabeler(Composite):
                     self._note = "This pair has been answered elsewhere."
             self.refresh()
 
-    def press(self, key: str) -> None:
-        """Does what a key does, see `KEYS`; other keys do nothing."""
-        if key in KEYS:
-            self.act(KEYS[key])
-
     def answer_recorded(self, n: int | None = None) -> int:
         """Clicks *As recorded* for the next `n` pairs that have a recorded answer, all if None; returns how many."""
         done = 0
@@ -179,10 +160,8 @@ class PreferenceLabeler(Composite):
             done += 1
         return done
 
-    def _on_key(self, _: Any, content: Any, buffers: Any) -> None:
-        with self._lock:  # a key meant for a pair that has gone since must not answer the next one
-            if isinstance(content, dict) and content.get("place") == (self.key or ""):
-                self.press(str(content.get("key")))
+    def _place(self) -> str:
+        return self.key or ""
 
     # What is shown.
 
@@ -194,10 +173,8 @@ class PreferenceLabeler(Composite):
             if key != self.key:
                 self.key = key
                 self._show_pair()
-            self.key_catcher.place = key or ""  # before the text: who reads it may press the next key
             self.progress.max = max(1, len(answers) + len(pending))
             self.progress.value = len(answers)
-            self.status.value = html.escape(self._text(len(answers), len(pending)))
             for button in (self.left, self.right, self.tie, self.skip):
                 button.disabled = key is None
             recorded = self.gatherer.recorded
@@ -205,23 +182,10 @@ class PreferenceLabeler(Composite):
             self.recorded.layout.display = None if recorded else "none"
             self.key_catcher.text = KEYS_TEXT + (" · Enter as recorded" if recorded else "")
             self.undo.disabled = not answers
-            for widget in (
-                self.left,
-                self.right,
-                self.tie,
-                self.skip,
-                self.undo,
-                self.recorded,
-                self.key_catcher,
-                self.reveal,
-            ):
-                answer_while_running(widget)
-
-    def _text(self, answered: int, pending: int) -> str:
-        what = f"Which clip is better? Pair {self.key}." if self.key else "No pair is waiting."
-        times = [seconds for seconds in self.gatherer.seconds.values() if seconds is not None]
-        pace = f", {np.median(times):.1f} s per answer (median)" if times else ""
-        return f"{what} {answered} answered, {pending} to go{pace}. {self._note}".strip()
+            what = f"Which clip is better? Pair {key}." if key else "No pair is waiting."
+            times = [seconds for seconds in self.gatherer.seconds.values() if seconds is not None]
+            pace = f", {np.median(times):.1f} s per answer (median)" if times else ""
+            self._say(f"{what} {len(answers)} answered, {len(pending)} to go{pace}.")
 
     def _show_pair(self) -> None:
         if self.reveal.value:
@@ -229,7 +193,7 @@ class PreferenceLabeler(Composite):
         self._show_returns()
         if self.key is not None:
             panel = PairPanel(self.gatherer.pair(self.key), self._frames(self.key), self.obs_names)
-            for image, png in zip(self._images, panel.pngs(self.n_frames), strict=True):
+            for image, png in zip(self.stack.children, panel.loop(self.n_frames), strict=True):
                 image.value = png
         self._since = self._clock()
 
@@ -240,16 +204,13 @@ class PreferenceLabeler(Composite):
         first, second = self.gatherer.pair(key)
         return self._render(first), self._render(second)
 
-    def _show_returns(self) -> None:
-        if not self.reveal.value or self.key is None:
-            self.returns.value = ""
-            return
-        pair = self.gatherer.pair(self.key)
-        returns = [plain(float(f.rews.sum())) for f in pair if isinstance(f, types.TrajectoryWithRew)]
-        if len(returns) < 2:
-            self.returns.value = "unknown: these clips carry no true rewards"
-        else:
-            self.returns.value = f"left {returns[0]}, right {returns[1]}"
+    def _show_returns(self, _: Any = None) -> None:
+        self.returns.value = ""
+        if self.reveal.value and self.key is not None:
+            pair = self.gatherer.pair(self.key)
+            returns = [plain(float(f.rews.sum())) for f in pair if isinstance(f, types.TrajectoryWithRew)]
+            known = f"left {returns[0]}, right {returns[1]}" if len(returns) == 2 else ""
+            self.returns.value = known or "unknown: these clips carry no true rewards"
 
     def figure(self, key: str | None = None) -> LabFigure:
         """Return a pair as a plain figure: film strips, or its state over time; by default the pair shown.
@@ -275,12 +236,6 @@ class PreferenceLabeler(Composite):
     def _summary(self) -> str:
         return f"{len(self.gatherer.answers)} answered, {len(self.gatherer.pending)} waiting"
 
-    def close(self) -> None:
-        """Remove the pictures, the links and the controls."""
-        for widget in (*getattr(self, "_images", ()), *getattr(self, "_links", ())):  # absent if arguments were refused
-            widget.close()
-        super().close()
-
 
 def _default_render(gatherer: HumanGatherer) -> StateRenderer | None:
     name = gatherer.environment.get("id")
@@ -301,11 +256,8 @@ def bradley_terry_stack(
         **kwargs: as in `bradley_terry_figure`.
     """
     return FrameStack(
-        [figure_to_png(bradley_terry_figure(t, **kwargs), FRAME_DPI) for t in temperatures],
+        frame_pngs(bradley_terry_figure(t, **kwargs) for t in temperatures),
         labels=[f"temperature {t:g}: rationality {'∞' if t == 0 else format(1 / t, '.2g')}" for t in temperatures],
         description="teacher", alt="Probability of a preference over the difference of returns, and the loss.",
         index=index, play=False,
     )  # fmt: skip
-
-
-__all__ = ["KEYS", "PreferenceLabeler", "bradley_terry_stack"]

@@ -5,15 +5,15 @@ from typing import Any
 from imitation_lab.regularization.updaters import IntervalParamScaler
 from imitation_lab.viz.regularization import RegularizationTrace, example_training, regularization_panel
 from imitation_lab.viz.style import LabFigure
-from imitation_lab.viz.tables import html_table, text_table
-from imitation_lab.widgets.base import Composite, Picture, Row, control, ipw
+from imitation_lab.viz.tables import Rows
+from imitation_lab.widgets.base import Picture, Row, View, button, control, ipw, on_change
 
 __all__ = ["RegularizationDashboard", "RegularizationTrace"]
 
 MANY = 20
 
 
-class RegularizationDashboard(Composite):
+class RegularizationDashboard(View):
     """Losses, their ratio, the tolerated band, λ and the weights, with band and factor to play with.
 
     Sliders change the updater from the next λ update on, in a running training too. The buttons train on, where the
@@ -50,24 +50,21 @@ class RegularizationDashboard(Composite):
             ipw.FloatSlider, "factor", "Outside the band, λ is multiplied by 1 + factor or 1 − factor.",
             min=0.01, max=0.99, step=0.01, value=factor, disabled=not adjustable,
         )  # fmt: skip
-        self.step_button = control(
-            ipw.Button, "step one update", "Train up to the next update of λ.", button_style="primary",
+        self.step_button = button(
+            "step one update", "Train up to the next update of λ.", self.step, button_style="primary",
             disabled=not trace.can_step,
         )  # fmt: skip
-        self.many_button = control(
-            ipw.Button, f"{MANY} updates", f"Train for {MANY} updates of λ.", disabled=not trace.can_step
+        self.many_button = button(
+            f"{MANY} updates", f"Train for {MANY} updates of λ.", lambda: self.step(MANY), disabled=not trace.can_step
         )
-        self.restart_button = control(
-            ipw.Button, "start over", "Begin again, with the sliders as they are.", disabled=not trace.can_restart
+        self.restart_button = button(
+            "start over", "Begin again, with the sliders as they are.", self.restart, disabled=not trace.can_restart
         )
-        self.image = Picture(self.figure())
         self.numbers = ipw.HTML()
+        self.image = Picture(self.figure())
         self._show_numbers()
-        self.band.observe(self._set_band, "value")
-        self.factor.observe(self._set_factor, "value")
-        self.step_button.on_click(lambda _: self.step())
-        self.many_button.on_click(lambda _: self.step(MANY))
-        self.restart_button.on_click(lambda _: self.restart())
+        on_change(self._set_band, self.band)
+        on_change(self._set_factor, self.factor)
         super().__init__(
             [
                 Row([self.band, self.factor]),
@@ -87,18 +84,13 @@ class RegularizationDashboard(Composite):
         self.trace = self.trace.restarted()
         self.refresh()
 
-    def refresh(self) -> None:
-        """Show what the trace has recorded since."""
-        self.image.show(self.figure())
-        self._show_numbers()
-
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
         return regularization_panel(self.trace)
 
-    def table(self, digits: int = 3) -> str:
-        """Return the numbers of the last update as plain text."""
-        return text_table(self.trace.numbers(), digits=digits)
+    def rows(self) -> Rows:
+        """Return the numbers of the last update."""
+        return self.trace.numbers()
 
     def _set_band(self, change: Any) -> None:
         low, high = change["new"]
@@ -111,9 +103,6 @@ class RegularizationDashboard(Composite):
     def _set_factor(self, change: Any) -> None:
         self.trace.set_updater(scaling_factor=change["new"])
         self.refresh()
-
-    def _show_numbers(self) -> None:
-        self.numbers.value = html_table(self.trace.numbers(), digits=3)
 
     def _summary(self) -> str:
         return f"{type(self.trace.regularizer).__name__}; {len(self.trace)} updates"

@@ -1,6 +1,6 @@
 """A view of any reward function over two dimensions of the state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -8,15 +8,16 @@ import numpy as np
 from gymnasium import spaces
 
 from imitation_lab.viz.rewards import Key, RewardSlice, as_reward_fn, pearson
-from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png
-from imitation_lab.viz.tables import html_table, text_table
-from imitation_lab.widgets.base import Composite, FrameStack, Picture, Row, control, ipw
+from imitation_lab.viz.style import LabFigure, ends, frame_pngs
+from imitation_lab.widgets.base import FrameStack, Picture, Row, View, control, ipw, on_change
+
+__all__ = ["RewardHeatmap", "RewardSlice", "as_reward_fn", "pearson"]
 
 Comparison = Callable[[Any, Any], float]
 POOLED = ("mean", "max")
 
 
-class RewardHeatmap(Composite):
+class RewardHeatmap(View):
     """A reward over two state dimensions, with sliders for the others and a selector for the action.
 
     Args:
@@ -71,13 +72,12 @@ class RewardHeatmap(Composite):
         self.true_values: np.ndarray | None = None
         self.correlation: float | None = None
         self.comparisons = self._compare(comparison)
-        self._busy = False
         self._make_controls()
         self._compute()
         self.image = Picture(self.figure())
-        self.numbers = ipw.HTML(self._html())
-        for widget in (self.x, self.y, *self.dims.values(), *self._action_widgets, self.resolution):
-            widget.observe(self._changed, "value")
+        self.numbers = ipw.HTML()
+        self._show_numbers()
+        on_change(self._changed, self.x, self.y, *self.dims.values(), *self._action_widgets, self.resolution)
         super().__init__(
             [
                 Row([self.x, self.y, self.resolution]),
@@ -105,13 +105,9 @@ class RewardHeatmap(Composite):
             ipw.IntSlider, "resolution", "Grid points per axis.", min=5, max=max(101, s.resolution), value=s.resolution
         )
         self.dims = {
-            name: control(
-                ipw.FloatSlider, f"{name} [{s.units[i]}]" if s.units[i] else name, f"Hold {name} at this value.",
-                min=s.low[i], max=s.high[i], step=(s.high[i] - s.low[i]) / 100, value=s.fixed[i],
-                readout_format=".3g",
-            )
+            name: _slider(s.dims.label(i), f"Hold {name} at this value.", s.low[i], s.high[i], s.fixed[i], steps=100)
             for i, name in enumerate(s.names)
-        }  # fmt: skip
+        }
         self.action: ipw.Dropdown | None = None
         self.action_parts: list[Any] = []
         space = s.action_space
@@ -135,10 +131,9 @@ class RewardHeatmap(Composite):
             low = np.where(np.isfinite(low) & (np.abs(low) < 1e6), low, -1.0)
             high = np.where(np.isfinite(high) & (np.abs(high) < 1e6), high, 1.0)
             return [
-                control(ipw.FloatSlider, name, f"Value of {name}.", min=float(lo), max=float(hi),
-                        step=float(hi - lo) / 50, value=float(v), readout_format=".3g")
+                _slider(name, f"Value of {name}.", float(lo), float(hi), float(v), steps=50)
                 for name, lo, hi, v in zip(s.action_names, low, high, start, strict=True)
-            ]  # fmt: skip
+            ]
         tops = space.nvec.ravel() - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(len(start), int)
         return [
             control(ipw.IntSlider, name, f"Value of {name}.", min=0, max=int(top), value=int(v))
@@ -153,14 +148,11 @@ class RewardHeatmap(Composite):
         if self._busy:
             return
         s = self.slice
-        self._busy = True
-        try:
+        with self._together():
             if self.x.value == self.y.value:  # choosing the other axis's dimension swaps the two
                 other = self.y if change["owner"] is self.x else self.x
                 other.value = change["old"]
             self._hide_axes()
-        finally:
-            self._busy = False
         s.x_dim, s.y_dim, s.resolution = self.x.value, self.y.value, self.resolution.value
         s.fixed = np.array([slider.value for slider in self.dims.values()])
         if self.action is not None:
@@ -169,8 +161,7 @@ class RewardHeatmap(Composite):
             parts = np.array([part.value for part in self.action_parts])
             s.action = parts.reshape(s.action_space.shape).astype(s.action_space.dtype)
         self._compute()
-        self.image.show(self.figure())
-        self.numbers.value = self._html()
+        self.refresh()
 
     def _compute(self) -> None:
         self.values, self.true_values = self.slice.values(), self.slice.true_values()
@@ -178,7 +169,10 @@ class RewardHeatmap(Composite):
 
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
-        return self.slice.draw(self.values, self.true_values, shared_scale=self.shared_scale, **self._titles)
+        return self._draw(self.values, self.true_values)
+
+    def _draw(self, values: np.ndarray, true: np.ndarray | None, **kwargs: Any) -> LabFigure:
+        return self.slice.draw(values, true, shared_scale=self.shared_scale, **self._titles, **kwargs)
 
     def frames_over(self, dim: Key, n: int = 10) -> FrameStack:
         """Return a kernel-free stack that sweeps one other dimension, or "action" for each discrete action.
@@ -200,19 +194,19 @@ class RewardHeatmap(Composite):
 
     def _sweep(self, dim: Key, n: int) -> FrameStack:
         s = self.slice
-        grids, labels, settings = [], [], self._settings(dim, n)
-        for label, apply in settings:
-            apply()
-            grids.append((s.values(), s.true_values()))
-            labels.append(label)
-        limits = [_limits([g[k] for g in grids]) for k in range(2)]
-        pngs = []
-        for (_, apply), (values, true) in zip(settings, grids, strict=True):
-            apply()
-            figure = s.draw(values, true, limits=limits, shared_scale=self.shared_scale, **self._titles)
-            pngs.append(figure_to_png(figure, FRAME_DPI))
+        settings = self._settings(dim, n)
+
+        def drawn(draw: Callable[[int], Any]) -> Iterator[Any]:
+            for i, (_, apply) in enumerate(settings):
+                apply()
+                yield draw(i)
+
+        learned, true = zip(*drawn(lambda _: (s.values(), s.true_values())), strict=True)
+        limits = [ends(*learned), ends(*(grid for grid in true if grid is not None))]
+        figures = drawn(lambda i: self._draw(learned[i], true[i], limits=limits))
         alt = f"The {self.title} over {s.names[s.x_dim]} and {s.names[s.y_dim]}, swept over {dim}."
-        return FrameStack(pngs, labels=labels, description=str(dim) if isinstance(dim, str) else s.names[dim], alt=alt)
+        name = str(dim) if isinstance(dim, str) else s.names[dim]
+        return FrameStack(frame_pngs(figures), labels=[label for label, _ in settings], description=name, alt=alt)
 
     def _settings(self, dim: Key, n: int) -> list[tuple[str, Callable[[], None]]]:
         s = self.slice
@@ -224,9 +218,8 @@ class RewardHeatmap(Composite):
         i = s.index(dim)
         if i in (s.x_dim, s.y_dim):
             raise ValueError(f"{s.names[i]!r} is on an axis: sweep one of the other dimensions, or 'action'.")
-        unit = f" {s.units[i]}" if s.units[i] else ""
         values = np.linspace(s.low[i], s.high[i], n)
-        return [(f"{value:.3g}{unit}", partial(s.fixed.__setitem__, i, value)) for value in values]
+        return [(s.dims.value(i, f"{value:.3g}"), partial(s.fixed.__setitem__, i, value)) for value in values]
 
     def rows(self) -> dict[str, Any]:
         """Return the numbers under the picture."""
@@ -241,22 +234,15 @@ class RewardHeatmap(Composite):
             }
         return rows | self.comparisons
 
-    def table(self, digits: int = 3) -> str:
-        """Return the numbers as plain text."""
-        return text_table(self.rows(), digits=digits)
-
-    def _html(self) -> str:
-        return html_table(self.rows(), digits=3, caption=self.slice.describe() or None)
+    def _caption(self) -> str | None:
+        return self.slice.describe() or None
 
     def _summary(self) -> str:
         s = self.slice
         return f"{s.names[s.y_dim]} against {s.names[s.x_dim]}"
 
 
-def _limits(grids: list[np.ndarray | None]) -> tuple[float, float] | None:
-    known = [g[np.isfinite(g)] for g in grids if g is not None]
-    stacked = np.concatenate(known) if known else np.empty(0)
-    return (float(stacked.min()), float(stacked.max())) if stacked.size else None
-
-
-__all__ = ["RewardHeatmap", "RewardSlice", "as_reward_fn", "pearson"]
+def _slider(label: str, tooltip: str, low: float, high: float, value: float, steps: int) -> ipw.FloatSlider:
+    return control(
+        ipw.FloatSlider, label, tooltip, min=low, max=high, step=(high - low) / steps, value=value, readout_format=".3g"
+    )

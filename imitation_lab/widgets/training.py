@@ -1,11 +1,8 @@
 """A live view of training: curves, current numbers, and a button that stops it."""
 
-import html
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,12 +11,14 @@ from stable_baselines3.common.logger import KVWriter
 
 from imitation_lab.viz.curves import training_curves
 from imitation_lab.viz.style import LabFigure
-from imitation_lab.viz.tables import html_table, text_table
-from imitation_lab.widgets.base import Composite, Picture, Row, answer_while_running, control, ipw
+from imitation_lab.viz.tables import html_table
+from imitation_lab.widgets.base import Picture, Row, View, ipw
+from imitation_lab.widgets.live import Live
+
+__all__ = ["DashboardWriter", "TrainingDashboard"]
 
 MAX_PANELS = 6
 ROWS_PER_TABLE = 6
-DRAWING_SHARE = 0.1
 
 
 class DashboardWriter(KVWriter):
@@ -38,7 +37,7 @@ class DashboardWriter(KVWriter):
         self.dashboard.redraw()
 
 
-class TrainingDashboard(Composite):
+class TrainingDashboard(Live, View):
     """Curves, current numbers and a Stop button for any training loop.
 
     Feed it by hand (``update``), by a logger (``attach``), or by SB3 (``sb3_callback``). Stop only sets
@@ -67,6 +66,9 @@ class TrainingDashboard(Composite):
         draws: how often the curves were drawn.
     """
 
+    drawing_share = 0.1
+    digits = 4
+
     def __init__(
         self,
         keys: Sequence[str | Sequence[str]] | None = None,
@@ -84,41 +86,24 @@ class TrainingDashboard(Composite):
         self.keys_shown = None if keys is None else list(keys)
         self.title, self.x_label, self.total = title, x_label, total
         self.labels, self.references = dict(labels or {}), dict(references or {})
-        self.smoothing, self.columns, self.min_interval = smoothing, columns, min_interval
-        self._clock = clock
+        self.smoothing, self.columns = smoothing, columns
         self._lock = threading.Lock()
-        self._next_draw = -math.inf
-        self._stale = False
         self.history: dict[str, tuple[list[float], list[float]]] = {}
         self.latest: dict[str, float] = {}
         self.step = 0
         self.finished = False
-        self.draws = 0
-        self.stop_event = threading.Event()
-        self.stop_button = control(
-            ipw.Button, "Stop", "Stop the training after the current batch; what was learned is kept.",
-            button_style="warning",
-        )  # fmt: skip
-        self.stop_button.on_click(lambda _: self.stop_event.set())
-        answer_while_running(self.stop_button)
-        self.heading = ipw.HTML()
+        super().__init__("batch", min_interval, clock)
         self.numbers = ipw.HTML()
         self.image = Picture(self.figure())
-        super().__init__([Row([self.stop_button, self.heading]), self.image, self.numbers])
+        self.children = [Row([self.stop_button, self.heading]), self.image, self.numbers]
         self._show_numbers()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether Stop was clicked."""
-        return self.stop_event.is_set()
 
     def reset(self) -> None:
         """Forget the history and the click on Stop."""
         with self._lock:
             self.history, self.latest, self.step, self.finished = {}, {}, 0, False
         self.stop_event.clear()
-        self.stop_button.disabled = False
-        answer_while_running(self.stop_button)
+        self._revive()
         self.redraw()
 
     def update(self, metrics: Mapping[str, Any], step: int | None = None) -> bool:
@@ -136,41 +121,17 @@ class TrainingDashboard(Composite):
                 steps.append(self.step)
                 values.append(value)
             self.latest.update(numbers)
-            self._stale = True
-        if self._clock() >= self._next_draw:
-            self.redraw()
+        self._redraw_if_due()
         return not self.stopped
 
-    def redraw(self) -> None:
-        """Draw now, whatever the rate limit says."""
-        start = self._clock()
-        self.image.show(self.figure())
-        self._show_numbers()
-        self.draws += 1
-        self._stale = False
-        end = self._clock()
-        self._next_draw = end + max(self.min_interval, (end - start) / DRAWING_SHARE)
+    def _draw(self) -> None:
+        self.refresh()
 
     def finish(self) -> None:
         """Draw the last state and retire the Stop button."""
         self.finished = True
         self.stop_button.disabled = True
         self.redraw()
-
-    def __enter__(self) -> "TrainingDashboard":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.finish()
-
-    def callback(self) -> Callable[..., bool]:
-        """Return a function that ignores its arguments and returns False once Stop was clicked.
-
-        Fits ``BC.train(on_batch_end=dashboard.callback())`` and every callback that stops on False.
-        """
-        return lambda *_, **__: not self.stopped
 
     def writer(self) -> DashboardWriter:
         """Return the logger output format."""
@@ -206,26 +167,23 @@ class TrainingDashboard(Composite):
             smoothing=self.smoothing, columns=self.columns,
         )  # fmt: skip
 
-    def table(self, digits: int = 4) -> str:
-        """Return the current numbers as a plain-text table."""
-        return text_table(
-            [{"metric": self.labels.get(k, k), "value": v} for k, v in self.latest.items()], digits=digits
-        )
-
-    def _show_numbers(self) -> None:
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the current numbers."""
         with self._lock:
-            latest = [(self.labels.get(key, key), value) for key, value in self.latest.items()]
+            return [{"metric": self.labels.get(k, k), "value": v} for k, v in self.latest.items()]
+
+    def _show_numbers(self, _: Any = None) -> None:
+        latest = [(row["metric"], row["value"]) for row in self.rows()]
         blocks = [dict(latest[i : i + ROWS_PER_TABLE]) for i in range(0, len(latest), ROWS_PER_TABLE)]
         self.numbers.value = (
             '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:4px 24px">'
             + "".join(map(html_table, blocks))
             + "</div>"
         )
-        of = f" of {self.total}" if self.total else ""
         status = "stopped" if self.stopped else "finished" if self.finished else "running" if latest else "waiting"
         if self.stopped and not self.finished:
             status = "stopping"
-        self.heading.value = f"<b>{html.escape(self.title)}</b>: {status}, {html.escape(self.x_label)} {self.step}{of}"
+        self._say(self.title, status, self.x_label, self.step, self.total)
 
     def _summary(self) -> str:
         status = "stopped" if self.stopped else "finished" if self.finished else "open"

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from imitation_lab.rewards.reward_nets import RewardNet
-from imitation_lab.viz.style import LabFigure
-from imitation_lab.viz.tables import format_number, html_table, text_table
+from imitation_lab.viz.style import ORANGE, LabFigure
+from imitation_lab.viz.tables import Rows, format_number
 from imitation_lab.viz.wrapper_stack import RewardStack, StackLayer, stack_name, stack_rows, wrapper_stack_figure
-from imitation_lab.widgets.base import Composite, Picture, Row, control, ipw
+from imitation_lab.widgets.base import Picture, Row, View, button, control, ipw, is_model, notice, on_change
+
+__all__ = ["WrapperStack"]
 
 NONE = "–"
 SLOTS = ("1st wrapper (inside)", "2nd wrapper", "3rd wrapper (outside)")
 
 
-class WrapperStack(Composite):
+class WrapperStack(View):
     """Choose wrappers, inside first; see what each call returns at each layer, or why the order is refused.
 
     Args:
@@ -36,15 +38,10 @@ class WrapperStack(Composite):
     """
 
     def __init__(self, base: Any, transitions: Any = None, *, chosen: Sequence[str] = (), **kwargs: Any) -> None:
-        if isinstance(base, RewardStack):
-            if transitions is not None or kwargs:
-                raise ValueError("a RewardStack holds its transitions and settings already: pass it alone.")
-            self.model = base
-        else:
-            self.model = RewardStack(base, transitions, **kwargs)
+        given = is_model(base, RewardStack, transitions, kwargs)
+        self.model = base if given else RewardStack(base, transitions, **kwargs)
         wanted = _filled(chosen)
         self.model.build(chosen)
-        self._busy = False
         self.base = control(ipw.Dropdown, "network", "The network inside all wrappers.", options=list(self.model.bases))
         self.slots = [
             control(ipw.Dropdown, text, f"What goes around the layers below: the {text}.",
@@ -58,18 +55,15 @@ class WrapperStack(Composite):
             ipw.IntSlider, "transition", "Which transition of the batch is shown in numbers.",
             min=0, max=self.model.batch_size - 1,
         )  # fmt: skip
-        self.update = control(
-            ipw.Button, "Update statistics", "Reward this batch with update_stats=True: running statistics move.",
+        self.update = button(
+            "Update statistics", "Reward this batch with update_stats=True: running statistics move.", self._update,
             icon="refresh",
         )  # fmt: skip
         self._layers: list[StackLayer] = self.model.layers()
         self.status, self.numbers = ipw.HTML(), ipw.HTML()
         self.image = Picture(self.figure())
-        for widget in (self.base, *self.slots):
-            widget.observe(self._rebuild, "value")
-        for widget in (self.batch, self.transition):
-            widget.observe(self._show, "value")
-        self.update.on_click(self._update)
+        on_change(self._rebuild, self.base, *self.slots)
+        on_change(self._show, self.batch, self.transition)
         super().__init__(
             [
                 Row([self.base, *self.slots]),
@@ -79,7 +73,7 @@ class WrapperStack(Composite):
                 self.numbers,
             ]
         )
-        self._write()
+        self._show_numbers()
 
     @property
     def net(self) -> RewardNet:
@@ -93,21 +87,18 @@ class WrapperStack(Composite):
 
     def choose(self, *names: str) -> None:
         """Stack these wrappers, innermost first, as if chosen by hand."""
-        self._busy = True
-        try:
+        with self._together():
             for slot, name in zip(self.slots, _filled(names), strict=True):
                 slot.value = name
-        finally:
-            self._busy = False
         self._rebuild()
 
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
         return wrapper_stack_figure(self._layers, self.transition.value)
 
-    def table(self) -> str:
-        """Return the numbers shown as plain text."""
-        return text_table(stack_rows(self._layers, self.transition.value), digits=3)
+    def rows(self) -> Rows:
+        """Return the numbers shown."""
+        return stack_rows(self._layers, self.transition.value)
 
     def _rebuild(self, _: Any = None) -> None:
         if self._busy:
@@ -115,23 +106,24 @@ class WrapperStack(Composite):
         self.model.build([slot.value for slot in self.slots if slot.value != NONE], self.base.value)
         self._show()
 
-    def _update(self, _: Any) -> None:
+    def _update(self) -> None:
         self.model.update(self.batch.value)
         self._show()
 
     def _show(self, _: Any = None) -> None:
         self._layers = self.model.layers(self.batch.value)
-        self.image.show(self.figure())
-        self._write()
+        self.refresh()
 
-    def _write(self) -> None:
+    def _caption(self) -> str:
+        return f"transition {self.transition.value} of batch {self.batch.value}"
+
+    def _show_numbers(self, _: Any = None) -> None:
+        super()._show_numbers()
         self.update.disabled = all(layer.statistics is None for layer in self._layers)
         code = f"<code>{html.escape(stack_name(self.net))}</code>"
         if self.error is not None:
-            self.status.value = (
-                '<div role="alert" style="border-left:4px solid #D55E00;padding:4px 10px;line-height:1.4">'
-                f"<b>refused</b> {html.escape(self.error)}<br>Below: the legal part, {code}</div>"
-            )
+            text = f"<b>refused</b> {html.escape(self.error)}<br>Below: the legal part, {code}"
+            self.status.value = notice("alert", ORANGE, text)
         else:
             facts = [
                 f"{layer.name}: mean {format_number(layer.statistics[0], 3)}, variance "
@@ -140,9 +132,6 @@ class WrapperStack(Composite):
                 if layer.statistics is not None
             ]
             self.status.value = "<br>".join([code, *map(html.escape, facts)])
-        rows = stack_rows(self._layers, self.transition.value)
-        caption = f"transition {self.transition.value} of batch {self.batch.value}"
-        self.numbers.value = html_table(rows, digits=3, caption=caption)
 
     def _summary(self) -> str:
         return stack_name(self.net)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from matplotlib.lines import Line2D
 
 from imitation_lab.rewards.reward_nets import BasicRewardNet, BasicShapedRewardNet, NormalizedRewardNet
 from imitation_lab.util.networks import RunningNorm
@@ -59,7 +60,8 @@ def test_health_has_one_histogram_per_kind_that_sums_to_one():
         peak = int(values.argmax())
         assert edges[peak] <= 2.0 - index <= edges[peak + 1]
         assert f"round {index + 1}" in panel.figure.alt
-        assert all(cursor.get_xdata()[0] == index + 1 for cursor in panel._cursors)
+        cursors = [artist for artist in panel.artists if isinstance(artist, Line2D)]
+        assert [cursor.get_xdata()[0] for cursor in cursors] == [index + 1] * 2
 
 
 def test_health_draws_accuracies_and_the_return():
@@ -84,7 +86,6 @@ def test_health_of_one_round_and_of_none():
 
 def test_frames_differ_from_round_to_round():
     panel = adversarial.HealthPanel(rows(9))
-    assert panel.rows_shown(3) == [0, 4, 8]
     assert len(set(panel.pngs([0, 4, 8]))) == 3
 
 
@@ -190,7 +191,6 @@ def test_maps_draw_each_part_with_its_values():
     values = adversarial.airl_values(adversarial.airl_parts(shaped()), grid)
     assert list(values) == ["g", "h", "f"]
     figure = adversarial.airl_maps(values, grid)
-    meshes = [axes.collections[0] for axes in figure.axes[:3]]
-    for mesh, value in zip(meshes, values.values(), strict=True):
-        np.testing.assert_allclose(mesh.get_array().reshape(5, 5), value)
+    for axes, value in zip(figure.axes[:3], values.values(), strict=True):
+        np.testing.assert_allclose(axes.images[0].get_array(), value)
     assert "g, h, f" in figure.alt

@@ -74,9 +74,9 @@ def test_mistakes(demonstrations, rng):
         BandwidthModel(demonstrations[:1])
     with pytest.raises(ValueError, match=r"n of at least 100, got shape \(20, 2\)"):
         BandwidthModel(np.zeros((20, 2)))
-    with pytest.raises(ValueError, match="names has 2 entries, but the states have 3"):
+    with pytest.raises(ValueError, match="2 names .* for 3 dimensions"):
         BandwidthModel(demonstrations, names=["a", "b"])
-    with pytest.raises(ValueError, match="no dimension 'z'; there are state 0, state 1, state 2"):
+    with pytest.raises(ValueError, match="unknown state dimension 'z': expected 0 to 2 or one of"):
         BandwidthModel(demonstrations, x_dim="z")
     with pytest.raises(ValueError, match="kernel must be one of gaussian"):
         BandwidthModel(demonstrations, kernel="box")

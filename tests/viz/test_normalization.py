@@ -105,7 +105,7 @@ def test_mistakes_are_named(batches):
         NormalizationTrace.feed(nn.Linear(2, 1), batches)
     with pytest.raises(TypeError, match="must be a torch.nn.Module"):
         NormalizationTrace.feed({"a": 3}, batches)
-    with pytest.raises(ValueError, match="give one name each"):
+    with pytest.raises(ValueError, match="for 2 features: give one name per feature"):
         NormalizationTrace.feed(RunningNorm(2), batches, features=["x"])
     with pytest.raises(ValueError, match="unknown feature 'z'"):
         NormalizationTrace.feed(RunningNorm(2), batches).index("z")

@@ -4,7 +4,7 @@ import pytest
 
 import imitation_lab  # noqa: F401  (registers the environments)
 from imitation_lab.data.types import TrajectoryWithRew
-from imitation_lab.viz import preferences
+from imitation_lab.viz import preferences, style
 
 
 def fragment(length=6, dims=2, scale=1.0):
@@ -46,8 +46,8 @@ def test_renderer_thins_out_and_scales_down():
     trajectory, _ = real("CartPole-v1", steps=12)
     frames = preferences.StateRenderer("CartPole-v1", max_frames=5, width=150)(trajectory)
     assert frames.shape == (5, 100, 150, 3)
-    assert preferences.spread(12, 5) == [0, 3, 6, 8, 11]
-    assert preferences.spread(1, 5) == [0]
+    assert style.evenly(12, 5) == [0, 3, 6, 8, 11]
+    assert style.evenly(1, 5) == [0]
 
 
 def test_renderer_refuses_what_it_cannot_draw():
@@ -87,7 +87,7 @@ def test_without_pictures_states_are_drawn_on_one_scale():
     np.testing.assert_array_equal(right.lines[1].get_ydata(), fragment(4, scale=9.0).obs[:4, 1])
     panel.show(4)
     assert [left.lines[-1].get_xdata()[0], right.lines[-1].get_xdata()[0]] == [4, 3]
-    pngs = panel.pngs(7)  # more than there are steps
+    pngs = panel.loop(7)  # more than there are steps
     assert (len(pngs), len(set(pngs))) == (7, 5)
 
 

@@ -2,6 +2,7 @@ import io
 import threading
 
 import matplotlib
+import matplotlib.style
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +13,13 @@ from imitation_lab.viz import style
 def pixels(png: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(png)) as image:
         return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_the_look_is_a_style_sheet_for_ones_own_figures():
+    with matplotlib.rc_context():
+        matplotlib.style.use("imitation_lab.viz.lab")
+        assert matplotlib.rcParams["axes.titlelocation"] == "left"
+        assert matplotlib.rcParams["axes.edgecolor"] == "#666666"
 
 
 def test_png_has_the_asked_size_a_white_page_and_a_palette():

@@ -176,10 +176,12 @@ def test_replay_leafs_through_rounds_and_steps(replay):
 
 
 def test_replay_needs_no_kernel_to_move(replay):
-    targets = [link.target[0] for link in replay._links]
-    assert replay.stack in targets
-    assert all(inner in targets for inner in replay._inner)
-    assert [inner.children[0].format for inner in replay._inner] == ["png", "png"]
+    rounds, steps = replay.children[:2]
+    assert replay.stack in [link.target[0] for link in rounds._links]
+    targets = [link.target[0] for link in steps._links]
+    assert all(inner in targets for inner in replay.stack.children)
+    assert replay.slider in targets  # of the play button
+    assert [inner.children[0].format for inner in replay.stack.children] == ["png", "png"]
 
 
 def test_replay_keeps_to_its_bytes(replay):

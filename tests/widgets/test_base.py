@@ -22,7 +22,7 @@ def test_frames_follow_the_slider_and_are_linked_in_the_browser():
     assert frames.slider.description == "batch"
     assert 'aria-label="squares"' in frames.alt.value
     assert all(image.tooltip is None for image in frames.stack.children)  # it breaks the view
-    targets = {(link.source[0], link.target[0], link.target[1]) for link in frames._links}
+    targets = {(link.source[0], link.target[0], link.target[1]) for link in frames._row._links}
     assert (frames.slider, frames.stack, "selected_index") in targets
     assert (frames.play, frames.slider, "value") in targets
     assert repr(frames) == "FrameStack(3 frames)"
@@ -44,7 +44,7 @@ def test_frames_can_be_replaced_but_not_resized():
 
 def test_closing_closes_all_it_holds():
     frames = base.FrameStack([png(0), png(1)], labels=["a", "b"])
-    parts = [frames.slider, frames.play, *frames.stack.children, *frames._links]
+    parts = [frames.slider, frames.play, *frames.stack.children, *frames._row._links]
     frames.close()
     assert all(part.comm is None for part in parts)
 

@@ -73,7 +73,7 @@ def test_one_call_per_redraw():
 def test_frames_sweep_a_dimension_or_the_actions_and_leave_the_view_alone(heatmap):
     values = heatmap.values.copy()
     frames = heatmap.frames_over("w", n=3)
-    assert [frames._labels.children[i].value for i in range(3)] == ["-1", "0", "1"]
+    assert [frames._row._labels.children[i].value for i in range(3)] == ["-1", "0", "1"]
     assert len(set(frames.pngs)) == 3
     actions = heatmap.frames_over("action")
     assert len(actions) == 2

@@ -131,12 +131,13 @@ def _check_spaces(policy: Any, venv: VecEnv) -> None:
 def _random_actions(venv: VecEnv, rng: np.random.Generator) -> StatefulCallable:
     """Actions drawn as the action space draws them, for all environments at once where the space allows it."""
     space, n = venv.action_space, venv.num_envs
+    shape = (n, *(space.shape or ()))
     draw: Callable[[], np.ndarray]
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
         low, high = bounds(space)
-        draw = lambda: rng.integers(low, high, size=(n, *space.shape), dtype=space.dtype, endpoint=True)
+        draw = lambda: rng.integers(low, high, size=shape, dtype=space.dtype, endpoint=True)
     elif isinstance(space, spaces.Box) and space.is_bounded("both") and space.dtype.kind == "f":
-        draw = lambda: rng.uniform(space.low, space.high, size=(n, *space.shape)).astype(space.dtype)
+        draw = lambda: rng.uniform(space.low, space.high, size=shape).astype(space.dtype)
     else:
         space.seed(int(rng.integers(2**31)))
         draw = lambda: np.stack([space.sample() for _ in range(n)])

@@ -83,7 +83,7 @@ def width(space: spaces.Space) -> int:
         raise ValueError(
             f"{space} has no width, expected Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these."
         )
-    return int(np.prod(space.shape))
+    return int(np.prod(space.shape or ()))
 
 
 def flatten(values: Sequence[Any], of: Sequence[spaces.Space], device: th.device | str = "cpu") -> th.Tensor:

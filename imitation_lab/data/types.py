@@ -205,10 +205,15 @@ class TransitionsMinimal(Dataset, Sequence[Any]):
             key = np.asarray(key, dtype=None if len(key) else np.intp)
         rows = {name: value[key] for name, value in dataclass_quick_asdict(self).items()}
         if isinstance(key, slice) or (isinstance(key, np.ndarray) and key.ndim > 0):
-            new = object.__new__(type(self))  # rows of a checked batch need no second check
-            new.__dict__.update(rows)
-            return new
+            return self._of_checked(rows)
         return rows
+
+    @classmethod
+    def _of_checked(cls: type[T], fields: dict[str, Any]) -> T:
+        """Rows of a batch that was checked, which need no second check."""
+        new = object.__new__(cls)
+        new.__dict__.update(fields)
+        return new
 
     def __eq__(self, other: object) -> bool:
         return _same_fields(self, other)

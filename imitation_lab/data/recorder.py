@@ -11,6 +11,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from imitation_lab.data import types
 
+__all__ = ["StepRecorder", "last_observation", "check_observation", "as_vec_env", "RolloutInfoWrapper"]
+
 
 class _Column:
     """A growing array `(time, n_envs, *shape)`."""

@@ -21,7 +21,7 @@ import os
 import pathlib
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -29,6 +29,8 @@ import numpy as np
 from imitation_lab.data import types
 from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util import artifacts, codec
+
+__all__ = ["save", "load", "load_with_rewards"]
 
 KIND = "trajectories"
 VERSION = 1
@@ -63,14 +65,8 @@ def save(path: types.AnyPath, trajectories: Sequence[types.Trajectory]) -> None:
             )
         if _obs_keys(traj) != keys:
             raise ValueError(f"Trajectory {i} has observations {_obs_keys(traj)}, expected {keys} like the first.")
-    getters: dict[str, Callable[[Any], Any]] = {"acts": lambda t: t.acts}
-    if keys is None:
-        getters["obs"] = lambda t: t.obs
-    else:
-        getters.update({f"obs/{key}": _obs_getter(key) for key in keys})
-    if with_rew:
-        getters["rews"] = lambda t: t.rews
-    tensors: dict[str, Any] = {name: _Chunks(name, trajectories, get) for name, get in getters.items()}
+    names = ["acts", *(["obs"] if keys is None else [f"obs/{key}" for key in keys]), *(["rews"] if with_rew else [])]
+    tensors: dict[str, Any] = {name: _Chunks(name, trajectories) for name in names}
     tensors["lengths"] = np.fromiter(map(len, trajectories), np.int64, len(trajectories))
     tensors["terminal"] = np.fromiter((t.terminal for t in trajectories), bool, len(trajectories))
     tensors.update(_infos_tensors(trajectories))
@@ -127,13 +123,12 @@ def load_with_rewards(path: types.AnyPath) -> Sequence[types.TrajectoryWithRew]:
 class _Chunks(Sequence[np.ndarray]):
     """One field of each trajectory in turn, in one dtype; made anew at each access."""
 
-    def __init__(self, name: str, trajectories: Sequence[Any], get: Callable[[Any], Any]) -> None:
+    def __init__(self, name: str, trajectories: Sequence[Any]) -> None:
         self._trajectories = trajectories
-        self._get = get
-        first = np.asarray(get(trajectories[0]))
+        self._field, self._of_dict, self._key = name.partition("/")
+        first = self._raw(trajectories[0])
         dtypes = set()
-        for i, traj in enumerate(trajectories):
-            array = np.asarray(get(traj))
+        for i, array in enumerate(map(self._raw, trajectories)):
             dtypes.add(array.dtype)
             if array.dtype.kind not in "biuf":
                 raise TypeError(f"Trajectory {i}: {name} has dtype {array.dtype}, expected numbers or booleans.")
@@ -142,21 +137,21 @@ class _Chunks(Sequence[np.ndarray]):
                     f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, expected {first.shape[1:]} like the "
                     "first."
                 )
-        self._dtype = types.common_dtype(name, dtypes, (np.asarray(get(traj)) for traj in trajectories))
+        self._dtype = types.common_dtype(name, dtypes, map(self._raw, trajectories))
+
+    def _raw(self, trajectory: Any) -> np.ndarray:
+        value = getattr(trajectory, self._field)
+        return np.asarray(value[self._key] if self._of_dict else value)
 
     def __len__(self) -> int:
         return len(self._trajectories)
 
     def __getitem__(self, i: Any) -> Any:
-        return np.asarray(self._get(self._trajectories[i])).astype(self._dtype, copy=False)
+        return self._raw(self._trajectories[i]).astype(self._dtype, copy=False)
 
 
 def _obs_keys(traj: types.Trajectory) -> list[str] | None:
     return sorted(traj.obs.keys()) if isinstance(traj.obs, types.DictObs) else None
-
-
-def _obs_getter(key: str) -> Callable[[Any], Any]:
-    return lambda traj: traj.obs.get(key)
 
 
 def _infos_tensors(trajectories: Sequence[types.Trajectory]) -> dict[str, Any]:

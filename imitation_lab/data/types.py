@@ -27,32 +27,12 @@ from imitation_lab.data.dict_obs import (
 )
 
 __all__ = [
-    "AnyPath",
-    "AnyTensor",
-    "DictObs",
-    "Observation",
-    "Pair",
-    "Trajectory",
-    "TrajectoryPair",
-    "TrajectoryWithRew",
-    "TrajectoryWithRewPair",
-    "TransitionMapping",
-    "TransitionMappingNoNextObs",
-    "Transitions",
-    "TransitionsMinimal",
-    "TransitionsWithRew",
-    "all_have_rewards",
-    "assert_not_dictobs",
-    "common_dtype",
-    "concatenate_maybe_dictobs",
-    "dataclass_quick_asdict",
-    "infos_array",
-    "map_maybe_dict",
-    "maybe_unwrap_dictobs",
-    "maybe_wrap_in_dictobs",
-    "stack_maybe_dictobs",
-    "transitions_collate_fn",
-]
+    "Trajectory", "TrajectoryWithRew", "TransitionsMinimal", "Transitions", "TransitionsWithRew", "DictObs",
+    "Observation", "AnyPath", "AnyTensor", "Pair", "TrajectoryPair", "TrajectoryWithRewPair", "TransitionMappingNoNextObs",
+    "TransitionMapping", "transitions_collate_fn", "dataclass_quick_asdict", "infos_array", "all_have_rewards",
+    "common_dtype", "assert_not_dictobs", "concatenate_maybe_dictobs", "stack_maybe_dictobs", "maybe_unwrap_dictobs",
+    "maybe_wrap_in_dictobs", "map_maybe_dict",
+]  # fmt: skip
 
 T = TypeVar("T")
 

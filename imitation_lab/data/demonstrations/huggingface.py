@@ -25,6 +25,8 @@ from imitation_lab.util.artifacts import ArtifactError
 if TYPE_CHECKING:
     import datasets
 
+__all__ = ["TrajectoryDatasetSequence", "from_huggingface", "trajectories_to_dataset", "trajectories_to_dict"]
+
 _EMPTY = "{}"
 
 

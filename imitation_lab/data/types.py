@@ -28,8 +28,8 @@ from imitation_lab.data.dict_obs import (
 
 __all__ = [
     "Trajectory", "TrajectoryWithRew", "TransitionsMinimal", "Transitions", "TransitionsWithRew", "DictObs",
-    "Observation", "AnyPath", "AnyTensor", "Pair", "TrajectoryPair", "TrajectoryWithRewPair", "TransitionMappingNoNextObs",
-    "TransitionMapping", "transitions_collate_fn", "dataclass_quick_asdict", "infos_array", "all_have_rewards",
+    "AnyPath", "AnyTensor", "Observation", "Pair", "TrajectoryPair", "TrajectoryWithRewPair", "TransitionMapping",
+    "TransitionMappingNoNextObs", "transitions_collate_fn", "dataclass_quick_asdict", "infos_array", "all_have_rewards",
     "common_dtype", "assert_not_dictobs", "concatenate_maybe_dictobs", "stack_maybe_dictobs", "maybe_unwrap_dictobs",
     "maybe_wrap_in_dictobs", "map_maybe_dict",
 ]  # fmt: skip

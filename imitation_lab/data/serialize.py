@@ -19,6 +19,7 @@ import importlib
 import json
 import os
 import pathlib
+import time
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -34,6 +35,10 @@ __all__ = ["save", "load", "load_with_rewards"]
 
 KIND = "trajectories"
 VERSION = 1
+
+# Files whose checksum has been compared; what was written a moment ago could change again without a newer time.
+_verified: set[tuple[int, ...]] = set()
+_SETTLED_NS = 2_000_000_000
 
 _encode_json = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make an encoder at each call
 _PLAIN = frozenset({bool, int, float, str, type(None)})
@@ -82,7 +87,8 @@ def load(path: types.AnyPath) -> Sequence[types.Trajectory]:
 
     Returns:
         A sequence, of `TrajectoryWithRew` where there are rewards. Of a native file it is read-only and lazy: arrays
-        are mapped from the file in the dtype they were saved in, and read when looked at.
+        are mapped from the file in the dtype they were saved in, and read when looked at. Its checksum is compared when
+        a process opens it for the first time, and again when it has changed since by size or time.
 
     Raises:
         FileNotFoundError: if there is nothing at `path`.
@@ -100,7 +106,11 @@ def load(path: types.AnyPath) -> Sequence[types.Trajectory]:
             "opened. If you trust it, load it with the library that wrote it and save it from there as .npz (obs, "
             "acts, rews, terminal, indices), or build Trajectory objects there and call imitation_lab's serialize.save."
         )
-    artifact = artifacts.read(path, kind=KIND, version=VERSION, mmap=True)
+    now, stat = time.time_ns(), os.stat(name)
+    seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    artifact = artifacts.read(path, kind=KIND, version=VERSION, mmap=True, verify=seen not in _verified)
+    if now - max(seen[3:]) > _SETTLED_NS:
+        _verified.add(seen)
     return StoredTrajectories(name, artifact.tensors)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import operator
 import os
 import pathlib
 import time
@@ -135,10 +136,12 @@ class _Chunks(Sequence[np.ndarray]):
 
     def __init__(self, name: str, trajectories: Sequence[Any]) -> None:
         self._trajectories = trajectories
-        self._field, self._of_dict, self._key = name.partition("/")
-        first = self._raw(trajectories[0])
+        field, _, key = name.partition("/")
+        self._get = operator.attrgetter(field) if field == name else lambda trajectory: getattr(trajectory, field)[key]
+        first = np.asarray(self._get(trajectories[0]))
         dtypes = set()
-        for i, array in enumerate(map(self._raw, trajectories)):
+        for i, traj in enumerate(trajectories):
+            array = np.asarray(self._get(traj))
             dtypes.add(array.dtype)
             if array.dtype.kind not in "biuf":
                 raise TypeError(f"Trajectory {i}: {name} has dtype {array.dtype}, expected numbers or booleans.")
@@ -147,17 +150,13 @@ class _Chunks(Sequence[np.ndarray]):
                     f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, expected {first.shape[1:]} like the "
                     "first."
                 )
-        self._dtype = types.common_dtype(name, dtypes, map(self._raw, trajectories))
-
-    def _raw(self, trajectory: Any) -> np.ndarray:
-        value = getattr(trajectory, self._field)
-        return np.asarray(value[self._key] if self._of_dict else value)
+        self._dtype = types.common_dtype(name, dtypes, (np.asarray(self._get(traj)) for traj in trajectories))
 
     def __len__(self) -> int:
         return len(self._trajectories)
 
     def __getitem__(self, i: Any) -> Any:
-        return self._raw(self._trajectories[i]).astype(self._dtype, copy=False)
+        return np.asarray(self._get(self._trajectories[i])).astype(self._dtype, copy=False)
 
 
 def _obs_keys(traj: types.Trajectory) -> list[str] | None:

@@ -8,6 +8,8 @@ import numpy as np
 
 from imitation_lab.envs.tabular import TabularEnv, toy_text_arrays
 
+__all__ = ["ACTIONS", "WALL", "GridEnv", "GridWorld", "CliffWorld", "FrozenLake", "RandomMDP"]
+
 ACTIONS = ("left", "down", "right", "up")
 """The actions of every grid, in FrozenLake's order."""
 

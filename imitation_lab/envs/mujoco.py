@@ -11,6 +11,8 @@ from typing import Any
 
 import gymnasium as gym
 
+__all__ = ["NAMES", "make"]
+
 _CLASSES = {
     "Ant": ("ant_v5", "AntEnv", True),
     "HalfCheetah": ("half_cheetah_v5", "HalfCheetahEnv", False),

@@ -18,6 +18,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+__all__ = [
+    "TabularModel", "tabular_model", "check_transition_matrix", "TabularEnv", "StateObservation", "from_toy_text",
+    "toy_text_arrays",
+]  # fmt: skip
+
 _SUM_TOLERANCE = 1e-5  # of probabilities; a float32 matrix passes
 
 

@@ -10,6 +10,8 @@ from typing import Any, SupportsFloat
 
 import gymnasium as gym
 
+__all__ = ["AbsorbAfterDone", "AutoReset"]
+
 
 def _check_horizon(horizon: int) -> int:
     if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:

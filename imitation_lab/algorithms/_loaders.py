@@ -143,9 +143,12 @@ class TensorLoader:
     def __iter__(self) -> Iterator[Batch]:
         end = min(len(self.data), len(self) * self.batch_size)
         order = th.randperm(len(self.data), generator=self.generator) if self.shuffle else None
+        names = list(self.data.fields)
         for start in range(0, end, self._block):
             span = slice(start, min(start + self._block, end))
-            yield from tree.split(self.data.rows(span if order is None else order[span]).fields, self.batch_size)
+            block = self.data.rows(span if order is None else order[span])
+            for values in zip(*(tree.split(value, self.batch_size) for value in block.fields.values()), strict=True):
+                yield dict(zip(names, values, strict=True))
 
 
 class BatchStream:

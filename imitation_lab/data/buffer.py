@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data import types
+from imitation_lab.util import tree
+
+__all__ = ["Buffer", "ReplayBuffer", "num_samples"]
 
 Shape = tuple[int, ...]
+_FIELDS = ("obs", "acts", "infos", "next_obs", "dones")
 
 
 def num_samples(data: Mapping[Any, np.ndarray]) -> int:
@@ -131,7 +134,7 @@ class Buffer:
         if self._n == 0:
             raise ValueError("The buffer is empty: store samples before drawing some.")
         rows = (self._rng if rng is None else rng).integers(self._n, size=n_samples)
-        return {name: array[rows] for name, array in self._arrays.items()}
+        return {k: array.take(rows, 0) if array.ndim > 1 else array[rows] for k, array in self._arrays.items()}
 
     def size(self) -> int:
         """The number of samples held."""
@@ -170,19 +173,15 @@ class ReplayBuffer:
         if names and venv is not None:
             raise ValueError(f"Got venv and {', '.join(names)}, expected one or the other: venv's spaces say it all.")
         if venv is not None:
-            obs_shape, obs_dtype = _shape_and_dtype(venv.observation_space)
-            act_shape, act_dtype = _shape_and_dtype(venv.action_space)
+            obs_shape, act_shape = (_of(space, "shape") for space in (venv.observation_space, venv.action_space))
+            obs_dtype, act_dtype = (_of(space, "dtype") for space in (venv.observation_space, venv.action_space))
         elif len(names) < len(given):
             missing = ", ".join(sorted(given.keys() - set(names)))
             raise ValueError(f"Got no {missing}, expected venv, or all of {', '.join(given)}.")
         self.capacity = capacity
-        self._rng = rng
-        shapes = {"acts": act_shape, "dones": (), "infos": ()}
-        dtypes = {"acts": act_dtype, "dones": bool, "infos": object}
-        for name in ("obs", "next_obs"):
-            shapes.update(_named(name, obs_shape))
-            dtypes.update(_named(name, obs_dtype))
-        self._buffer = Buffer(capacity, shapes, dtypes, rng=rng)  # type: ignore[arg-type]
+        shapes = _named({"obs": obs_shape, "next_obs": obs_shape, "acts": act_shape, "dones": (), "infos": ()})
+        dtypes = _named({"obs": obs_dtype, "next_obs": obs_dtype, "acts": act_dtype, "dones": bool, "infos": object})
+        self._buffer = Buffer(capacity, shapes, dtypes, rng=rng)
 
     @classmethod
     def from_data(
@@ -197,7 +196,7 @@ class ReplayBuffer:
         obs, acts = transitions.obs, transitions.acts
         buffer = cls(
             len(transitions) if capacity is None else capacity,
-            obs_shape=types.map_maybe_dict(lambda x: x.shape[1:], types.maybe_unwrap_dictobs(obs)),
+            obs_shape=tree.map(lambda part: part.shape[1:], types.maybe_unwrap_dictobs(obs)),
             act_shape=acts.shape[1:],
             obs_dtype=obs.dtype,
             act_dtype=acts.dtype,
@@ -208,37 +207,31 @@ class ReplayBuffer:
 
     def sample(self, n_samples: int, rng: np.random.Generator | None = None) -> types.Transitions:
         """Draws transitions uniformly with replacement, by `rng` or the buffer's own generator."""
-        fields = self._buffer.sample(n_samples, rng)
-        obs, next_obs = (_unnamed(name, fields) for name in ("obs", "next_obs"))
-        return types.Transitions(obs, fields["acts"], fields["infos"], next_obs, fields["dones"])
+        drawn: dict[str, Any] = self._buffer.sample(n_samples, rng)
+        if "obs" not in drawn:
+            drawn.update((name, types.DictObs(tree.unnamed(name, drawn))) for name in ("obs", "next_obs"))
+        return types.Transitions._of_checked({name: drawn[name] for name in _FIELDS})
 
     def store(self, transitions: types.Transitions, truncate_ok: bool = True) -> None:
         """Adds transitions, in place of the oldest ones; see `Buffer.store`."""
-        fields = {"acts": transitions.acts, "dones": transitions.dones, "infos": transitions.infos}
-        for name in ("obs", "next_obs"):
-            fields.update(_named(name, types.maybe_unwrap_dictobs(getattr(transitions, name))))
-        self._buffer.store(fields, truncate_ok)
+        self._buffer.store(_named({name: getattr(transitions, name) for name in _FIELDS}), truncate_ok)
 
     def size(self) -> int:
         """The number of transitions held."""
         return self._buffer.size()
 
 
-def _shape_and_dtype(space: spaces.Space) -> tuple[Any, Any]:
-    if isinstance(space, spaces.Dict):
-        pairs = {key: _shape_and_dtype(part) for key, part in space.spaces.items()}
-        return {key: pair[0] for key, pair in pairs.items()}, {key: pair[1] for key, pair in pairs.items()}
-    if space.shape is None or space.dtype is None:
-        raise ValueError(f"The space {space} has no single shape and dtype, expected arrays or a flat Dict of them.")
-    return space.shape, space.dtype
+def _of(space: Any, what: str) -> Any:
+    """Shape or dtype of each array in a space's elements."""
+
+    def known(part: Any) -> Any:
+        found = getattr(part, what)
+        if found is None:
+            raise ValueError(f"The space {part} has no single {what}, expected arrays or a flat Dict of them.")
+        return found
+
+    return tree.map(known, space)
 
 
-def _named(name: str, value: Any) -> dict[str, Any]:
-    """One buffer field per key of a dictionary observation."""
-    return {f"{name}/{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
-
-
-def _unnamed(name: str, fields: Mapping[str, np.ndarray]) -> types.Observation:
-    if name in fields:
-        return fields[name]
-    return types.DictObs({k.removeprefix(f"{name}/"): v for k, v in fields.items() if k.startswith(f"{name}/")})
+def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: part for name, value in fields.items() for key, part in tree.named(name, value).items()}

@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 import torch as th
 
+from imitation_lab.util import tree
+
+__all__ = [
+    "DictObs", "assert_not_dictobs", "concatenate_maybe_dictobs", "stack_maybe_dictobs", "maybe_unwrap_dictobs",
+    "maybe_wrap_in_dictobs", "map_maybe_dict", "same",
+]  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DictObs:
@@ -180,11 +187,7 @@ def maybe_wrap_in_dictobs(obs: Any) -> Any:
 
 def map_maybe_dict(fn: Callable[[Any], Any], maybe_dict: Any) -> Any:
     """Applies `fn` to each value of a dictionary or DictObs, or to the thing itself."""
-    if isinstance(maybe_dict, DictObs):
-        return maybe_dict.map_arrays(fn)
-    if isinstance(maybe_dict, Mapping):
-        return {k: fn(v) for k, v in maybe_dict.items()}
-    return fn(maybe_dict)
+    return tree.map(fn, maybe_dict)
 
 
 def same(x: Any, y: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import mmap
 import os
@@ -13,6 +12,9 @@ import numpy as np
 
 from imitation_lab.data import serialize, types
 from imitation_lab.data.stored import StoredTrajectories
+from imitation_lab.util import tree
+
+__all__ = ["DiskBatches"]
 
 _CHUNKS = 64
 _FIELDS = ("obs", "acts", "next_obs", "dones", "rews")
@@ -71,9 +73,10 @@ class DiskBatches:
             raise ValueError(f"batch_size is {batch_size}, expected 1 to {self._n}, the number of transitions.")
         self.batch_size = batch_size
         self._fields = tuple(fields)
-        self._maps = list({id(m): m for array in self._arrays.values() for m in _maps_of(array)}.values())
+        self._maps = list({id(m): m for leaf in tree.leaves(self._arrays) for m in _map_of(leaf)}.values())
         self._rng = rng
-        row = sum(_row_bytes(self._arrays["obs" if f == "next_obs" else f]) for f in fields if f != "dones") + 1
+        held = [self._arrays["obs" if f == "next_obs" else f] for f in fields if f != "dones"]
+        row = sum(leaf[:1].nbytes for leaf in tree.leaves(dict(enumerate(held)))) + 1
         self._window = min(memory // row, self._n)
         if self._window < batch_size:
             raise ValueError(
@@ -96,22 +99,22 @@ class DiskBatches:
             order = rng.permutation(n)
             full = n - n % self.batch_size
             for first in range(0, full, self.batch_size):
-                yield self._gather(rows, order[first : first + self.batch_size])
-            left = {field: value[order[full:]] for field, value in rows.items()}
+                yield tree.take(rows, order[first : first + self.batch_size])
+            left = tree.take(rows, order[full:])
             del rows
 
     def _join(self, left: dict[str, Any] | None, begins: np.ndarray) -> tuple[dict[str, Any], int]:
         """What was left and the chunks that begin there, each read into its place; and how many rows that makes."""
         n = int(np.minimum(begins + self._chunk, self._n).sum() - begins.sum())
-        n += 0 if left is None else len(left[self._fields[0]])
+        n += 0 if left is None else tree.length(left)
         rows: dict[str, Any] = {}
         at = 0
         for part in itertools.chain([] if left is None else [left], map(self._read, begins.tolist())):
-            for field, value in part.items():
-                if field not in rows:
-                    rows[field] = types.map_maybe_dict(functools.partial(_room, n), value)
-                _put(rows[field], at, value)
-            at += len(part[self._fields[0]])
+            rows = rows or tree.map(lambda like: np.empty((n, *like.shape[1:]), like.dtype), part)
+            end = at + tree.length(part)
+            for target, source in zip(tree.leaves(rows), tree.leaves(part), strict=True):
+                target[at:end] = source
+            at = end
         return rows, n
 
     def _read(self, begin: int) -> dict[str, Any]:
@@ -125,14 +128,11 @@ class DiskBatches:
                 last = self._ends[episode] - 1 == steps
                 rows[field] = last & self._arrays["terminal"][episode]
             elif field in ("obs", "next_obs"):
-                rows[field] = self._arrays["obs"][obs_rows + (field == "next_obs")]
+                rows[field] = types.maybe_unwrap_dictobs(self._arrays["obs"][obs_rows + (field == "next_obs")])
             else:
                 rows[field] = np.array(self._arrays[field][begin:end])
         self._give_back()
         return rows
-
-    def _gather(self, rows: dict[str, Any], index: np.ndarray) -> dict[str, Any]:
-        return {field: types.maybe_unwrap_dictobs(value[index]) for field, value in rows.items()}
 
     def _give_back(self) -> None:
         if hasattr(mmap, "MADV_DONTNEED"):
@@ -140,28 +140,8 @@ class DiskBatches:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _room(n: int, like: np.ndarray) -> np.ndarray:
-    return np.empty((n, *like.shape[1:]), like.dtype)
-
-
-def _put(target: Any, at: int, value: Any) -> None:
-    if isinstance(target, types.DictObs):
-        for key, part in value.items():
-            _put(target[key], at, part)
-    else:
-        target[at : at + len(value)] = value
-
-
-def _maps_of(array: Any) -> list[mmap.mmap]:
-    """The maps of files in which an array lies."""
-    if isinstance(array, types.DictObs):
-        return [mapped for part in array.values() for mapped in _maps_of(part)]
+def _map_of(array: Any) -> list[mmap.mmap]:
+    """The map of a file in which an array lies."""
     while isinstance(array, np.ndarray):
         array = array.base
     return [array] if isinstance(array, mmap.mmap) else []
-
-
-def _row_bytes(array: Any) -> int:
-    if isinstance(array, types.DictObs):
-        return sum(map(_row_bytes, array.values()))
-    return array.dtype.itemsize * int(np.prod(array.shape[1:]))

@@ -11,6 +11,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from imitation_lab.data import types
 
+__all__ = ["StepRecorder", "last_observation", "check_observation", "as_vec_env", "RolloutInfoWrapper"]
+
 
 class _Column:
     """A growing array `(time, n_envs, *shape)`."""
@@ -190,7 +192,7 @@ class RolloutInfoWrapper(gym.Wrapper):
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Resets the environment and begins a new record."""
-        obs, info = super().reset(**kwargs)
+        obs, info = self.env.reset(**kwargs)
         self._obs = [_copied(obs)]
         self._rews = []
         return obs, info
@@ -201,21 +203,24 @@ class RolloutInfoWrapper(gym.Wrapper):
         Raises:
             RuntimeError: if the info has a record already: the environment is wrapped twice.
         """
-        obs, reward, terminated, truncated, info = super().step(action)
+        obs, reward, terminated, truncated, info = self.env.step(action)
         self._obs.append(_copied(obs))
         self._rews.append(float(reward))
         if terminated or truncated:
             if "rollout" in info:
                 raise RuntimeError("info['rollout'] is there already: use one RolloutInfoWrapper, not two.")
-            info["rollout"] = {
-                "obs": types.stack_maybe_dictobs(self._obs),
-                "rews": np.asarray(self._rews),
-            }
+            info["rollout"] = {"obs": _stacked(self._obs), "rews": np.asarray(self._rews)}
         return obs, reward, terminated, truncated, info
 
 
 def _copied(obs: Any) -> Any:
     """A copy, since an environment may write its next observation into the same array."""
-    if isinstance(obs, Mapping):
-        return types.DictObs({k: np.array(v) for k, v in obs.items()})
-    return np.array(obs)
+    if type(obs) is np.ndarray:
+        return obs.copy()
+    return {key: np.array(part) for key, part in obs.items()} if isinstance(obs, Mapping) else np.array(obs)
+
+
+def _stacked(rows: list[Any]) -> Any:
+    if isinstance(rows[0], dict):
+        return types.DictObs({key: np.array([row[key] for row in rows]) for key in rows[0]})
+    return np.array(rows)  # faster than np.stack

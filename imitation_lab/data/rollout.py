@@ -20,24 +20,11 @@ from imitation_lab.data.recorder import StepRecorder, as_vec_env, check_observat
 from imitation_lab.data.stored import StoredTrajectories
 
 __all__ = [
-    "AnyPolicy",
-    "GenTrajTerminationFn",
-    "PolicyCallable",
-    "TrajectoryAccumulator",
-    "discounted_sum",
-    "flatten_fields",
-    "flatten_trajectories",
-    "flatten_trajectories_with_rew",
-    "generate_trajectories",
-    "generate_transitions",
-    "make_min_episodes",
-    "make_min_timesteps",
-    "make_sample_until",
-    "policy_to_callable",
-    "rollout",
-    "rollout_stats",
-    "unwrap_traj",
-]
+    "rollout", "generate_trajectories", "generate_transitions", "unwrap_traj", "TrajectoryAccumulator",
+    "GenTrajTerminationFn", "make_min_episodes", "make_min_timesteps", "make_sample_until",
+    "AnyPolicy", "PolicyCallable", "policy_to_callable", "rollout_stats",
+    "flatten_trajectories", "flatten_trajectories_with_rew", "flatten_fields", "discounted_sum",
+]  # fmt: skip
 
 _FIELDS = ("obs", "acts", "infos", "next_obs", "dones")
 

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import operator
 import os
 import pathlib
+import time
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -30,8 +32,14 @@ from imitation_lab.data import types
 from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util import artifacts, codec
 
+__all__ = ["save", "load", "load_with_rewards"]
+
 KIND = "trajectories"
 VERSION = 1
+
+# Files whose checksum has been compared; what was written a moment ago could change again without a newer time.
+_verified: set[tuple[int, ...]] = set()
+_SETTLED_NS = 2_000_000_000
 
 _encode_json = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make an encoder at each call
 _PLAIN = frozenset({bool, int, float, str, type(None)})
@@ -63,14 +71,8 @@ def save(path: types.AnyPath, trajectories: Sequence[types.Trajectory]) -> None:
             )
         if _obs_keys(traj) != keys:
             raise ValueError(f"Trajectory {i} has observations {_obs_keys(traj)}, expected {keys} like the first.")
-    getters: dict[str, Callable[[Any], Any]] = {"acts": lambda t: t.acts}
-    if keys is None:
-        getters["obs"] = lambda t: t.obs
-    else:
-        getters.update({f"obs/{key}": _obs_getter(key) for key in keys})
-    if with_rew:
-        getters["rews"] = lambda t: t.rews
-    tensors: dict[str, Any] = {name: _Chunks(name, trajectories, get) for name, get in getters.items()}
+    names = ["acts", *(["obs"] if keys is None else [f"obs/{key}" for key in keys]), *(["rews"] if with_rew else [])]
+    tensors: dict[str, Any] = {name: _Chunks(name, trajectories) for name in names}
     tensors["lengths"] = np.fromiter(map(len, trajectories), np.int64, len(trajectories))
     tensors["terminal"] = np.fromiter((t.terminal for t in trajectories), bool, len(trajectories))
     tensors.update(_infos_tensors(trajectories))
@@ -86,7 +88,8 @@ def load(path: types.AnyPath) -> Sequence[types.Trajectory]:
 
     Returns:
         A sequence, of `TrajectoryWithRew` where there are rewards. Of a native file it is read-only and lazy: arrays
-        are mapped from the file in the dtype they were saved in, and read when looked at.
+        are mapped from the file in the dtype they were saved in, and read when looked at. Its checksum is compared when
+        a process opens it for the first time, and again when it has changed since by size or time.
 
     Raises:
         FileNotFoundError: if there is nothing at `path`.
@@ -104,7 +107,11 @@ def load(path: types.AnyPath) -> Sequence[types.Trajectory]:
             "opened. If you trust it, load it with the library that wrote it and save it from there as .npz (obs, "
             "acts, rews, terminal, indices), or build Trajectory objects there and call imitation_lab's serialize.save."
         )
-    artifact = artifacts.read(path, kind=KIND, version=VERSION, mmap=True)
+    now, stat = time.time_ns(), os.stat(name)
+    seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    artifact = artifacts.read(path, kind=KIND, version=VERSION, mmap=True, verify=seen not in _verified)
+    if now - max(seen[3:]) > _SETTLED_NS:
+        _verified.add(seen)
     return StoredTrajectories(name, artifact.tensors)
 
 
@@ -127,13 +134,14 @@ def load_with_rewards(path: types.AnyPath) -> Sequence[types.TrajectoryWithRew]:
 class _Chunks(Sequence[np.ndarray]):
     """One field of each trajectory in turn, in one dtype; made anew at each access."""
 
-    def __init__(self, name: str, trajectories: Sequence[Any], get: Callable[[Any], Any]) -> None:
+    def __init__(self, name: str, trajectories: Sequence[Any]) -> None:
         self._trajectories = trajectories
-        self._get = get
-        first = np.asarray(get(trajectories[0]))
+        field, _, key = name.partition("/")
+        self._get = operator.attrgetter(field) if field == name else lambda trajectory: getattr(trajectory, field)[key]
+        first = np.asarray(self._get(trajectories[0]))
         dtypes = set()
         for i, traj in enumerate(trajectories):
-            array = np.asarray(get(traj))
+            array = np.asarray(self._get(traj))
             dtypes.add(array.dtype)
             if array.dtype.kind not in "biuf":
                 raise TypeError(f"Trajectory {i}: {name} has dtype {array.dtype}, expected numbers or booleans.")
@@ -142,7 +150,7 @@ class _Chunks(Sequence[np.ndarray]):
                     f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, expected {first.shape[1:]} like the "
                     "first."
                 )
-        self._dtype = types.common_dtype(name, dtypes, (np.asarray(get(traj)) for traj in trajectories))
+        self._dtype = types.common_dtype(name, dtypes, (np.asarray(self._get(traj)) for traj in trajectories))
 
     def __len__(self) -> int:
         return len(self._trajectories)
@@ -153,10 +161,6 @@ class _Chunks(Sequence[np.ndarray]):
 
 def _obs_keys(traj: types.Trajectory) -> list[str] | None:
     return sorted(traj.obs.keys()) if isinstance(traj.obs, types.DictObs) else None
-
-
-def _obs_getter(key: str) -> Callable[[Any], Any]:
-    return lambda traj: traj.obs.get(key)
 
 
 def _infos_tensors(trajectories: Sequence[types.Trajectory]) -> dict[str, Any]:

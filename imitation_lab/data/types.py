@@ -27,32 +27,12 @@ from imitation_lab.data.dict_obs import (
 )
 
 __all__ = [
-    "AnyPath",
-    "AnyTensor",
-    "DictObs",
-    "Observation",
-    "Pair",
-    "Trajectory",
-    "TrajectoryPair",
-    "TrajectoryWithRew",
-    "TrajectoryWithRewPair",
-    "TransitionMapping",
-    "TransitionMappingNoNextObs",
-    "Transitions",
-    "TransitionsMinimal",
-    "TransitionsWithRew",
-    "all_have_rewards",
-    "assert_not_dictobs",
-    "common_dtype",
-    "concatenate_maybe_dictobs",
-    "dataclass_quick_asdict",
-    "infos_array",
-    "map_maybe_dict",
-    "maybe_unwrap_dictobs",
-    "maybe_wrap_in_dictobs",
-    "stack_maybe_dictobs",
-    "transitions_collate_fn",
-]
+    "Trajectory", "TrajectoryWithRew", "TransitionsMinimal", "Transitions", "TransitionsWithRew", "DictObs",
+    "AnyPath", "AnyTensor", "Observation", "Pair", "TrajectoryPair", "TrajectoryWithRewPair", "TransitionMapping",
+    "TransitionMappingNoNextObs", "transitions_collate_fn", "dataclass_quick_asdict", "infos_array", "all_have_rewards",
+    "common_dtype", "assert_not_dictobs", "concatenate_maybe_dictobs", "stack_maybe_dictobs", "maybe_unwrap_dictobs",
+    "maybe_wrap_in_dictobs", "map_maybe_dict",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -205,10 +185,15 @@ class TransitionsMinimal(Dataset, Sequence[Any]):
             key = np.asarray(key, dtype=None if len(key) else np.intp)
         rows = {name: value[key] for name, value in dataclass_quick_asdict(self).items()}
         if isinstance(key, slice) or (isinstance(key, np.ndarray) and key.ndim > 0):
-            new = object.__new__(type(self))  # rows of a checked batch need no second check
-            new.__dict__.update(rows)
-            return new
+            return self._of_checked(rows)
         return rows
+
+    @classmethod
+    def _of_checked(cls: type[T], fields: dict[str, Any]) -> T:
+        """Rows of a batch that was checked, which need no second check."""
+        new = object.__new__(cls)
+        new.__dict__.update(fields)
+        return new
 
     def __eq__(self, other: object) -> bool:
         return _same_fields(self, other)

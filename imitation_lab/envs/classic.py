@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
@@ -38,7 +39,28 @@ def _set_dynamics(
         setattr(env, name, float(value))
 
 
-class FixedHorizonCartPole(CartPoleEnv):
+class _Absorbing(gym.Env):
+    """Stands still once the environment has ended, with nothing more to win."""
+
+    state: Any
+    _absorbed = False
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts a new episode; `options` may hold `low` and `high` of the initial state as in Gymnasium."""
+        self._absorbed = False
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advances one step, or stands still."""
+        if self._absorbed:
+            if self.render_mode == "human":
+                self.render()
+            return np.array(self.state, dtype=np.float32), 0.0, False, False, {"absorbed": True}
+        obs, reward, self._absorbed, truncated, info = super().step(action)
+        return obs, float(reward), False, truncated, {**info, "absorbed": self._absorbed}
+
+
+class FixedHorizonCartPole(_Absorbing, CartPoleEnv):
     """CartPole that goes on after the fall, with nothing more to win.
 
     Reward 1 for each step begun upright and in range, the step that falls included, and 0 ever after; the
@@ -61,24 +83,9 @@ class FixedHorizonCartPole(CartPoleEnv):
         _set_dynamics(self, dynamics, self.DYNAMICS, positive=("masscart", "masspole", "length", "tau"))
         self.total_mass = self.masscart + self.masspole
         self.polemass_length = self.masspole * self.length
-        self._fallen = False
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts a new episode; `options` may hold `low` and `high` of the initial state as in Gymnasium."""
-        self._fallen = False
-        return super().reset(seed=seed, options=options)
-
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advances one step of `tau` seconds, or stands still once fallen."""
-        if self._fallen:
-            if self.render_mode == "human":
-                self.render()
-            return np.array(self.state, dtype=np.float32), 0.0, False, False, {"absorbed": True}
-        obs, reward, self._fallen, truncated, info = super().step(action)
-        return obs, float(reward), False, truncated, {**info, "absorbed": self._fallen}
 
 
-class FixedHorizonMountainCar(MountainCarEnv):
+class FixedHorizonMountainCar(_Absorbing, MountainCarEnv):
     """MountainCar that stays at the goal once there.
 
     Reward −1 for each step begun away from the goal, the step that reaches it included, and 0 ever after; the
@@ -103,18 +110,3 @@ class FixedHorizonMountainCar(MountainCarEnv):
     ) -> None:
         super().__init__(render_mode=render_mode, goal_velocity=goal_velocity)
         _set_dynamics(self, dynamics, self.DYNAMICS, positive=())
-        self._arrived = False
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts a new episode; `options` may hold `low` and `high` of the initial position as in Gymnasium."""
-        self._arrived = False
-        return super().reset(seed=seed, options=options)
-
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advances one step, or stands still once at the goal."""
-        if self._arrived:
-            if self.render_mode == "human":
-                self.render()
-            return np.array(self.state, dtype=np.float32), 0.0, False, False, {"absorbed": True}
-        obs, reward, self._arrived, truncated, info = super().step(action)
-        return obs, float(reward), False, truncated, {**info, "absorbed": self._arrived}

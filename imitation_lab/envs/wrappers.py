@@ -15,6 +15,9 @@ from imitation_lab.util import checks
 __all__ = ["AbsorbAfterDone", "AutoReset"]
 
 
+__all__ = ["AbsorbAfterDone", "AutoReset"]
+
+
 class AbsorbAfterDone(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """Fills an episode up to `horizon` steps with an absorbing state.
 

@@ -15,7 +15,7 @@ __all__ = ["map", "leaves", "length", "take", "cat", "split", "named", "unnamed"
 
 def _parts(tree: Any) -> Mapping[str, Any] | None:
     """The branches by key, or None for an array."""
-    if isinstance(tree, Mapping):
+    if type(tree) is dict or isinstance(tree, Mapping):
         return tree
     return tree.unwrap() if hasattr(tree, "map_arrays") else None
 

@@ -292,3 +292,18 @@ def test_discounted_sum():
         rollout.discounted_sum(np.zeros(2), 1.5)
     with pytest.raises(ValueError, match=r"arr has shape \(1, 1, 1\)"):
         rollout.discounted_sum(np.zeros((1, 1, 1)), 0.5)
+
+
+def test_fields_are_flattened_one_by_one(rng):
+    trajectories = [make_trajectory(n, rng, infos=n == 2) for n in (3, 2)]
+    whole = rollout.flatten_trajectories_with_rew(trajectories)
+    found = rollout.flatten_fields(trajectories, ("acts", "rews", "infos"))
+    assert list(found) == ["acts", "rews", "infos"]
+    assert all(np.array_equal(found[name], getattr(whole, name)) for name in found)
+    assert found["infos"].tolist() == [{}, {}, {}, {"i": 0}, {"i": 1}]
+
+
+def test_infos_in_arrays_are_flattened(rng):
+    trajectories = [make_trajectory(n, rng, infos=True) for n in (3, 2)]
+    in_arrays = [dataclasses.replace(t, infos=np.array(t.infos)) for t in trajectories]
+    assert rollout.flatten_trajectories(in_arrays) == rollout.flatten_trajectories(trajectories)

@@ -3,9 +3,11 @@
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import pickle
 import struct
+import time
 import zipfile
 
 import numpy as np
@@ -272,6 +274,29 @@ def test_tampered_anywhere(saved):
         with pytest.raises(artifacts.ArtifactError):
             serialize.load(saved)
         raw[at] ^= 1
+
+
+def test_the_checksum_is_compared_once_and_after_each_change(saved, monkeypatch):
+    compared = []
+    verify = artifacts._verify
+    monkeypatch.setattr(artifacts, "_verify", lambda *args: compared.append(1) or verify(*args))
+    for _ in range(2):  # just written: not trusted yet
+        assert serialize.load(saved) == make()
+    assert len(compared) == 2
+    now = time.time_ns()
+    monkeypatch.setattr(serialize.time, "time_ns", lambda: now + 10**10)
+    for _ in range(3):
+        assert serialize.load(saved) == make()
+    assert len(compared) == 3
+    raw = bytearray(saved.read_bytes())
+    raw[-1] ^= 1
+    saved.write_bytes(raw)
+    os.utime(saved, ns=(now, now))
+    with pytest.raises(artifacts.ArtifactError, match="checksum"):
+        serialize.load(saved)
+    with pytest.raises(artifacts.ArtifactError, match="checksum"):
+        serialize.load(saved)
+    assert len(compared) == 5
 
 
 def good_tensors() -> dict[str, np.ndarray]:

@@ -25,7 +25,10 @@ from imitation_lab.util.artifacts import ArtifactError
 if TYPE_CHECKING:
     import datasets
 
+__all__ = ["TrajectoryDatasetSequence", "from_huggingface", "trajectories_to_dataset", "trajectories_to_dict"]
+
 _EMPTY = "{}"
+_PLAIN = ("infos", "terminal")
 
 
 class TrajectoryDatasetSequence(LazyTrajectories):
@@ -123,18 +126,11 @@ def trajectories_to_dataset(
     if isinstance(trajectories, TrajectoryDatasetSequence):
         return trajectories.dataset
     columns = trajectories_to_dict(trajectories)
-    features = {"infos": hub.Sequence(hub.Value("string")), "terminal": hub.Value("bool")}
-    arrays: dict[str, Any] = {}
-    for name in columns.keys() - features.keys():
-        features[name], arrays[name] = _column(name, columns[name])
-    arrow = importlib.import_module("pyarrow")
-    arrays["infos"] = arrow.array(columns["infos"], arrow.list_(arrow.string()))
-    arrays["terminal"] = arrow.array(columns["terminal"])
-    table = arrow.table({name: arrays[name] for name in columns})
-    features = hub.Features({name: features[name] for name in columns})
+    features = {name: _feature(name, column) for name, column in columns.items() if name not in _PLAIN}
+    features |= {"infos": hub.Sequence(hub.Value("string")), "terminal": hub.Value("bool")}
     info = hub.DatasetInfo() if info is None else info
-    info.features = features
-    return hub.Dataset(hub.table.InMemoryTable(table), info=info)
+    info.features = hub.Features({name: features[name] for name in columns})
+    return hub.Dataset.from_dict(columns, info=info)
 
 
 def from_huggingface(
@@ -210,13 +206,10 @@ def _texts(trajectory: types.Trajectory, episode: int) -> list[str]:
         ) from None
 
 
-def _column(name: str, episodes: Sequence[Any]) -> tuple[Any, Any]:
-    """Feature and Arrow array of one field of all episodes."""
-    arrow = importlib.import_module("pyarrow")
+def _feature(name: str, episodes: Sequence[Any]) -> Any:
+    """The type of a column that holds one field of all episodes."""
     if isinstance(episodes[0], dict):
-        parts = {key: _column(f"{name}/{key}", [episode[key] for episode in episodes]) for key in episodes[0]}
-        array = arrow.StructArray.from_arrays([p[1].combine_chunks() for p in parts.values()], list(parts))
-        return {key: part[0] for key, part in parts.items()}, array
+        return {key: _feature(f"{name}/{key}", [episode[key] for episode in episodes]) for key in episodes[0]}
     arrays = [np.asarray(episode) for episode in episodes]
     for i, array in enumerate(arrays):
         if array.dtype.kind not in "biuf" or array.shape[1:] != arrays[0].shape[1:]:
@@ -229,19 +222,11 @@ def _column(name: str, episodes: Sequence[Any]) -> tuple[Any, Any]:
                 f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, no numbers but dimensions after them, "
                 "which lists cannot show: reshape it."
             )
-    dtype = types.common_dtype(name, [array.dtype for array in arrays], arrays)
     hub = _datasets()
-    feature = hub.Value(str(dtype))
+    feature = hub.Value(str(types.common_dtype(name, [array.dtype for array in arrays], arrays)))
     for _ in range(arrays[0].ndim):
         feature = hub.Sequence(feature)
-    chunks = []
-    for array in arrays:
-        levels = arrow.array(np.ascontiguousarray(array, dtype).reshape(-1))
-        for axis in range(array.ndim - 1, -1, -1):
-            offsets = np.arange(int(np.prod(array.shape[:axis])) + 1, dtype=np.int32) * array.shape[axis]
-            levels = arrow.ListArray.from_arrays(offsets, levels)
-        chunks.append(levels)
-    return feature, arrow.chunked_array(chunks)
+    return feature
 
 
 def _value(row: int, name: str, column: Any) -> Any:

@@ -19,6 +19,8 @@ from imitation_lab.data.demonstrations.validation import AnyEnv
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = ["from_frame", "from_csv", "to_frame"]
+
 Columns = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 _NO_PANDAS = 'Tables need the package pandas: pip install "imitation-lab[tables]".'
 

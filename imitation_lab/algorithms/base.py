@@ -1,17 +1,15 @@
 """What all imitation algorithms share: the logger, the check for a fixed horizon, and demonstrations as batches."""
 
 import abc
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch.utils import data as th_data
 
-from imitation_lab.algorithms._loaders import (
+from imitation_lab.algorithms._shared.demonstrations import (
     AnyTransitions,
     BatchStream,
     TensorLoader,
@@ -23,7 +21,7 @@ from imitation_lab.algorithms._loaders import (
 )
 from imitation_lab.data import types
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util import util
+from imitation_lab.util.util import seeded_torch
 
 __all__ = [
     "AnyTransitions",
@@ -210,12 +208,3 @@ def _torch_loader(tensors: TransitionTensors, batch_size: int, options: Mapping[
         if "sampler" not in options:
             chosen.setdefault("shuffle", True)
     return th_data.DataLoader(range(len(tensors)), **chosen)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def seeded_torch(rng: np.random.Generator) -> Iterator[None]:
-    """PyTorch draws inside are determined by `rng`; the global random states are put back afterwards."""
-    devices = range(th.cuda.device_count()) if th.cuda.is_available() else ()
-    with th.random.fork_rng(devices=devices):
-        th.manual_seed(util.make_seeds(rng))
-        yield

@@ -34,6 +34,12 @@ from imitation_lab.util import artifacts, codec
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath
 
+__all__ = [
+    "KIND", "State", "pack_module", "unpack_module", "pack_optimizer", "unpack_optimizer", "pack_randomness",
+    "unpack_randomness", "pack_algorithm", "unpack_algorithm", "pack_replay_buffer", "unpack_replay_buffer",
+    "describe_algorithm", "build_algorithm", "check_choosable", "encode", "decode",
+]  # fmt: skip
+
 KIND = "checkpoint"
 
 _ALGORITHMS: dict[str, type[BaseAlgorithm]] = {

@@ -3,7 +3,7 @@
 import numpy as np
 import torch as th
 
-from imitation_lab.algorithms import mce_irl
+from imitation_lab.algorithms.mce_irl import mce_irl
 from imitation_lab.envs.tabular import TabularEnv
 
 __all__ = ["soft_backup", "soft_value_iteration", "occupancy", "airl_logits"]

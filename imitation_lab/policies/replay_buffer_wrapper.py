@@ -15,6 +15,8 @@ from stable_baselines3.her import HerReplayBuffer
 
 from imitation_lab.rewards.reward_function import RewardFn
 
+__all__ = ["OuterReplayBuffer", "ReplayBufferRewardWrapper"]
+
 
 class OuterReplayBuffer(ReplayBuffer):
     """A replay buffer around another, which keeps the transitions; subclasses sample in a way of their own.

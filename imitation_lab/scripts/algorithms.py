@@ -11,16 +11,22 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from imitation_lab.algorithms import base, bc, dagger, mce_irl, presets, sqil
+from imitation_lab.algorithms import base, presets
 from imitation_lab.algorithms import preference_comparisons as pc
 from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
 from imitation_lab.algorithms.adversarial.gail import GAIL
+from imitation_lab.algorithms.bc import bc
 from imitation_lab.algorithms.checkpoint import rollout_steps
-from imitation_lab.algorithms.density import DensityAlgorithm, DensityType
+from imitation_lab.algorithms.dagger import dagger
+from imitation_lab.algorithms.density.density import DensityAlgorithm, DensityType
+from imitation_lab.algorithms.mce_irl import mce_irl
 from imitation_lab.algorithms.plugins import Algorithm, Look, Setup
+from imitation_lab.algorithms.sqil import sqil
 from imitation_lab.rewards import reward_nets
 from imitation_lab.util.networks import RunningNorm
+
+__all__ = ["Options", "OWN"]
 
 Options = Mapping[str, Any]
 _QUIET: dict[str, Any] = {"progress_bar": False}

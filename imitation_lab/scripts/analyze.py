@@ -20,6 +20,8 @@ from imitation_lab.util.paths import atomic_path
 from imitation_lab.viz import style
 from imitation_lab.viz.tables import text_table
 
+__all__ = ["analyze_imitation", "gather_tb_directories", "analysis_ex", "main_console"]
+
 _ABOUT_RUNS = ("analyze", "parallel", "tuning")
 """Experiments that have no returns of their own."""
 _FOLDERS = ("output/sacred", "output/parallel")

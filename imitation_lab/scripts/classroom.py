@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from imitation_lab.scripts import _console, tutorials
 
+__all__ = ["run"]
+
 try:
     from imitation_lab.classroom import course
 except ImportError as error:

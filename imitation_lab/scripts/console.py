@@ -12,6 +12,8 @@ from imitation_lab import __version__
 from imitation_lab.algorithms import plugins
 from imitation_lab.scripts import _console, _schema
 
+__all__ = ["TRAIN", "main"]
+
 _DESCRIPTION = """\
 Imitation learning and reward learning: the library's command line.
 

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from imitation_lab.data import serialize
 from imitation_lab.scripts import _console
 
+__all__ = ["SUFFIX", "convert_trajs", "run", "main_console"]
+
 SUFFIX = ".safetensors"
 
 

@@ -14,13 +14,15 @@ import numpy as np
 import torch as th
 
 from imitation_lab import experts
-from imitation_lab.algorithms.bc import BC
+from imitation_lab.algorithms.bc.bc import BC
 from imitation_lab.data import rollout
 from imitation_lab.policies.base import RandomPolicy
 from imitation_lab.policies.native import load_policy_file, save_policy
 from imitation_lab.scripts import _console
 from imitation_lab.scripts.output import one_thread
 from imitation_lab.util import logger, util
+
+__all__ = ["run"]
 
 _CORE = ("imitation-lab", "torch", "stable-baselines3", "gymnasium", "numpy", "scipy", "matplotlib")
 _OPTIONAL = {

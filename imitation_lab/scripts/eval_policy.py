@@ -29,6 +29,8 @@ from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.output import Output, streams
 from imitation_lab.util.video_wrapper import VideoWrapper
 
+__all__ = ["eval_policy", "eval_policy_ex", "main_console"]
+
 
 def eval_policy(
     *,

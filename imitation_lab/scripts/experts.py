@@ -32,6 +32,8 @@ from imitation_lab.util import util
 from imitation_lab.util.paths import atomic_path
 from imitation_lab.viz.tables import text_table
 
+__all__ = ["EPISODES", "run", "recipe", "train", "sample", "make"]
+
 EPISODES = 100
 
 

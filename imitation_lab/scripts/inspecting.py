@@ -17,6 +17,8 @@ from imitation_lab.scripts import _console, _results
 from imitation_lab.scripts._values import flat
 from imitation_lab.util import artifacts, sacred
 
+__all__ = ["run", "describe"]
+
 _MOST = 40
 _OTHERS = {
     ".gif": "video",

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from imitation_lab.scripts import _console, tutorials
 
+__all__ = ["run"]
+
 
 def run(argv: Sequence[str], program: str) -> int:
     """Start JupyterLab on the tutorials, or only copy them."""

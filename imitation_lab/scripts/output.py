@@ -22,6 +22,8 @@ from imitation_lab.rewards.serialize import save_reward
 from imitation_lab.util import sacred, util
 from imitation_lab.util.logger import HierarchicalLogger
 
+__all__ = ["POLICY_FILE", "CHECKPOINT_FILE", "recording", "Output", "streams", "make_folder", "one_thread"]
+
 POLICY_FILE = "policy.safetensors"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 

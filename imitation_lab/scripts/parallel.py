@@ -21,6 +21,8 @@ from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.config import parallel as config
 from imitation_lab.util import util
 
+__all__ = ["EXPERIMENTS", "parallel", "parallel_ex", "main_console"]
+
 EXPERIMENTS = (
     "train_rl",
     "train_imitation",

@@ -15,6 +15,8 @@ from tqdm.auto import tqdm
 from imitation_lab.scripts import _console, tutorials
 from imitation_lab.util.paths import atomic_path
 
+__all__ = ["CELL_TIMEOUT", "run"]
+
 CELL_TIMEOUT = 300
 """Seconds that one cell may take: generous, but finite (a kernel that hangs must not hang the command)."""
 

@@ -34,6 +34,8 @@ from imitation_lab.scripts.ingredients import (
 from imitation_lab.scripts.output import Output, streams
 from imitation_lab.util import util
 
+__all__ = ["train_adversarial", "gail", "airl", "train_adversarial_ex", "main_console"]
+
 
 def train_adversarial(
     *,

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from imitation_lab.algorithms.density import DensityAlgorithm, DensityType
+from imitation_lab.algorithms.density.density import DensityAlgorithm, DensityType
 from imitation_lab.scripts import _console, _engine, _resuming
 from imitation_lab.scripts._schema import Natural
 from imitation_lab.scripts.config import train_density as config
 from imitation_lab.scripts.ingredients import RL, Demonstrations, Environment, Expert, Logging, Policy, PolicyEvaluation
 from imitation_lab.scripts.output import streams
 from imitation_lab.util import util
+
+__all__ = ["train_density", "train_density_ex", "main_console"]
 
 
 def train_density(

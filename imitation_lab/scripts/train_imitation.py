@@ -18,14 +18,14 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from imitation_lab.algorithms.bc import BC
-from imitation_lab.algorithms.dagger import (
+from imitation_lab.algorithms.bc.bc import BC
+from imitation_lab.algorithms.dagger.dagger import (
     ExponentialBetaSchedule,
     LinearBetaSchedule,
     SimpleDAggerTrainer,
     reconstruct_trainer,
 )
-from imitation_lab.algorithms.sqil import SQIL
+from imitation_lab.algorithms.sqil.sqil import SQIL
 from imitation_lab.scripts import _console, _engine, _names, _resuming
 from imitation_lab.scripts._schema import Count, Keys, Natural
 from imitation_lab.scripts.config import train_imitation as config
@@ -41,6 +41,8 @@ from imitation_lab.scripts.ingredients import (
 )
 from imitation_lab.scripts.output import Output, streams
 from imitation_lab.util import util
+
+__all__ = ["Result", "DAggerSettings", "bc", "dagger", "sqil", "train_imitation_ex", "main_console"]
 
 Result = dict[str, dict[str, float]]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from imitation_lab.algorithms.mce_irl import MCEIRL, TabularPolicy, mce_occupancy_measures, mce_partition_fh
+from imitation_lab.algorithms.mce_irl.mce_irl import MCEIRL, TabularPolicy, mce_occupancy_measures, mce_partition_fh
 from imitation_lab.data import rollout
 from imitation_lab.envs.tabular import StateObservation, tabular_model
 from imitation_lab.scripts import _console, _engine, _names, _resuming
@@ -22,6 +22,8 @@ from imitation_lab.scripts.ingredients import Environment, Logging, Reward
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.output import streams
 from imitation_lab.util import util
+
+__all__ = ["train_mce_irl", "train_mce_irl_ex", "main_console"]
 
 _LINEAR: dict[str, Any] = {"use_action": False, "hid_sizes": []}
 

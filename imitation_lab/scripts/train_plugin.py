@@ -23,6 +23,8 @@ from imitation_lab.scripts.ingredients import Demonstrations, Environment, Exper
 from imitation_lab.scripts.output import streams
 from imitation_lab.util import util
 
+__all__ = ["train_plugin", "experiment"]
+
 
 def train_plugin(
     algorithm: plugins.Algorithm,

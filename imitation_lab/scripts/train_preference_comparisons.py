@@ -28,6 +28,8 @@ from imitation_lab.scripts.ingredients import RL, Environment, Logging, Policy, 
 from imitation_lab.scripts.output import CHECKPOINT_FILE, streams
 from imitation_lab.util import util
 
+__all__ = ["train_preference_comparisons", "train_preference_comparisons_ex", "main_console"]
+
 
 def train_preference_comparisons(
     *,

@@ -30,6 +30,8 @@ from imitation_lab.scripts.ingredients import RL, Environment, Logging, Policy, 
 from imitation_lab.scripts.output import CHECKPOINT_FILE
 from imitation_lab.util import util
 
+__all__ = ["train_rl", "train_rl_ex", "main_console"]
+
 _VERSION = 1
 
 

@@ -20,6 +20,8 @@ from imitation_lab.scripts.config import tuning as config
 from imitation_lab.scripts.parallel import parallel
 from imitation_lab.util import util
 
+__all__ = ["tune", "tuning_ex", "main_console"]
+
 
 def tune(
     *,

@@ -7,6 +7,8 @@ import json
 import pathlib
 import shutil
 
+__all__ = ["folder", "checkout", "copy_to"]
+
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 _MANIFEST = ".imitation_lab.json"
 

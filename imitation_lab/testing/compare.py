@@ -4,6 +4,8 @@ import sys
 
 from imitation_lab.scripts import compare
 
+__all__ = []
+
 if __name__ == "__main__":
     compare.main()
 sys.modules[__name__] = compare

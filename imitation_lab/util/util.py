@@ -1,5 +1,6 @@
 """Small tools: vectorized environments, seeds, tensor and array conversion, paths, iterators."""
 
+import contextlib
 import datetime
 import importlib
 import itertools
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
 __all__ = [
+    "seeded_torch",
     "save_policy", "oric", "make_unique_timestamp", "make_vec_env", "make_seeds", "docstring_parameter", "endless_iter",
     "get_first_iter_element", "safe_to_tensor", "safe_to_numpy", "tensor_iter_norm", "parse_path",
     "parse_optional_path", "split_in_half", "clear_screen",
@@ -335,3 +337,12 @@ def clear_screen() -> None:
     """Clears the terminal."""
     # The ANSI sequences "erase display" and "cursor home".
     print("\033[2J\033[H", end="", flush=True)
+
+
+@contextlib.contextmanager
+def seeded_torch(rng: np.random.Generator) -> Iterator[None]:
+    """PyTorch draws inside are determined by `rng`; the global random states are put back afterwards."""
+    devices = range(th.cuda.device_count()) if th.cuda.is_available() else ()
+    with th.random.fork_rng(devices=devices):
+        th.manual_seed(make_seeds(rng))
+        yield

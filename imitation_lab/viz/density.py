@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from imitation_lab.algorithms._kernel_density import KERNELS, KernelDensity
+from imitation_lab.algorithms.density.kernels import KERNELS, KernelDensity
 from imitation_lab.data import types
 from imitation_lab.viz import style
 from imitation_lab.viz.dimensions import Dimensions

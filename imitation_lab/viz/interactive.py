@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from imitation_lab.algorithms.dagger import InteractiveSession
+from imitation_lab.algorithms.dagger.dagger import InteractiveSession
 from imitation_lab.viz import style
 
 __all__ = ["session_figure"]

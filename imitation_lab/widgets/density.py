@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from imitation_lab.algorithms.density import KERNELS
+from imitation_lab.algorithms.density.density import KERNELS
 from imitation_lab.viz.density import BandwidthModel, bandwidth_panel
 from imitation_lab.viz.style import LabFigure, evenly, frame_pngs
 from imitation_lab.viz.tables import Rows

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from imitation_lab.algorithms._dagger_collector import save_demonstrations
-from imitation_lab.algorithms.dagger import DAggerTrainer, InteractiveSession
+from imitation_lab.algorithms.dagger.collector import save_demonstrations
+from imitation_lab.algorithms.dagger.dagger import DAggerTrainer, InteractiveSession
 from imitation_lab.data import types
 from imitation_lab.viz.episodes import frame_renderer
 from imitation_lab.viz.interactive import session_figure

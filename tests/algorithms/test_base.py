@@ -106,7 +106,7 @@ class TestMakeDataLoader:
         assert [b["acts"].tolist() for b in loader] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
     def test_blocks_do_not_change_the_batches(self, monkeypatch):
-        monkeypatch.setattr("imitation_lab.algorithms._loaders._GATHER_BYTES", 1)
+        monkeypatch.setattr("imitation_lab.algorithms._shared.demonstrations._GATHER_BYTES", 1)
         options = {"generator": th.Generator().manual_seed(3)}
         one_by_one = [b["acts"].tolist() for b in base.make_data_loader(_transitions(10), 3, options)]
         monkeypatch.undo()

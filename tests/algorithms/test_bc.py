@@ -12,7 +12,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from imitation_lab.algorithms import _run, bc
+from imitation_lab.algorithms import bc
+from imitation_lab.algorithms._shared import run as _run
 from imitation_lab.data import types
 from imitation_lab.policies.base import FeedForward32Policy, NormalizeFeaturesExtractor
 from imitation_lab.regularization.regularizers import LpRegularizer, WeightDecayRegularizer

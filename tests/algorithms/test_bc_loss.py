@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from imitation_lab.algorithms import bc
-from imitation_lab.algorithms._likelihood import log_prob_and_entropy
+from imitation_lab.algorithms._shared.likelihood import log_prob_and_entropy
 
 BOX_OBS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 BOX_ACT = spaces.Box(-2.0, 2.0, (2,), np.float32)

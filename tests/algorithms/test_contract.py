@@ -14,7 +14,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common import logger as sb_logger
 
-from imitation_lab.algorithms import _run
+from imitation_lab.algorithms._shared import run as _run
 from imitation_lab.algorithms.checkpoint import State
 from imitation_lab.algorithms.saved import VERSION
 from imitation_lab.util import logger as lab_logger

@@ -12,8 +12,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from imitation_lab.algorithms import bc, dagger
-from imitation_lab.algorithms._dagger_collector import RobotActs, demonstration_files
-from imitation_lab.algorithms._growing import GrowingTensors
+from imitation_lab.algorithms.dagger.collector import RobotActs, demonstration_files
+from imitation_lab.algorithms.dagger.growing import GrowingTensors
 from imitation_lab.data import rollout, serialize, types
 from imitation_lab.policies.base import RandomPolicy
 from imitation_lab.util import logger, paths

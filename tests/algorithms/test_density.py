@@ -16,8 +16,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from imitation_lab import experts
-from imitation_lab.algorithms._kernel_density import KERNELS, KernelDensity, log_integral
 from imitation_lab.algorithms.density import DensityAlgorithm, DensityType
+from imitation_lab.algorithms.density.kernels import KERNELS, KernelDensity, log_integral
 from imitation_lab.data import rollout, types
 from imitation_lab.util import artifacts, util
 from imitation_lab.util import logger as lab_logger
@@ -171,7 +171,7 @@ def test_memory_is_bounded_and_pieces_add_up(rng, kernel, monkeypatch):
     points, queries = th.tensor(rng.normal(size=(1000, 2))), th.tensor(rng.normal(size=(50, 2)))
     scale = th.ones(2, dtype=th.float64)
     whole = KernelDensity(points, kernel, 0.5, scale)(queries)
-    monkeypatch.setattr("imitation_lab.algorithms._kernel_density._ELEMENTS", 300)
+    monkeypatch.setattr("imitation_lab.algorithms.density.kernels._ELEMENTS", 300)
     sizes = []
     density = KernelDensity(points, kernel, 0.5, scale)
     original = density._log_sum

@@ -6,7 +6,8 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from imitation_lab.algorithms import _run, mce_irl
+from imitation_lab.algorithms import mce_irl
+from imitation_lab.algorithms._shared import run as _run
 from imitation_lab.data import rollout, types
 from imitation_lab.envs import grid_worlds, tabular
 from imitation_lab.rewards import reward_nets

@@ -8,7 +8,8 @@ import pytest
 import seals  # noqa: F401
 from scipy.special import logsumexp
 
-from imitation_lab.algorithms import _soft_dp, mce_irl
+from imitation_lab.algorithms import mce_irl
+from imitation_lab.algorithms.mce_irl import planning as _soft_dp
 from imitation_lab.envs import grid_worlds, tabular
 
 

@@ -7,7 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from imitation_lab.algorithms import bc, dagger
-from imitation_lab.algorithms._dagger_collector import demonstration_files
+from imitation_lab.algorithms.dagger.collector import demonstration_files
 from imitation_lab.data import serialize
 from imitation_lab.util import logger
 from imitation_lab.viz.interactive import session_figure

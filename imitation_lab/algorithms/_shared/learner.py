@@ -30,13 +30,17 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 from stable_baselines3.her import HerReplayBuffer
 
-from imitation_lab.algorithms import base
 from imitation_lab.data.spaces import channels_first
 from imitation_lab.data.wrappers import BufferingWrapper
 from imitation_lab.policies.replay_buffer_wrapper import ReplayBufferRewardWrapper
 from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.util import util
+
+__all__ = [
+    "check_venv", "check_learner", "take", "new_boundary", "rollout_steps", "whole_steps", "callback_list", "learn",
+    "seeded", "tensorboard", "only_acting", "schedules_over", "optimizer_of",
+]  # fmt: skip
 
 _DRIFTS: dict[type[VecEnvWrapper], str] = {
     VecNormalize: "its statistics would drift away from demonstrations and from the rewards that a teacher judges by, "
@@ -224,7 +228,7 @@ def seeded(algorithm: BaseAlgorithm, rng: np.random.Generator) -> Iterator[None]
     """Lets `rng` determine how the learner acts inside; the global random states are put back afterwards."""
     before = np.random.get_state()  # noqa: NPY002 (SB3's ε-greedy policies draw from it)
     algorithm.action_space.seed(util.make_seeds(rng))
-    with base.seeded_torch(rng):
+    with util.seeded_torch(rng):
         np.random.seed(util.make_seeds(rng))  # noqa: NPY002
         try:
             yield

@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.sac.policies import Actor as SACActor
 
-from imitation_lab.algorithms._likelihood import log_prob_and_entropy
+from imitation_lab.algorithms._shared.likelihood import log_prob_and_entropy
 from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder
 
 LogProb = Callable[[Any, th.Tensor], th.Tensor]

@@ -9,7 +9,7 @@ import torch as th
 from gymnasium import spaces
 
 from imitation_lab.algorithms.base import TensorSpec
-from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.spaces import cast_obs
 from imitation_lab.rewards.reward_nets.base import RewardNet, RewardNetWrapper, wrapper_chain
 from imitation_lab.util.artifacts import ArtifactError
 
@@ -70,7 +70,7 @@ class TransitionEncoder:
         inputs = self.reward_net.preprocess(*(tensors[name] for name in FIELDS))
         parts = dict(zip(_INPUTS, inputs, strict=True))
         if self.policy_space is not None:
-            parts["policy_obs"] = _spaces.cast_obs("obs", tensors["obs"], self.policy_space)
+            parts["policy_obs"] = cast_obs("obs", tensors["obs"], self.policy_space)
             parts["policy_acts"] = tensors["acts"]
         return _flatten(parts)
 
@@ -85,7 +85,7 @@ class TransitionEncoder:
         assert self.policy_space is not None
         if self._once:
             return _part(rows, "policy_obs"), rows["policy_acts"]
-        return _spaces.cast_obs("obs", _part(rows, "obs"), self.policy_space), rows["acts"]
+        return cast_obs("obs", _part(rows, "obs"), self.policy_space), rows["acts"]
 
 
 class SamplePool:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch as th
 
-from imitation_lab.algorithms.adversarial import _metrics
+from imitation_lab.algorithms.adversarial._metrics import NUMBERS, nan_row, numbers, spreads
 from imitation_lab.util import util
 from imitation_lab.util.paths import AnyPath
-
-if TYPE_CHECKING:
-    from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
 
 
 class Reports:
     """The reports of `AdversarialTrainer`."""
 
-    def _shown(self: AdversarialTrainer) -> dict[str, float]:  # type: ignore[misc]
+    def _shown(self: Any) -> dict[str, float]:
         row = self.history[-1] if self.history else {}
         return {"disc_acc": row.get("disc_acc", np.nan), "return": row.get("gen_return_mean", np.nan)}
 
-    def _end_rounds(self: AdversarialTrainer) -> None:  # type: ignore[misc]
+    def _end_rounds(self: Any) -> None:
         """Makes numbers of the metrics since the last time: a row of history, and the logger's."""
         updates = self._metrics.updates
         if not updates and (self.n_disc_updates_per_round or not self._metrics.rounds):
@@ -36,12 +33,12 @@ class Reports:
         gradients = [p.grad for p in self._reward_net.parameters() if p.grad is not None]
         tensors["disc_grad_norm"] = util.tensor_iter_norm(gradients)
         if self._expert_stds is not None and self._pool.size:
-            tensors.update(_metrics.spreads(self._pool.rows(self._pool.learner), self._expert_stds))
+            tensors.update(spreads(self._pool.rows(self._pool.learner), self._expert_stds))
         row = {
             "round": self._rounds,
             "timesteps": self.gen_algo.num_timesteps,
-            **_metrics.nan_row(),
-            **_metrics.numbers(tensors),
+            **nan_row(),
+            **numbers(tensors),
             **self._metrics.pop_generator(),
             "expert_ep_len_mean": self._expert_ep_len,
         }
@@ -51,7 +48,7 @@ class Reports:
             self.logger.record("disc_grad_norm", row["disc_grad_norm"])
             self.logger.record("global_step", self._global_step)
             self.logger.dump(self._disc_step)
-        for key in _metrics.NUMBERS:
+        for key in NUMBERS:
             if key != "disc_grad_norm" and row[key] == row[key]:
                 self.logger.record(f"adversarial/{key}", row[key])
         self._write_summaries(row, recorded)
@@ -59,14 +56,14 @@ class Reports:
         if self.on_round is not None:
             self.on_round(self.history[-1])
 
-    def _make_writer(self: AdversarialTrainer, log_dir: AnyPath, wanted: bool) -> Any:  # type: ignore[misc]
+    def _make_writer(self: Any, log_dir: AnyPath, wanted: bool) -> Any:
         if not wanted:
             return None
         from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter(str(util.parse_path(log_dir) / "summary"))
 
-    def _write_summaries(self: AdversarialTrainer, row: Mapping[str, Any], recorded: Mapping[str, np.ndarray]) -> None:  # type: ignore[misc]
+    def _write_summaries(self: Any, row: Mapping[str, Any], recorded: Mapping[str, np.ndarray]) -> None:
         if self._writer is None:
             return
         for key, value in row.items():

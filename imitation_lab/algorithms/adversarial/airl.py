@@ -28,6 +28,8 @@ from imitation_lab.algorithms.adversarial import common
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_nets.base import wrapper_chain
 
+__all__ = ["AIRL"]
+
 
 class AIRL(common.AdversarialTrainer):
     """Adversarial inverse reinforcement learning; see the module's text.

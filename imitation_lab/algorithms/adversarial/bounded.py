@@ -8,6 +8,8 @@ import torch as th
 
 from imitation_lab.rewards.reward_nets import BasicRewardNet
 
+__all__ = ["BoundedRewardNet"]
+
 
 class BoundedRewardNet(BasicRewardNet):
     """`BasicRewardNet` with the output bound · tanh(x / bound).

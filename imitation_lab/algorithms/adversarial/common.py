@@ -28,14 +28,24 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import base, checkpoint, saved
-from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms._shared import learner
-from imitation_lab.algorithms.adversarial import _checks, _generator, _metrics, _reports
-from imitation_lab.algorithms.adversarial._metrics import BatchStats, compute_train_stats
+from imitation_lab.algorithms._shared.run import Run
+from imitation_lab.algorithms.adversarial._checks import (
+    as_sequence,
+    check_enough,
+    check_has_rows,
+    check_reward_net,
+    check_sizes,
+    episode_lengths,
+    sample_rows,
+)
+from imitation_lab.algorithms.adversarial._generator import LogProbs, make_log_prob, policy_change
+from imitation_lab.algorithms.adversarial._metrics import BatchStats, RoundMetrics, column_stds, compute_train_stats
 from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, cut, join
+from imitation_lab.algorithms.adversarial._reports import Reports
 from imitation_lab.algorithms.adversarial.penalties import Penalty, penalties_of
 from imitation_lab.data import rollout, types, wrappers
-from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.spaces import check_supported
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.util import logger as lab_logger
@@ -51,7 +61,7 @@ _HISTORY_TIMESTEPS = 256
 _MAX_PENDING_UPDATES = 256
 
 
-class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgorithm):
+class AdversarialTrainer(Reports, saved.Saved, base.DemonstrationAlgorithm):
     """Base of GAIL and AIRL.
 
     To begin with a behavioral clone, copy its weights into a generator of the same policy class:
@@ -131,7 +141,7 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         penalties: Sequence[Penalty] = (),
         record_logits: int = 0,
     ):
-        _checks.check_sizes(
+        check_sizes(
             demo_batch_size=demo_batch_size,
             demo_minibatch_size=demo_minibatch_size,
             n_disc_updates_per_round=n_disc_updates_per_round,
@@ -141,11 +151,11 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         )
         learner.check_venv("venv", venv)
         learner.check_learner("gen_algo", gen_algo, venv, relabelled=not debug_use_ground_truth)
-        _checks.check_reward_net(reward_net, venv, gen_algo)
-        _spaces.check_supported(venv.observation_space, venv.action_space)
-        self._log_prob: _generator.LogProbs | None = None
+        check_reward_net(reward_net, venv, gen_algo)
+        check_supported(venv.observation_space, venv.action_space)
+        self._log_prob: LogProbs | None = None
         if self._needs_log_prob:
-            self._log_prob = _generator.LogProbs(_generator.make_log_prob(gen_algo, self._name), gen_algo.policy)
+            self._log_prob = LogProbs(make_log_prob(gen_algo, self._name), gen_algo.policy)
         self.demo_batch_size = demo_batch_size
         self.demo_minibatch_size = demo_minibatch_size or demo_batch_size
         self.n_disc_updates_per_round = n_disc_updates_per_round
@@ -182,7 +192,7 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         self._labels = th.cat([th.ones(demo_batch_size), th.zeros(demo_batch_size)]).to(device)
         half = self.demo_minibatch_size
         self._piece_labels = th.cat([th.ones(half), th.zeros(half)]).to(device, reward_net.dtype)
-        self._metrics = _metrics.RoundMetrics(self._labels, record_logits)
+        self._metrics = RoundMetrics(self._labels, record_logits)
         self._disc_opt_kwargs = dict(disc_opt_kwargs or {})
         self._disc_opt = learner.optimizer_of(disc_opt_cls, reward_net.parameters(), self._disc_opt_kwargs)
         self._global_step = 0
@@ -246,8 +256,8 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
             ValueError: if they do not fit the spaces, are fewer than a batch, or their episodes differ in length.
             TypeError: if they are of no known kind.
         """
-        demonstrations = _checks.as_sequence(demonstrations)
-        lengths = _checks.episode_lengths(demonstrations)
+        demonstrations = as_sequence(demonstrations)
+        lengths = episode_lengths(demonstrations)
         self._check_horizons(lengths)
         found = base.demonstration_tensors(demonstrations, self._encoder.spec, self.demo_batch_size)
         self._expert_ep_len = float(np.mean(lengths)) if lengths else float("nan")
@@ -257,10 +267,10 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
             rows = self._encoder.encode(next(self._expert_batches))
         else:
             self._expert_batches = None
-            _checks.check_enough(len(found), self.demo_batch_size)
+            check_enough(len(found), self.demo_batch_size)
             rows = self._encoder.encode(found.fields)
         self._pool.set_expert(rows)
-        self._expert_stds = _metrics.column_stds(rows)
+        self._expert_stds = column_stds(rows)
 
     def _arguments(self) -> dict[str, Any]:
         return {
@@ -285,7 +295,7 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         if self._has_batches and self._expert_batches is None:
             raise ArtifactError("the run's demonstrations came as batches, which a checkpoint does not hold: pass them")
         if self._pool.n_expert:
-            self._expert_stds = _metrics.column_stds(self._pool.rows(self._pool.expert))
+            self._expert_stds = column_stds(self._pool.rows(self._pool.expert))
 
     def _begin_anew(self) -> None:
         checkpoint.new_boundary(self.gen_algo, self.venv, lambda: util.make_seeds(self._rng))
@@ -316,7 +326,7 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
             self.gen_algo.learn(total_timesteps=steps, callback=callback, **kwargs)
         self._global_step += 1
         self._metrics.rounds += 1
-        self._metrics.generator = _generator.policy_change(self.gen_algo)
+        self._metrics.generator = policy_change(self.gen_algo)
         self._store_generated()
 
     def _store_generated(self) -> None:
@@ -348,7 +358,7 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
             ValueError: if the samples are not `demo_batch_size` in number or do not fit the spaces.
         """
         given = [
-            None if samples is None else _checks.sample_rows(name, samples, self._encoder, self.demo_batch_size)
+            None if samples is None else sample_rows(name, samples, self._encoder, self.demo_batch_size)
             for name, samples in (("expert_samples", expert_samples), ("gen_samples", gen_samples))
         ]
         logits, loss = self._update(*given)
@@ -360,10 +370,10 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
         """One optimizer step; returns the detached logits, the expert's first, and the loss."""
         size, piece, pool = self.demo_batch_size, self.demo_minibatch_size, self._pool
         if expert is None:
-            _checks.check_has_rows(pool.n_expert, "demonstrations", "set_demonstrations()")
+            check_has_rows(pool.n_expert, "demonstrations", "set_demonstrations()")
             expert_index = self._next_expert_index()
         if learner is None:
-            _checks.check_has_rows(pool.size, "transitions of the learner", "train_gen()")
+            check_has_rows(pool.size, "transitions of the learner", "train_gen()")
             learner_index = pool.learner_index(size)
         scale = piece / size
         all_logits, losses = [], []
@@ -444,7 +454,7 @@ class AdversarialTrainer(_reports.Reports, saved.Saved, base.DemonstrationAlgori
                 f"total_timesteps={total_timesteps} is less than one round, which takes gen_train_timesteps="
                 f"{self.gen_train_timesteps}. Train longer, or build the trainer with a smaller gen_train_timesteps."
             )
-        _checks.check_has_rows(self._pool.n_expert, "demonstrations", "set_demonstrations()")
+        check_has_rows(self._pool.n_expert, "demonstrations", "set_demonstrations()")
         start = self.gen_algo.num_timesteps
         if not (self._resumed and self._span is not None and start < self._span[1]):
             self._span = (start, start + n_rounds * self.gen_train_timesteps)

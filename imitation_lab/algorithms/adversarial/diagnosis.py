@@ -14,6 +14,11 @@ from typing import Any
 
 import numpy as np
 
+__all__ = [
+    "SATURATED_ACCURACY", "SATURATED_ENTROPY", "COLLAPSED_SPREAD", "SMALL_REWARD_STD", "LARGE_REWARD_STD", "Finding",
+    "Diagnosis", "diagnose",
+]  # fmt: skip
+
 SATURATED_ACCURACY = 0.99
 SATURATED_ENTROPY = 0.05
 COLLAPSED_SPREAD = 0.1

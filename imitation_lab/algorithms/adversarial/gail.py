@@ -26,6 +26,8 @@ from imitation_lab.algorithms.adversarial import common, losses
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_nets.base import PredictProcessedWrapper, RewardNetWrapper, to_numpy, wrapper_chain
 
+__all__ = ["RewardNetFromDiscriminatorLogit", "GAIL"]
+
 
 class RewardNetFromDiscriminatorLogit(RewardNetWrapper):
     """The reward that GAIL makes of the logit, by default −log(1 − D) = −logsigmoid(−logit).

@@ -9,6 +9,11 @@ from collections.abc import Callable
 import torch as th
 import torch.nn.functional as F
 
+__all__ = [
+    "Metrics", "LogitToReward", "FAIRL_MAX_LOGIT", "discriminator_loss", "discriminator_metrics", "gail_reward",
+    "log_d_reward", "airl_reward", "fairl_reward", "LOGIT_TO_REWARD",
+]  # fmt: skip
+
 Metrics = dict[str, th.Tensor]
 LogitToReward = Callable[[th.Tensor], th.Tensor]
 

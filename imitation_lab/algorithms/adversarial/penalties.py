@@ -16,6 +16,11 @@ from torch.nn.utils import parametrizations, parametrize
 from imitation_lab.algorithms.adversarial._pool import cut
 from imitation_lab.util import codec
 
+__all__ = [
+    "Inputs", "Network", "ModuleT", "Penalty", "R1Penalty", "WGANGPPenalty", "penalties_of", "squared_gradient",
+    "spectral_normalize", "bake_spectral_norm",
+]  # fmt: skip
+
 Inputs = tuple[Any, Any, Any, th.Tensor]
 """State, action, next state, done, as `RewardNet.forward` takes them; a state may be a dict of tensors."""
 Network = Callable[[Any, Any, Any, th.Tensor], th.Tensor]

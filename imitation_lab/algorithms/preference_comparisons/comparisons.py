@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imitation_lab.algorithms import base, checkpoint, saved
-from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms._shared import learner
+from imitation_lab.algorithms._shared.run import Run
 from imitation_lab.algorithms.preference_comparisons.dataset import PreferenceDataset
 from imitation_lab.algorithms.preference_comparisons.fragmenters import Fragmenter, RandomFragmenter
 from imitation_lab.algorithms.preference_comparisons.gatherers import (
@@ -45,6 +45,8 @@ from imitation_lab.data import types
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import util
+
+__all__ = ["QUERY_SCHEDULES", "PreferenceComparisons", "StepStatus"]
 
 QuerySchedule = Callable[[float], float]
 

@@ -17,6 +17,8 @@ from imitation_lab.data import types
 from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util import artifacts
 
+__all__ = ["PreferenceDataset", "preference_collate_fn"]
+
 KIND = "preferences"
 VERSION = 1
 

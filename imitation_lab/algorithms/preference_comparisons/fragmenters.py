@@ -17,6 +17,8 @@ from imitation_lab.data import types
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.networks import evaluating
 
+__all__ = ["Fragmenter", "RandomFragmenter", "ActiveSelectionFragmenter"]
+
 
 class Fragmenter(Logged, abc.ABC):
     """Cuts pairs of fragments out of trajectories.

@@ -14,6 +14,8 @@ from imitation_lab.algorithms.preference_comparisons.model import check_discount
 from imitation_lab.data import types
 from imitation_lab.util import logger as lab_logger
 
+__all__ = ["PreferenceGatherer", "SyntheticGatherer", "AsynchronousGatherer"]
+
 
 class PreferenceGatherer(Logged, abc.ABC):
     """Gives a preference for each pair of fragments.

@@ -17,7 +17,7 @@ from imitation_lab.algorithms._shared import learner
 from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.algorithms.preference_comparisons.dataset import trajectory_tensors
 from imitation_lab.data import rollout, types
-from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.spaces import check_supported
 from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.data.wrappers import BufferingWrapper
 from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
@@ -26,6 +26,8 @@ from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper, WrappedRewardCallback
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import util
+
+__all__ = ["TrajectoryGenerator", "TrajectoryDataset", "AgentTrainer"]
 
 
 class TrajectoryGenerator(Logged, abc.ABC):
@@ -126,7 +128,7 @@ class AgentTrainer(TrajectoryGenerator):
         ):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {value!r}.")
-        _spaces.check_supported(venv.observation_space, venv.action_space)
+        check_supported(venv.observation_space, venv.action_space)
         learner.check_learner("algorithm", algorithm, venv, relabelled=True)
         self.rng = check_rng(rng)
         self.algorithm = algorithm

@@ -26,6 +26,8 @@ from imitation_lab.data import types
 from imitation_lab.util import artifacts, codec
 from imitation_lab.util import logger as lab_logger
 
+__all__ = ["HumanGatherer"]
+
 KIND = "preference-clips"
 VERSION = 1
 SKIP = "skip"

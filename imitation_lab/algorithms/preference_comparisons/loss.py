@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from imitation_lab.algorithms.preference_comparisons._batch import Pairs
 from imitation_lab.algorithms.preference_comparisons.model import PreferenceModel
 
+__all__ = ["LossAndMetrics", "RewardLoss", "CrossEntropyRewardLoss", "cross_entropy", "accuracy"]
+
 
 class LossAndMetrics(NamedTuple):
     """A loss to differentiate, and detached scalars to log."""

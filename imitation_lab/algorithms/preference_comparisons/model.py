@@ -15,6 +15,8 @@ from imitation_lab.rewards import reward_nets
 from imitation_lab.rewards.reward_nets import evaluation
 from imitation_lab.util.networks import BaseNorm
 
+__all__ = ["PreferenceModel", "get_base_model"]
+
 _ROWS_AT_ONCE = 4096
 """Rows evaluated in one go without gradients: activations stay in the processor's cache, images fit in memory."""
 

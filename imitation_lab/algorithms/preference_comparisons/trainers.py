@@ -28,6 +28,8 @@ from imitation_lab.regularization.regularizers import Regularizer, RegularizerFa
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import networks
 
+__all__ = ["RewardTrainer", "BasicRewardTrainer", "EnsembleTrainer", "make_reward_trainer"]
+
 
 class RewardTrainer(Logged, abc.ABC):
     """Fits the reward network of a preference model.

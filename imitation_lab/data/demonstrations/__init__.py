@@ -14,15 +14,6 @@ Each gives a sequence of trajectories that algorithms take as they are and `data
 is fitted to the environment's spaces and checked by `validate`.
 """
 
-from imitation_lab.data.demonstrations.arrays import from_arrays, from_episodes
-from imitation_lab.data.demonstrations.huggingface import from_huggingface
-from imitation_lab.data.demonstrations.minari import from_minari, to_minari
-from imitation_lab.data.demonstrations.policies import from_policy
-from imitation_lab.data.demonstrations.tables import from_csv, from_frame, to_frame
-from imitation_lab.data.demonstrations.validation import Finding, Report, validate
-from imitation_lab.data.disk import DiskBatches
+from imitation_lab.util.doors import door
 
-__all__ = [
-    "from_arrays", "from_episodes", "from_frame", "from_csv", "to_frame", "from_minari", "to_minari",
-    "from_huggingface", "from_policy", "DiskBatches", "validate", "Finding", "Report",
-]  # fmt: skip
+__getattr__, __dir__ = door(__name__)

@@ -2,4 +2,6 @@
 
 from imitation_lab.scripts.config import named, of
 
+__all__ = ["NAMED"]
+
 NAMED = {**named(groups=("environment", "expert")), **of("eval_policy")}

@@ -2,6 +2,8 @@
 
 from imitation_lab.scripts.config import named
 
+__all__ = ["NAMED"]
+
 NAMED = named(
     {"gail": "gail", "airl": "airl"},
     groups=("environment", "demonstrations", "expert", "rl", "policy_evaluation"),

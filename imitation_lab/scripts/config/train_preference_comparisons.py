@@ -2,6 +2,8 @@
 
 from imitation_lab.scripts.config import named
 
+__all__ = ["NAMED"]
+
 NAMED = named(
     {"train_preference_comparisons": "preferences"},
     groups=("environment", "rl", "policy_evaluation"),

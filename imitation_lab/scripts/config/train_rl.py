@@ -2,4 +2,6 @@
 
 from imitation_lab.scripts.config import named
 
+__all__ = ["NAMED"]
+
 NAMED = named({"train_rl": "rl"}, groups=("environment", "rl", "policy_evaluation"))

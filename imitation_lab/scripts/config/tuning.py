@@ -2,4 +2,6 @@
 
 from imitation_lab.scripts.config import of
 
+__all__ = ["NAMED"]
+
 NAMED = of("tuning")

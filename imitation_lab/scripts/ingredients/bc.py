@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms.bc import BC
+from imitation_lab.algorithms.bc.bc import BC
 from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.policy import Policy
+
+__all__ = ["BCSettings", "bc_ingredient"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,8 @@ from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.expert import Expert
 
+__all__ = ["Demonstrations", "FAST", "demonstrations_ingredient"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Demonstrations(Keys):

@@ -17,6 +17,8 @@ from imitation_lab.scripts import _engine, _values
 from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.util import util
 
+__all__ = ["Environment", "FAST", "environment_ingredient"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Environment(Keys):

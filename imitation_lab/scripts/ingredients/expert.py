@@ -15,6 +15,8 @@ from imitation_lab.policies.serialize import load_policy
 from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts.output import POLICY_FILE
 
+__all__ = ["Expert", "expert_ingredient"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Expert:

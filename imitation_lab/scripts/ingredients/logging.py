@@ -10,6 +10,8 @@ from typing import Any
 from imitation_lab.scripts import _engine, _values, output
 from imitation_lab.util import logger
 
+__all__ = ["Logging", "logging_ingredient"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Logging:

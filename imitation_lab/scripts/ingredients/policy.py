@@ -15,6 +15,8 @@ from stable_baselines3.ppo import PPO
 from imitation_lab.algorithms.base import seeded_torch
 from imitation_lab.scripts import _engine, _names, _values
 
+__all__ = ["Policy", "policy_ingredient"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Policy:

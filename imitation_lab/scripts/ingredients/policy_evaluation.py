@@ -12,6 +12,8 @@ from imitation_lab.scripts import _engine, _values
 from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.environment import Environment
 
+__all__ = ["PolicyEvaluation", "statistics", "FAST", "policy_evaluation_ingredient"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PolicyEvaluation(Keys):

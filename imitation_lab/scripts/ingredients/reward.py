@@ -15,6 +15,8 @@ from imitation_lab.rewards.reward_nets import BasicPotentialMLP, NormalizedRewar
 from imitation_lab.scripts import _engine, _names, _values
 from imitation_lab.scripts._schema import AtLeast
 
+__all__ = ["Reward", "reward_ingredient"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reward:

@@ -16,6 +16,8 @@ from imitation_lab.scripts import _engine, _names, _values
 from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.policy import Policy
 
+__all__ = ["RL", "FAST", "rl_ingredient"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RL(Keys):

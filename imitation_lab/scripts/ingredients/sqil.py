@@ -11,6 +11,8 @@ from gymnasium import spaces
 from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts._schema import Count, Keys
 
+__all__ = ["SQILSettings", "sqil_ingredient"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SQILSettings(Keys):

@@ -16,6 +16,8 @@ from stable_baselines3.common import distributions
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 
+__all__ = ["LOG_SQRT_2PI", "LogProbEntropy", "log_prob_and_entropy", "policy_actions"]
+
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 LogProbEntropy = tuple[th.Tensor, th.Tensor | None]
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import torch as th
 
+__all__ = ["KERNELS", "BOUNDED", "log_integral", "KernelDensity"]
+
 _ELEMENTS = 1 << 17
 """Distances held at a time: 1 MB of float64, which stays in the processor's cache."""
 

@@ -10,10 +10,12 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
-from imitation_lab.algorithms import _loaders
-from imitation_lab.algorithms._bc_logging import Metrics, metrics_mean
+from imitation_lab.algorithms._shared.demonstrations import TransitionTensors
+from imitation_lab.algorithms.bc.reporting import Metrics, metrics_mean
 from imitation_lab.regularization.regularizers import Regularizer
 from imitation_lab.util import networks
+
+__all__ = ["Validation"]
 
 _ROWS = 8192  # that go through the network at once
 _SHOWN = ("loss", "neglogp", "prob_true_act")
@@ -39,8 +41,8 @@ class Validation:
         self,
         policy: BasePolicy,
         loss: Callable[[Any, Any, th.Tensor], Metrics],
-        train_data: _loaders.TransitionTensors,
-        val_data: _loaders.TransitionTensors,
+        train_data: TransitionTensors,
+        val_data: TransitionTensors,
         regularizer: Regularizer | None,
         patience: int | None,
     ) -> None:
@@ -64,14 +66,14 @@ class Validation:
         return row
 
     @th.no_grad()
-    def _means(self, data: _loaders.TransitionTensors) -> dict[str, float]:
+    def _means(self, data: TransitionTensors) -> dict[str, float]:
         parts = list(_parts(data))
         with networks.evaluating(self._policy):
             metrics = [self._loss(self._policy, part["obs"], part["acts"]) for part in parts]
         return metrics_mean(metrics, [float(len(part)) for part in parts])
 
     @th.no_grad()
-    def _error(self, data: _loaders.TransitionTensors) -> float:
+    def _error(self, data: TransitionTensors) -> float:
         """What a λ updater compares between splits; a ratio needs losses that are never negative.
 
         The mean −log-likelihood where actions are discrete; the mean squared error of the most likely action in a
@@ -101,6 +103,6 @@ class Validation:
             self._policy.load_state_dict(self._best[1])
 
 
-def _parts(data: _loaders.TransitionTensors) -> Iterator[_loaders.TransitionTensors]:
+def _parts(data: TransitionTensors) -> Iterator[TransitionTensors]:
     for start in range(0, len(data), _ROWS):
         yield data.rows(slice(start, start + _ROWS))

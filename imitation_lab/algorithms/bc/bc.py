@@ -33,8 +33,17 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from stable_baselines3.common.utils import ConstantSchedule, get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import _loaders, base, saved
-from imitation_lab.algorithms._bc_logging import (
+from imitation_lab.algorithms import base, saved
+from imitation_lab.algorithms._shared import learner
+from imitation_lab.algorithms._shared.demonstrations import (
+    GroupedStream,
+    TensorSpec,
+    TransitionTensors,
+    check_batch_size,
+)
+from imitation_lab.algorithms._shared.likelihood import log_prob_and_entropy, policy_actions
+from imitation_lab.algorithms._shared.run import Run
+from imitation_lab.algorithms.bc.reporting import (
     BatchIteratorWithEpochEndCallback,
     BCLogger,
     BCTrainingMetrics,
@@ -44,12 +53,9 @@ from imitation_lab.algorithms._bc_logging import (
     loss_of,
     metrics_mean,
 )
-from imitation_lab.algorithms._bc_validation import Validation
-from imitation_lab.algorithms._likelihood import log_prob_and_entropy, policy_actions
-from imitation_lab.algorithms._run import Run
-from imitation_lab.algorithms._shared import learner
-from imitation_lab.data import spaces as _spaces
+from imitation_lab.algorithms.bc.validation import Validation
 from imitation_lab.data import types
+from imitation_lab.data.spaces import channels_first, check_supported
 from imitation_lab.policies.base import FeedForward32Policy
 from imitation_lab.policies.serialize import load_policy_file, save_policy
 from imitation_lab.regularization.regularizers import Regularizer, RegularizerFactory
@@ -214,8 +220,8 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
     ) -> None:
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}.")
-        _spaces.check_supported(observation_space, action_space)
-        _loaders.check_batch_size(batch_size)
+        check_supported(observation_space, action_space)
+        check_batch_size(batch_size)
         self.batch_size = batch_size
         self.minibatch_size = batch_size if minibatch_size is None else minibatch_size
         if self.minibatch_size < 1 or batch_size % self.minibatch_size:
@@ -233,8 +239,8 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
         self.optimizer = learner.optimizer_of(optimizer_cls, self._policy.parameters(), kwargs)
         self.regularizer_factory = regularizer_factory
         self.regularizer: Regularizer | None = None
-        self._data: _loaders.TransitionTensors | _loaders.GroupedStream | None = None
-        self._split: tuple[float, tuple[_loaders.TransitionTensors, _loaders.TransitionTensors]] | None = None
+        self._data: TransitionTensors | GroupedStream | None = None
+        self._split: tuple[float, tuple[TransitionTensors, TransitionTensors]] | None = None
         self._held_out: th.Tensor | None = None  # a permutation, first the rows held out
         super().__init__(demonstrations=demonstrations, custom_logger=custom_logger)
         self._bc_logger = BCLogger(self.logger)
@@ -258,7 +264,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
                 f"policy is a {type(policy).__name__}, expected an actor-critic policy with evaluate_actions(obs, "
                 "acts): for SB3 models pass model.policy of PPO or A2C. Any policy will do with a loss_calculator."
             )
-        if policy.observation_space not in (self.observation_space, _spaces.channels_first(self.observation_space)):
+        if policy.observation_space not in (self.observation_space, channels_first(self.observation_space)):
             raise ValueError(
                 f"policy was made for observations in {policy.observation_space}, but observation_space is "
                 f"{self.observation_space}."
@@ -296,7 +302,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
         else:
             n = self.batch_size // self.minibatch_size
             prepare = lambda batch: {**batch, "acts": policy_actions(self.policy, batch["acts"])}
-            self._data = _loaders.GroupedStream(data, n, prepare)
+            self._data = GroupedStream(data, n, prepare)
         self._split = self._held_out = None
 
     def _tensors(self, demonstrations: base.AnyTransitions) -> base.TransitionTensors | base.BatchStream:
@@ -331,8 +337,8 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
 
     @property
     def _demonstrations(self) -> dict[str, Any]:
-        batches = isinstance(self._data, _loaders.GroupedStream)
-        fields = self._data.fields if isinstance(self._data, _loaders.TransitionTensors) else {}
+        batches = isinstance(self._data, GroupedStream)
+        fields = self._data.fields if isinstance(self._data, TransitionTensors) else {}
         fraction = None if self._split is None else self._split[0]
         return {"batches": batches, "fields": fields, "fraction": fraction, "held_out": self._held_out}
 
@@ -343,9 +349,9 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
         if not saved["fields"]:
             return
         # Actions are as the policy takes them already.
-        spec = _loaders.TensorSpec(("obs", "acts"), self.policy.device, self.policy.observation_space)
+        spec = TensorSpec(("obs", "acts"), self.policy.device, self.policy.observation_space)
         try:
-            self._data = _loaders.TransitionTensors(spec.tensors(saved["fields"]))
+            self._data = TransitionTensors(spec.tensors(saved["fields"]))
             self._split = self._held_out = None
             if saved["fraction"] is not None:
                 self._hold_out(float(saved["fraction"]), th.as_tensor(saved["held_out"]))
@@ -353,7 +359,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
             raise ArtifactError(f"the checkpoint's demonstrations do not fit: {error}") from None
 
     def _hold_out(self, fraction: float, order: th.Tensor) -> None:
-        assert isinstance(self._data, _loaders.TransitionTensors)
+        assert isinstance(self._data, TransitionTensors)
         if sorted(order.tolist()) != list(range(len(self._data))):
             raise ValueError("their split is no permutation of them")
         n = max(1, round(fraction * len(self._data)))
@@ -419,14 +425,14 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
                 "as 0.1."
             )
         loader: Iterable[Mapping[str, Any]]
-        if isinstance(train_data, _loaders.TransitionTensors):
+        if isinstance(train_data, TransitionTensors):
             generator = th.Generator().manual_seed(util.make_seeds(self.rng))
             loader = train_data.batches(self.batch_size, generator=generator)
         else:
             loader = train_data
         validation = None
         if val_data is not None:
-            assert isinstance(train_data, _loaders.TransitionTensors)
+            assert isinstance(train_data, TransitionTensors)
             validation = Validation(
                 self.policy, self.loss_calculator, train_data, val_data, self.regularizer, early_stop_patience
             )
@@ -527,7 +533,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
 
     def _training_and_validation(
         self, fraction: float | None
-    ) -> tuple[_loaders.TransitionTensors | _loaders.GroupedStream, _loaders.TransitionTensors | None]:
+    ) -> tuple[TransitionTensors | GroupedStream, TransitionTensors | None]:
         assert self._data is not None
         asked = None if self.regularizer is None else self.regularizer.val_split
         if fraction is None:
@@ -538,7 +544,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
             raise ValueError(f"validation_fraction must be in [0, 1), got {fraction}.")
         if fraction == 0:
             return self._data, None
-        if not isinstance(self._data, _loaders.TransitionTensors):
+        if not isinstance(self._data, TransitionTensors):
             raise ValueError(
                 "A validation split needs demonstrations given as transitions or trajectories, not as batches."
             )

@@ -13,10 +13,12 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms._dagger_collector import RobotActs
+from imitation_lab.algorithms.dagger.collector import RobotActs
 from imitation_lab.data import types
 from imitation_lab.data.recorder import last_observation
 from imitation_lab.util import util
+
+__all__ = ["SessionStep", "InteractiveSession"]
 
 
 @dataclasses.dataclass

@@ -10,6 +10,8 @@ from imitation_lab.data import types
 from imitation_lab.envs.tabular import TabularModel
 from imitation_lab.util import util
 
+__all__ = ["occupancy", "Counted"]
+
 
 def occupancy(
     demonstrations: Any, model: TabularModel, weights: np.ndarray, *, over_actions: bool

@@ -15,10 +15,12 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from imitation_lab.data import serialize, types
-from imitation_lab.data import spaces as _spaces
 from imitation_lab.data.recorder import StepRecorder, check_observation, last_observation
 from imitation_lab.data.rollout import AnyPolicy, policy_to_callable
+from imitation_lab.data.spaces import cast_acts
 from imitation_lab.util import util
+
+__all__ = ["demonstration_files", "save_demonstrations", "RobotActs", "InteractiveTrajectoryCollector"]
 
 _FILE = re.compile(r"demo-(\d+)\.safetensors")
 
@@ -132,7 +134,7 @@ class InteractiveTrajectoryCollector(VecEnvWrapper):
         if self._recorder is None:
             raise ValueError("The collector was stepped before reset(): call reset() first, as in any environment.")
         expert = np.asarray(actions)
-        _spaces.cast_acts("the expert's actions", th.as_tensor(expert), self.action_space)
+        cast_acts("the expert's actions", th.as_tensor(expert), self.action_space)
         if len(expert) != self.num_envs:
             raise ValueError(f"Got {len(expert)} actions of the expert, expected {self.num_envs}, one per environment.")
         robot = self.rng.uniform(size=self.num_envs) >= self.beta

@@ -5,6 +5,8 @@ import dataclasses
 
 from imitation_lab.util.codec import register_class
 
+__all__ = ["BetaSchedule", "LinearBetaSchedule", "ExponentialBetaSchedule"]
+
 
 class BetaSchedule(abc.ABC):
     """βᵢ, the probability that the expert acts in round i.

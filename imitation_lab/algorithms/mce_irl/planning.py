@@ -16,6 +16,8 @@ import torch as th
 
 from imitation_lab.envs import tabular
 
+__all__ = ["Step", "Matrix", "Dynamics", "dynamics_of", "Solver"]
+
 Step = Callable[[], Any]
 
 

@@ -36,11 +36,11 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import base, checkpoint, saved
-from imitation_lab.algorithms._run import Run
 from imitation_lab.algorithms._shared import learner
-from imitation_lab.algorithms._sqil_buffer import SQILReplayBuffer
-from imitation_lab.algorithms.adversarial import _checks
-from imitation_lab.data import spaces as _spaces
+from imitation_lab.algorithms._shared.run import Run
+from imitation_lab.algorithms.adversarial._checks import as_sequence, episode_lengths
+from imitation_lab.algorithms.sqil.buffer import SQILReplayBuffer
+from imitation_lab.data.spaces import check_supported
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.networks import evaluating
@@ -119,8 +119,8 @@ class SQIL(saved.Saved, base.DemonstrationAlgorithm):
                 the spaces.
             TypeError: if they are of no known kind.
         """
-        demonstrations = _checks.as_sequence(demonstrations)
-        lengths = set(_checks.episode_lengths(demonstrations))
+        demonstrations = as_sequence(demonstrations)
+        lengths = set(episode_lengths(demonstrations))
         if len(lengths) > 1:
             self.logger.warn(
                 f"Demonstrated episodes have from {min(lengths)} to {max(lengths)} steps. SQIL's rewards are never "
@@ -239,7 +239,7 @@ def _check(venv: VecEnv, cls: Any, kwargs: dict[str, Any]) -> None:
             f"rl_algo_class must be an off-policy algorithm of Stable-Baselines3, such as DQN, SAC or TD3, got "
             f"{getattr(cls, '__name__', cls)}: SQIL learns from a replay buffer."
         )
-    _spaces.check_supported(venv.observation_space, venv.action_space)
+    check_supported(venv.observation_space, venv.action_space)
     space = venv.action_space
     if issubclass(cls, DQN) and not isinstance(space, spaces.Discrete):
         raise ValueError(f"{cls.__name__} needs Discrete actions, but those of venv are {space}. Use SAC or TD3.")

@@ -36,9 +36,12 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 
-from imitation_lab.algorithms import _run, _soft_dp, _tabular_demos, base, saved
+from imitation_lab.algorithms import base, saved
 from imitation_lab.algorithms._shared import learner
-from imitation_lab.algorithms._tabular_reward import network_inputs, squeeze_r, uses_action
+from imitation_lab.algorithms._shared.run import Run
+from imitation_lab.algorithms.mce_irl.occupancy import occupancy
+from imitation_lab.algorithms.mce_irl.planning import Solver, dynamics_of
+from imitation_lab.algorithms.mce_irl.reward import network_inputs, squeeze_r, uses_action
 from imitation_lab.envs import tabular
 from imitation_lab.policies.tabular import TabularPolicy
 from imitation_lab.rewards.reward_nets import RewardNet
@@ -103,15 +106,15 @@ def mce_occupancy_measures(
     return solver.d, solver.weights @ solver.d
 
 
-def _solver(env: Any, discount: float, keep_q: bool = False) -> tuple[tabular.TabularModel, _soft_dp.Solver]:
+def _solver(env: Any, discount: float, keep_q: bool = False) -> tuple[tabular.TabularModel, Solver]:
     if not 0 <= discount < np.inf:
         raise ValueError(f"discount must be a finite number of at least 0, usually at most 1, got {discount!r}.")
     model = tabular.tabular_model(env)
-    dynamics = _soft_dp.dynamics_of(env)
-    return model, _soft_dp.Solver(dynamics, model.horizon, model.initial_state_dist, discount, keep_q)
+    dynamics = dynamics_of(env)
+    return model, Solver(dynamics, model.horizon, model.initial_state_dist, discount, keep_q)
 
 
-def _solve(model: tabular.TabularModel, solver: _soft_dp.Solver, reward: np.ndarray | None) -> np.ndarray | float:
+def _solve(model: tabular.TabularModel, solver: Solver, reward: np.ndarray | None) -> np.ndarray | float:
     """Runs the partition for a reward of any of the three shapes; returns the part that `q` lacks."""
     values = model.reward_matrix if reward is None else np.asarray(reward, dtype=np.float64)
     shape = model.transition_matrix.shape
@@ -236,7 +239,7 @@ class MCEIRL(saved.Saved, base.DemonstrationAlgorithm):
 
     def set_demonstrations(self, demonstrations: base.AnyTransitions | np.ndarray) -> None:
         """Sets the expert's occupancy; see the class for what is taken."""
-        self.demo_state_om, last_counts = _tabular_demos.occupancy(
+        self.demo_state_om, last_counts = occupancy(
             demonstrations, self._model, self._solver.weights, over_actions=self._uses_action
         )
         weights = self._solver.weights.copy()
@@ -297,7 +300,7 @@ class MCEIRL(saved.Saved, base.DemonstrationAlgorithm):
         every = 0 if isinstance(snapshots, Iterable) else snapshots or 0
         inputs = network_inputs(self.reward_net, self._model, self._uses_action)
         with (
-            _run.Run(self, max_iter, "it", progress_bar, stop) as run,
+            Run(self, max_iter, "it", progress_bar, stop) as run,
             networks.training(self.reward_net),
             base.seeded_torch(self.rng),
         ):

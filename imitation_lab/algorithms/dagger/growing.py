@@ -7,8 +7,10 @@ from typing import Any
 
 import torch as th
 
-from imitation_lab.algorithms import _loaders
-from imitation_lab.algorithms.bc import BC
+from imitation_lab.algorithms._shared.demonstrations import AnyTransitions, TransitionTensors
+from imitation_lab.algorithms.bc.bc import BC
+
+__all__ = ["GrowingTensors", "append_demonstrations"]
 
 _GROWTH = 1.5
 
@@ -25,11 +27,11 @@ class GrowingTensors:
         return self._n
 
     @property
-    def tensors(self) -> _loaders.TransitionTensors:
+    def tensors(self) -> TransitionTensors:
         """Views of all transitions, valid until the next `append`."""
-        return _loaders.TransitionTensors(_map(lambda room: room[: self._n], self._room))
+        return TransitionTensors(_map(lambda room: room[: self._n], self._room))
 
-    def append(self, new: _loaders.TransitionTensors) -> None:
+    def append(self, new: TransitionTensors) -> None:
         """Copies transitions behind those there are."""
         n = self._n + len(new)
         if n > self._capacity:
@@ -45,7 +47,7 @@ class GrowingTensors:
         return room
 
 
-def append_demonstrations(trainer: BC, store: GrowingTensors, demonstrations: _loaders.AnyTransitions) -> None:
+def append_demonstrations(trainer: BC, store: GrowingTensors, demonstrations: AnyTransitions) -> None:
     """Adds demonstrations to those in `store`, and makes all of them what `trainer` learns from.
 
     They may be fewer than a batch; training needs a batch in all.
@@ -55,7 +57,7 @@ def append_demonstrations(trainer: BC, store: GrowingTensors, demonstrations: _l
         ValueError: see `BC.set_demonstrations`.
     """
     data = trainer._tensors(demonstrations)
-    if not isinstance(data, _loaders.TransitionTensors):
+    if not isinstance(data, TransitionTensors):
         raise TypeError("demonstrations comes as batches, expected transitions or trajectories, which can be appended.")
     store.append(data)
     trainer._data = store.tensors

@@ -10,6 +10,8 @@ from typing import Any, Self
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm.auto import tqdm
 
+__all__ = ["Run"]
+
 _DELAY = 2.0  # seconds before there is a bar
 _REFRESH = 0.25  # seconds between two readings of what the bar shows, each of which may wait for the device
 

@@ -8,6 +8,8 @@ from imitation_lab.envs.tabular import TabularModel
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.util import networks
 
+__all__ = ["squeeze_r", "network_inputs", "uses_action"]
+
 
 def squeeze_r(r_output: th.Tensor) -> th.Tensor:
     """A reward network's output, `(batch,)` or `(batch, 1)`, as `(batch,)`.

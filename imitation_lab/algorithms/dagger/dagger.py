@@ -31,19 +31,19 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import base, checkpoint, saved
-from imitation_lab.algorithms._dagger_beta import BetaSchedule, ExponentialBetaSchedule, LinearBetaSchedule
-from imitation_lab.algorithms._dagger_collector import (
+from imitation_lab.algorithms._shared.run import Run
+from imitation_lab.algorithms.bc.bc import BC
+from imitation_lab.algorithms.dagger.collector import (
     InteractiveTrajectoryCollector,
     RobotActs,
     demonstration_files,
     save_demonstrations,
 )
-from imitation_lab.algorithms._dagger_session import InteractiveSession, SessionStep
-from imitation_lab.algorithms._growing import GrowingTensors, append_demonstrations
-from imitation_lab.algorithms._run import Run
-from imitation_lab.algorithms.bc import BC
+from imitation_lab.algorithms.dagger.growing import GrowingTensors, append_demonstrations
+from imitation_lab.algorithms.dagger.schedules import BetaSchedule, ExponentialBetaSchedule, LinearBetaSchedule
+from imitation_lab.algorithms.dagger.session import InteractiveSession, SessionStep
 from imitation_lab.data import rollout, serialize, types
-from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.spaces import channels_first
 from imitation_lab.policies.serialize import save_policy
 from imitation_lab.util import artifacts, policy_files, util
 from imitation_lab.util import logger as lab_logger
@@ -127,7 +127,7 @@ class DAggerTrainer(saved.Saved, base.BaseImitationAlgorithm):
             raise TypeError(f"beta_schedule is {beta_schedule!r}, expected a function from the round to a probability.")
         for name in ("observation_space", "action_space"):
             found, expected = getattr(bc_trainer, name), getattr(venv, name)
-            if found not in (expected, _spaces.channels_first(expected)):
+            if found not in (expected, channels_first(expected)):
                 raise ValueError(
                     f"bc_trainer's {name} is {found}, but the environment's is {expected}: make it with "
                     f"BC({name}=venv.{name}, ...)."

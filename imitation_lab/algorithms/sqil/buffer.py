@@ -9,11 +9,13 @@ from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from imitation_lab.algorithms import _loaders
+from imitation_lab.algorithms._shared.demonstrations import TensorSpec, all_tensors
 from imitation_lab.algorithms.base import AnyTransitions
-from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.spaces import check_supported
 from imitation_lab.policies.replay_buffer_wrapper import OuterReplayBuffer
 from imitation_lab.util import util
+
+__all__ = ["NEEDED", "SQILReplayBuffer"]
 
 NEEDED = ("obs", "acts", "next_obs", "dones")
 _NAMES = {"obs": "observations", "acts": "actions", "next_obs": "next_observations"}
@@ -61,7 +63,7 @@ class SQILReplayBuffer(OuterReplayBuffer):
         optimize_memory_usage: bool = False,
         handle_timeout_termination: bool | None = None,
     ) -> None:
-        _spaces.check_supported(observation_space, action_space)
+        check_supported(observation_space, action_space)
         if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
             raise ValueError(f"action_space is {action_space}: SB3 scales actions to [−1, 1], which needs bounds.")
         if handle_timeout_termination is None:
@@ -88,8 +90,8 @@ class SQILReplayBuffer(OuterReplayBuffer):
             ValueError: if they are none, lack a field, or do not fit the spaces.
             TypeError: if they are of no known kind.
         """
-        spec = _loaders.TensorSpec(NEEDED, observation_space=self.observation_space, action_space=self.action_space)
-        found = _loaders.all_tensors(demonstrations, spec, optional=("infos",))
+        spec = TensorSpec(NEEDED, observation_space=self.observation_space, action_space=self.action_space)
+        found = all_tensors(demonstrations, spec, optional=("infos",))
         inner, n = self.replay_buffer, len(found)
 
         def stored(tensor: th.Tensor, like: np.ndarray) -> np.ndarray:

@@ -12,8 +12,13 @@ import torch as th
 from gymnasium import spaces
 
 from imitation_lab.data import rollout, types
-from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.spaces import cast_acts, cast_obs
 from imitation_lab.util import tree, util
+
+__all__ = [
+    "TransitionKind", "AnyTransitions", "Batch", "TensorSpec", "TransitionTensors", "TensorLoader", "BatchStream",
+    "demonstration_tensors", "all_tensors", "check_batch_size", "GroupedStream",
+]  # fmt: skip
 
 TransitionKind = types.TransitionsMinimal
 AnyTransitions = Iterable[types.Trajectory] | Iterable[types.TransitionMapping] | types.TransitionsMinimal
@@ -32,7 +37,7 @@ class TensorSpec:
     Attributes:
         fields: names among obs, acts, next_obs, dones, rews, infos; None takes all that are there.
         device: where the tensors live; `infos` stays an object array on the CPU.
-        observation_space: where given, observations are checked against it and cast, see `_spaces.cast_obs`.
+        observation_space: where given, observations are checked against it and cast, see `cast_obs`.
         action_space: the same for actions.
     """
 
@@ -59,9 +64,9 @@ class TensorSpec:
         value = types.maybe_unwrap_dictobs(value)
         value = tree.map(lambda part: util.safe_to_tensor(part, device=self.device), value)
         if name in ("obs", "next_obs") and self.observation_space is not None:
-            return _spaces.cast_obs(name, value, self.observation_space)
+            return cast_obs(name, value, self.observation_space)
         if name == "acts" and self.action_space is not None:
-            return _spaces.cast_acts(name, value, self.action_space)
+            return cast_acts(name, value, self.action_space)
         return value
 
 

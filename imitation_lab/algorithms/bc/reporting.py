@@ -13,6 +13,11 @@ from imitation_lab.data import rollout
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import networks
 
+__all__ = [
+    "BCTrainingMetrics", "Metrics", "loss_of", "metrics_mean", "BatchIteratorWithEpochEndCallback",
+    "enumerate_batches", "RolloutStatsComputer", "BCLogger",
+]  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class BCTrainingMetrics:

@@ -40,13 +40,14 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from imitation_lab.algorithms import _loaders, base, saved
-from imitation_lab.algorithms._kernel_density import BOUNDED, KERNELS, KernelDensity
-from imitation_lab.algorithms._run import Run
+from imitation_lab.algorithms import base, saved
 from imitation_lab.algorithms._shared import learner
-from imitation_lab.algorithms.adversarial import _checks
+from imitation_lab.algorithms._shared.demonstrations import TensorSpec, all_tensors
+from imitation_lab.algorithms._shared.run import Run
+from imitation_lab.algorithms.adversarial._checks import as_sequence, episode_lengths
+from imitation_lab.algorithms.density.kernels import BOUNDED, KERNELS, KernelDensity
 from imitation_lab.data import rollout
-from imitation_lab.data import spaces as _spaces
+from imitation_lab.data.spaces import cast_acts, cast_obs, check_supported, flatten, width
 from imitation_lab.rewards.reward_nets.wrappers import normalize_scalars
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper, WrappedRewardCallback
 from imitation_lab.util import codec, networks, util
@@ -158,7 +159,7 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
         if not isinstance(venv, VecEnv):
             raise TypeError(f"venv must be a Stable-Baselines3 VecEnv, got {venv!r}: make one with util.make_vec_env.")
         learner.check_venv("venv", venv)
-        _spaces.check_supported(venv.observation_space, venv.action_space)
+        check_supported(venv.observation_space, venv.action_space)
         if rl_algo is not None:
             learner.check_learner("rl_algo", rl_algo, venv, relabelled=False)
         self.venv = venv
@@ -215,15 +216,15 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
                 where the density is not stationary.
             TypeError: if they are of no known kind.
         """
-        demonstrations = _checks.as_sequence(demonstrations)
-        self._check_horizons(_checks.episode_lengths(demonstrations))
+        demonstrations = as_sequence(demonstrations)
+        self._check_horizons(episode_lengths(demonstrations))
         if not self.is_stationary and not isinstance(demonstrations, list):
             raise ValueError(
                 f"is_stationary=False needs to know the time step of each transition, which "
                 f"{type(demonstrations).__name__} does not tell: pass whole trajectories, or is_stationary=True."
             )
-        spec = _loaders.TensorSpec(_FIELDS[self.density_type], self.device)
-        tensors = _loaders.all_tensors(demonstrations, spec)
+        spec = TensorSpec(_FIELDS[self.density_type], self.device)
+        tensors = all_tensors(demonstrations, spec)
         self._points = self._flat({name: self._checked(name, tensors[name]) for name in tensors.fields})
         if not self.is_stationary:
             self._times = th.cat([th.arange(len(trajectory)) for trajectory in demonstrations]).to(self.device)
@@ -234,7 +235,7 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
 
     def _fits(self) -> None:
         points, times = self._points, self._times
-        dims = sum(map(_spaces.width, self._input_spaces()))
+        dims = sum(map(width, self._input_spaces()))
         if points is None:
             return
         if points.dtype != np.float64 or points.shape[1:] != (dims,) or not np.isfinite(points).all():
@@ -414,9 +415,9 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
     def _checked(self, name: str, value: Any) -> Any:
         """The demonstrations' values as they are, in double precision too, or as they are cast to fit the space."""
         if name == "acts":
-            cast: Any = _spaces.cast_acts(name, value, self.venv.action_space)
+            cast: Any = cast_acts(name, value, self.venv.action_space)
         else:
-            cast = _spaces.cast_obs(name, value, self.venv.observation_space)
+            cast = cast_obs(name, value, self.venv.observation_space)
         return value if isinstance(value, th.Tensor) and value.dtype == th.float64 else cast
 
     def _input_spaces(self) -> list[spaces.Space]:
@@ -426,7 +427,7 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
 
     def _flat(self, fields: dict[str, Any]) -> th.Tensor:
         """Inputs of the density, float64 `(batch, d)`."""
-        return _spaces.flatten([fields[name] for name in _FIELDS[self.density_type]], self._input_spaces(), self.device)
+        return flatten([fields[name] for name in _FIELDS[self.density_type]], self._input_spaces(), self.device)
 
 
 def _check_settings(density_type: Any, kernel: str, bandwidth: float, rng: Any) -> None:

@@ -19,6 +19,7 @@ from imitation_lab.algorithms._shared.demonstrations import (
     check_batch_size,
     demonstration_tensors,
 )
+from imitation_lab.algorithms._shared.logged import Logged
 from imitation_lab.data import types
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.util import seeded_torch
@@ -28,6 +29,7 @@ __all__ = [
     "BaseImitationAlgorithm",
     "BatchStream",
     "DemonstrationAlgorithm",
+    "NotReadyError",
     "TensorLoader",
     "TensorSpec",
     "TransitionKind",
@@ -38,7 +40,11 @@ __all__ = [
 ]
 
 
-class BaseImitationAlgorithm:
+class NotReadyError(ValueError, RuntimeError):
+    """Something has to come first, such as demonstrations before training."""
+
+
+class BaseImitationAlgorithm(Logged):
     """Base class of all imitation learning and reward learning algorithms.
 
     Where episodes end early on failure or on success, their length alone tells how well the agent does. A learned
@@ -62,7 +68,7 @@ class BaseImitationAlgorithm:
     def __init__(
         self, *, custom_logger: lab_logger.AnyLogger | None = None, allow_variable_horizon: bool = False
     ) -> None:
-        self._logger = lab_logger.as_logger(custom_logger)
+        super().__init__(lab_logger.as_logger(custom_logger))
         self.allow_variable_horizon = allow_variable_horizon
         self._horizon: int | None = None
         if allow_variable_horizon:
@@ -70,19 +76,6 @@ class BaseImitationAlgorithm:
                 "allow_variable_horizon=True: the length of an episode may give the task away, so results may say "
                 "little about the learned reward."
             )
-
-    @property
-    def logger(self) -> lab_logger.HierarchicalLogger:
-        """Where metrics go, those of all parts too."""
-        return self._logger
-
-    @logger.setter
-    def logger(self, logger: lab_logger.HierarchicalLogger) -> None:
-        self._logger = logger
-        self._share(logger)
-
-    def _share(self, logger: lab_logger.HierarchicalLogger) -> None:
-        """Gives parts that log the new logger."""
 
     def _check_fixed_horizon(self, trajectories: Iterable[types.Trajectory]) -> None:
         """Checks that all finished episodes, now and in earlier calls, have one length.

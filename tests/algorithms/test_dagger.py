@@ -13,7 +13,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from imitation_lab.algorithms import bc, dagger
 from imitation_lab.algorithms.dagger.collector import RobotActs, demonstration_files
-from imitation_lab.algorithms.dagger.growing import GrowingTensors
 from imitation_lab.data import rollout, serialize, types
 from imitation_lab.policies.base import RandomPolicy
 from imitation_lab.util import logger, paths
@@ -226,24 +225,6 @@ def test_robot_actions_draw_from_a_stream_of_their_own():
     act(obs)
     assert th.equal(th.get_rng_state(), untouched)
     th.set_rng_state(before)
-
-
-class TestGrowing:
-    def test_rows_are_kept_and_the_room_is_not_much_larger(self):
-        store = GrowingTensors()
-        parts = []
-        moves = 0
-        for i in range(100):
-            part = bc._loaders.TransitionTensors({"obs": {"a": th.full((7, 2), float(i))}, "acts": th.arange(7) + i})
-            parts.append(part)
-            room = store._room and store._room["acts"].data_ptr()
-            store.append(part)
-            moves += room != store._room["acts"].data_ptr()
-        assert len(store) == 700
-        assert th.equal(store.tensors["obs"]["a"], th.cat([p["obs"]["a"] for p in parts]))
-        assert th.equal(store.tensors["acts"], th.cat([p["acts"] for p in parts]))
-        assert len(store._room["acts"]) <= 1.5 * 700
-        assert moves < 15  # log(100) / log(1.5) = 11.4, and rounding
 
 
 class TestRounds:

@@ -21,7 +21,7 @@ BUDGETS = {
     "ITERATIONS": 20,
 }
 """What the constants of the examples become."""
-FEWER = {"density.md": {"STEPS": 420}, "sqil.md": {"STEPS": 200}, "preference_comparisons.md": {"STEPS": 1_600}}
+FEWER = {"density.md": {"STEPS": 420}, "sqil.md": {"STEPS": 200}, "preference_comparisons.md": {"STEPS": 3_200}}
 OF_THE_LEARNER = re.compile(r"((raw|mean)/(gen|agent)/)?(time|train|rollout)/")
 
 

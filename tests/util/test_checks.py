@@ -55,6 +55,7 @@ def test_nearest_names():
 
 def test_a_missing_package_names_its_extra(monkeypatch):
     assert checks.optional("json.decoder", "x", "This needs") is sys.modules["json.decoder"]
+    monkeypatch.delitem(sys.modules, "minari.storage", raising=False)
     monkeypatch.setitem(sys.modules, "minari", None)
     with pytest.raises(ImportError) as error:
         checks.optional("minari.storage", "minari", "Minari data sets need")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -17,7 +17,7 @@ from imitation_lab.util import tree, util
 
 __all__ = [
     "TransitionKind", "AnyTransitions", "Batch", "TensorSpec", "TransitionTensors", "TensorLoader", "BatchStream",
-    "demonstration_tensors", "all_tensors", "check_batch_size", "GroupedStream",
+    "demonstration_tensors", "all_tensors", "sort_out", "episode_lengths", "check_batch_size", "GroupedStream",
 ]  # fmt: skip
 
 TransitionKind = types.TransitionsMinimal
@@ -194,6 +194,42 @@ class BatchStream:
         return tensors
 
 
+def sort_out(
+    demonstrations: Any, expected: str = "Transitions, trajectories, or an iterable of batches"
+) -> tuple[str, Any]:
+    """What demonstrations are, "transitions", "trajectories" or "batches"; and the same again, trajectories as a list.
+
+    Args:
+        demonstrations: what a user gave; it may run only once.
+        expected: for the error's text.
+
+    Raises:
+        TypeError: if they are of no known kind.
+        ValueError: if they are empty.
+    """
+    if isinstance(demonstrations, types.TransitionsMinimal):
+        if len(demonstrations) == 0:
+            raise ValueError("demonstrations holds no transition: at least one is needed.")
+        return "transitions", demonstrations
+    if not isinstance(demonstrations, Iterable) or isinstance(demonstrations, Mapping | str | types.Trajectory):
+        hint = " (wrap a single trajectory in a list)" if isinstance(demonstrations, types.Trajectory) else ""
+        raise TypeError(f"demonstrations is a {type(demonstrations).__name__}{hint}, expected {expected}.")
+    try:
+        first, demonstrations = util.get_first_iter_element(demonstrations)
+    except ValueError:
+        raise ValueError("demonstrations is empty: at least one trajectory or batch is needed.") from None
+    if isinstance(first, types.Trajectory):
+        return "trajectories", demonstrations if isinstance(demonstrations, list) else list(demonstrations)
+    return "batches", demonstrations
+
+
+def episode_lengths(demonstrations: Any) -> list[int]:
+    """Steps of each whole episode, where `demonstrations`, as `sort_out` gives them, tell."""
+    if isinstance(demonstrations, list):
+        return [len(t) for t in demonstrations if isinstance(t, types.Trajectory) and t.terminal]
+    return []
+
+
 def demonstration_tensors(
     demonstrations: AnyTransitions, spec: TensorSpec, batch_size: int
 ) -> TransitionTensors | BatchStream:
@@ -211,27 +247,14 @@ def demonstration_tensors(
         TypeError: if `demonstrations` is none of these.
         ValueError: if it is empty, lacks a field, holds a batch of another size, or does not fit the spaces.
     """
-    if isinstance(demonstrations, types.TransitionsMinimal):
-        transitions = demonstrations
-    elif not isinstance(demonstrations, Iterable) or isinstance(demonstrations, Mapping | str | types.Trajectory):
-        hint = " (wrap a single trajectory in a list)" if isinstance(demonstrations, types.Trajectory) else ""
-        raise TypeError(
-            f"demonstrations is a {type(demonstrations).__name__}{hint}, expected Transitions, trajectories, or an "
-            "iterable of batches."
-        )
+    kind, demonstrations = sort_out(demonstrations)
+    if kind == "batches":
+        return BatchStream(demonstrations, batch_size, spec)  # type: ignore[arg-type]
+    if kind == "trajectories":
+        fields = rollout.flatten_fields(demonstrations, _ALL if spec.fields is None else spec.fields)  # type: ignore[arg-type]
     else:
-        try:
-            first, demonstrations = util.get_first_iter_element(demonstrations)
-        except ValueError:
-            raise ValueError("demonstrations is empty: at least one trajectory or batch is needed.") from None
-        if not isinstance(first, types.Trajectory):
-            return BatchStream(demonstrations, batch_size, spec)  # type: ignore[arg-type]
-        trajectories = cast(Iterable[types.Trajectory], demonstrations)
-        fields = rollout.flatten_fields(trajectories, _ALL if spec.fields is None else spec.fields)
-        return TransitionTensors(spec.tensors(fields))
-    if len(transitions) == 0:
-        raise ValueError("demonstrations holds no transition: at least one is needed.")
-    return TransitionTensors(spec.tensors(types.dataclass_quick_asdict(transitions)))
+        fields = types.dataclass_quick_asdict(demonstrations)
+    return TransitionTensors(spec.tensors(fields))
 
 
 def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec, optional: Sequence[str] = ()) -> TransitionTensors:
@@ -246,20 +269,14 @@ def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec, optional: Sequ
         TypeError: if `demonstrations` is of no known kind.
         ValueError: if it is empty, lacks a field, or does not fit the spaces.
     """
-    single = types.TransitionsMinimal | types.Trajectory | Mapping | str
-    if not isinstance(demonstrations, single) and isinstance(demonstrations, Iterable):
-        try:
-            first, demonstrations = util.get_first_iter_element(demonstrations)
-        except ValueError:
-            demonstrations = ()
-        else:
-            if isinstance(first, Mapping | types.TransitionsMinimal):
-                batches = [_fields(batch) for batch in demonstrations]
-                names = set.intersection(*(set(batch) for batch in batches))
-                joined = [TensorSpec().tensors({k: batch[k] for k in names}) for batch in batches]
-                return TransitionTensors(_with(spec, names.intersection(optional)).tensors(tree.cat(joined)))
+    kind, demonstrations = sort_out(demonstrations)
+    if kind == "batches":
+        batches = [_fields(batch) for batch in demonstrations]
+        names = set.intersection(*(set(batch) for batch in batches))
+        joined = [TensorSpec().tensors({k: batch[k] for k in names}) for batch in batches]
+        return TransitionTensors(_with(spec, names.intersection(optional)).tensors(tree.cat(joined)))
     found = demonstration_tensors(demonstrations, _with(spec, optional), 1)
-    assert not isinstance(found, BatchStream)
+    assert isinstance(found, TransitionTensors)
     return found
 
 

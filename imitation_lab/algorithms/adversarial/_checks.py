@@ -1,6 +1,5 @@
 """What a user may get wrong about adversarial training, each with its cause and the way out."""
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,10 +7,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms.adversarial._pool import Rows, TransitionEncoder, count
+from imitation_lab.algorithms.base import NotReadyError
 from imitation_lab.data import types
 from imitation_lab.rewards.reward_nets import RewardEnsemble, RewardNet
 from imitation_lab.rewards.reward_nets.base import wrapper_chain
-from imitation_lab.util import util
 
 
 def check_sizes(**sizes: int | None) -> None:
@@ -54,26 +53,6 @@ def check_reward_net(net: RewardNet, venv: VecEnv, gen_algo: BaseAlgorithm) -> N
         )
 
 
-def as_sequence(demonstrations: Any) -> Any:
-    """A list, if `demonstrations` are trajectories, which may come from a source that runs only once."""
-    if isinstance(demonstrations, types.TransitionsMinimal | Mapping | str | types.Trajectory):
-        return demonstrations
-    if not isinstance(demonstrations, Iterable):
-        return demonstrations
-    try:
-        first, demonstrations = util.get_first_iter_element(demonstrations)
-    except ValueError:
-        return ()
-    return list(demonstrations) if isinstance(first, types.Trajectory) else demonstrations
-
-
-def episode_lengths(demonstrations: Any) -> list[int]:
-    """Steps of each whole episode, where that can be told."""
-    if isinstance(demonstrations, list):
-        return [len(t) for t in demonstrations if isinstance(t, types.Trajectory) and t.terminal]
-    return []
-
-
 def check_enough(n: int, batch_size: int) -> None:
     """Raises ValueError if `n` demonstrated transitions fill no batch."""
     if n < batch_size:
@@ -84,9 +63,9 @@ def check_enough(n: int, batch_size: int) -> None:
 
 
 def check_has_rows(n: int, what: str, call: str) -> None:
-    """Raises RuntimeError if `n` is 0."""
+    """Raises NotReadyError if `n` is 0."""
     if n == 0:
-        raise RuntimeError(f"There are no {what} yet: call {call} first.")
+        raise NotReadyError(f"There are no {what} yet: call {call} first.")
 
 
 def sample_rows(name: str, samples: Any, encoder: TransitionEncoder, size: int) -> Rows:

@@ -34,13 +34,8 @@ __all__ = ["AIRL"]
 class AIRL(common.AdversarialTrainer):
     """Adversarial inverse reinforcement learning; see the module's text.
 
-    Args:
-        demonstrations: see `AdversarialTrainer`, and so are the others.
-        demo_batch_size: see there.
-        venv: see there.
-        gen_algo: see there; its policy must be stochastic (PPO, A2C, SAC).
-        reward_net: f, best a `BasicShapedRewardNet`.
-        **kwargs: for `AdversarialTrainer`.
+    Arguments as of `AdversarialTrainer`; the policy of `gen_algo` must be stochastic (PPO, A2C, SAC), and `reward_net`
+    is f, best a `BasicShapedRewardNet`.
 
     Raises:
         TypeError: if the generator's policy cannot tell the probability of an action.
@@ -48,25 +43,6 @@ class AIRL(common.AdversarialTrainer):
 
     _name = "AIRL"
     _needs_log_prob = True
-
-    def __init__(
-        self,
-        *,
-        demonstrations: Any,
-        demo_batch_size: int,
-        venv: Any,
-        gen_algo: Any,
-        reward_net: RewardNet,
-        **kwargs: Any,
-    ):
-        super().__init__(
-            demonstrations=demonstrations,
-            demo_batch_size=demo_batch_size,
-            venv=venv,
-            gen_algo=gen_algo,
-            reward_net=reward_net,
-            **kwargs,
-        )
 
     def logits_expert_is_high(
         self,

@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
-import torch.nn.functional as F
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -29,20 +28,20 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._shared import learner
+from imitation_lab.algorithms._shared.demonstrations import episode_lengths, sort_out
 from imitation_lab.algorithms._shared.run import Run
 from imitation_lab.algorithms.adversarial._checks import (
-    as_sequence,
     check_enough,
     check_has_rows,
     check_reward_net,
     check_sizes,
-    episode_lengths,
     sample_rows,
 )
 from imitation_lab.algorithms.adversarial._generator import LogProbs, make_log_prob, policy_change
 from imitation_lab.algorithms.adversarial._metrics import BatchStats, RoundMetrics, column_stds, compute_train_stats
 from imitation_lab.algorithms.adversarial._pool import Rows, SamplePool, TransitionEncoder, cut, join
 from imitation_lab.algorithms.adversarial._reports import Reports
+from imitation_lab.algorithms.adversarial.losses import discriminator_loss
 from imitation_lab.algorithms.adversarial.penalties import Penalty, penalties_of
 from imitation_lab.data import rollout, types, wrappers
 from imitation_lab.data.spaces import check_supported
@@ -256,7 +255,7 @@ class AdversarialTrainer(Reports, saved.Saved, base.DemonstrationAlgorithm):
             ValueError: if they do not fit the spaces, are fewer than a batch, or their episodes differ in length.
             TypeError: if they are of no known kind.
         """
-        demonstrations = as_sequence(demonstrations)
+        _, demonstrations = sort_out(demonstrations)
         lengths = episode_lengths(demonstrations)
         self._check_horizons(lengths)
         found = base.demonstration_tensors(demonstrations, self._encoder.spec, self.demo_batch_size)
@@ -354,7 +353,7 @@ class AdversarialTrainer(Reports, saved.Saved, base.DemonstrationAlgorithm):
             The metrics of `compute_train_stats` and `global_step`, computed when they are looked at.
 
         Raises:
-            RuntimeError: if there are no demonstrations, or none of the learner's transitions yet.
+            NotReadyError: a ValueError, if there are no demonstrations, or none of the learner's transitions yet.
             ValueError: if the samples are not `demo_batch_size` in number or do not fit the spaces.
         """
         given = [
@@ -413,7 +412,7 @@ class AdversarialTrainer(Reports, saved.Saved, base.DemonstrationAlgorithm):
         elif self._log_prob is not None:
             log_prob = self._log_prob(*self._encoder.policy_inputs(rows))
         logits = self.logits_expert_is_high(*inputs, log_prob)
-        loss = F.binary_cross_entropy_with_logits(logits, self._piece_labels)
+        loss, _ = discriminator_loss(logits, self._piece_labels, metrics=False)
         if self.penalties:
             loss = loss + penalties_of(self.penalties, self._reward_net, inputs)
         return logits, loss
@@ -446,7 +445,7 @@ class AdversarialTrainer(Reports, saved.Saved, base.DemonstrationAlgorithm):
 
         Raises:
             ValueError: if `total_timesteps` is less than a round.
-            RuntimeError: if there are no demonstrations.
+            NotReadyError: a ValueError, if there are no demonstrations.
         """
         n_rounds = total_timesteps // self.gen_train_timesteps
         if n_rounds < 1:

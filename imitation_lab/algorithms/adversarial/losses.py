@@ -20,18 +20,19 @@ LogitToReward = Callable[[th.Tensor], th.Tensor]
 FAIRL_MAX_LOGIT = 20.0
 
 
-def discriminator_loss(logits: th.Tensor, labels: th.Tensor) -> tuple[th.Tensor, Metrics]:
+def discriminator_loss(logits: th.Tensor, labels: th.Tensor, *, metrics: bool = True) -> tuple[th.Tensor, Metrics]:
     """Binary cross-entropy, −mean(y log D + (1 − y) log(1 − D)).
 
     Args:
         logits: shape `(batch,)`, high for the expert.
         labels: shape `(batch,)`, float, 1 for the expert and 0 for the learner.
+        metrics: whether to compute them; training does so for many updates at once.
 
     Returns:
-        The loss, a scalar with its graph, and `discriminator_metrics`.
+        The loss, a scalar with its graph, and `discriminator_metrics`, empty if not wanted.
     """
     loss = F.binary_cross_entropy_with_logits(logits, labels)
-    return loss, discriminator_metrics(logits.detach(), labels, loss.detach())
+    return loss, discriminator_metrics(logits.detach(), labels, loss.detach()) if metrics else {}
 
 
 def discriminator_metrics(logits: th.Tensor, labels: th.Tensor, loss: th.Tensor) -> Metrics:

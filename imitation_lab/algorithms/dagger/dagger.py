@@ -39,13 +39,12 @@ from imitation_lab.algorithms.dagger.collector import (
     demonstration_files,
     save_demonstrations,
 )
-from imitation_lab.algorithms.dagger.growing import GrowingTensors, append_demonstrations
 from imitation_lab.algorithms.dagger.schedules import BetaSchedule, ExponentialBetaSchedule, LinearBetaSchedule
 from imitation_lab.algorithms.dagger.session import InteractiveSession, SessionStep
 from imitation_lab.data import rollout, serialize, types
 from imitation_lab.data.spaces import channels_first
 from imitation_lab.policies.serialize import save_policy
-from imitation_lab.util import artifacts, policy_files, util
+from imitation_lab.util import artifacts, policy_files, tree, util
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 
@@ -144,8 +143,8 @@ class DAggerTrainer(saved.Saved, base.BaseImitationAlgorithm):
         self.beta_schedule = LinearBetaSchedule(15) if beta_schedule is None else beta_schedule
         self.bc_trainer = bc_trainer
         self.round_num = 0
-        self._store = GrowingTensors()
-        self._files: list[pathlib.Path] = []  # what is in the store, in order
+        self._data: base.TransitionTensors | None = None  # of all rounds
+        self._files: list[pathlib.Path] = []  # what is in it, in order
         super().__init__(custom_logger=custom_logger or bc_trainer.logger)
         self._share(self.logger)
         if bc_trainer._data is not None:
@@ -171,7 +170,7 @@ class DAggerTrainer(saved.Saved, base.BaseImitationAlgorithm):
     @property
     def n_labels(self) -> int:
         """Transitions in the demonstrations trained on so far."""
-        return len(self._store)
+        return 0 if self._data is None else len(self._data)
 
     def demos_dir(self, round_num: int | None = None) -> pathlib.Path:
         """Where the demonstrations of a round are, by default the current one."""
@@ -233,9 +232,7 @@ class DAggerTrainer(saved.Saved, base.BaseImitationAlgorithm):
                 "save_running()), or pass trajectories to add_demonstrations; then call extend_and_update again."
             )
         known = set(self._files)
-        for path in found:
-            if path not in known:
-                self._append(path)
+        self._append([path for path in found if path not in known])
         kwargs: dict[str, Any] = {"log_rollouts_venv": self.venv, **(bc_train_kwargs or {})}
         if kwargs.get("n_epochs") is None and kwargs.get("n_batches") is None:
             kwargs["n_epochs"] = self.DEFAULT_N_EPOCHS
@@ -244,9 +241,13 @@ class DAggerTrainer(saved.Saved, base.BaseImitationAlgorithm):
         self.round_num += 1
         return self.round_num
 
-    def _append(self, path: pathlib.Path) -> None:
-        append_demonstrations(self.bc_trainer, self._store, serialize.load(path))
-        self._files.append(path)
+    def _append(self, files: Sequence[pathlib.Path]) -> None:
+        """Adds files of demonstrations to what `bc_trainer` learns from; together they may be fewer than a batch."""
+        parts = [self.bc_trainer._tensors(serialize.load(path)) for path in files]
+        rows = [part.fields for part in (self._data, *parts) if isinstance(part, base.TransitionTensors)]
+        self._data = base.TransitionTensors(tree.cat(rows)) if rows else None
+        self._files += files
+        self.bc_trainer._data, self.bc_trainer._split = self._data, None
 
     def save_trainer(self) -> tuple[pathlib.Path, pathlib.Path]:
         """Saves all that a run needs to go on, as data; `reconstruct_trainer` reads it.
@@ -285,7 +286,8 @@ class DAggerTrainer(saved.Saved, base.BaseImitationAlgorithm):
 
     @_labels.setter
     def _labels(self, saved: dict[str, Any]) -> None:
-        self._store, self._files = GrowingTensors(), []
+        self._data, self._files = None, []
+        paths: list[pathlib.Path] = []
         for name in saved["demonstrations"]:
             if not _DEMONSTRATIONS.fullmatch(name):
                 raise ArtifactError(f"the checkpoint names {name!r}, which is no file of demonstrations")
@@ -294,7 +296,8 @@ class DAggerTrainer(saved.Saved, base.BaseImitationAlgorithm):
                 raise FileNotFoundError(
                     f"The run was trained on {str(path)!r}, which is missing: put it back to go on."
                 )
-            self._append(path)
+            paths.append(path)
+        self._append(paths)
         if self.n_labels != saved["n_labels"]:
             raise ArtifactError(
                 f"the run was trained on {saved['n_labels']} transitions, its demonstrations in {str(self._demos)!r} "

@@ -42,9 +42,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from imitation_lab.algorithms import base, saved
 from imitation_lab.algorithms._shared import learner
-from imitation_lab.algorithms._shared.demonstrations import TensorSpec, all_tensors
+from imitation_lab.algorithms._shared.demonstrations import TensorSpec, all_tensors, episode_lengths, sort_out
 from imitation_lab.algorithms._shared.run import Run
-from imitation_lab.algorithms.adversarial._checks import as_sequence, episode_lengths
 from imitation_lab.algorithms.density.kernels import BOUNDED, KERNELS, KernelDensity
 from imitation_lab.data import rollout
 from imitation_lab.data.spaces import cast_acts, cast_obs, check_supported, flatten, width
@@ -66,6 +65,7 @@ class DensityType(enum.Enum):
     STATE_STATE_DENSITY = enum.auto()
 
 
+_NOT_FITTED = "The density is not fitted yet: call train() first, also after set_demonstrations()."
 _FIELDS = {
     DensityType.STATE_DENSITY: ("obs",),
     DensityType.STATE_ACTION_DENSITY: ("obs", "acts"),
@@ -216,7 +216,7 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
                 where the density is not stationary.
             TypeError: if they are of no known kind.
         """
-        demonstrations = as_sequence(demonstrations)
+        _, demonstrations = sort_out(demonstrations)
         self._check_horizons(episode_lengths(demonstrations))
         if not self.is_stationary and not isinstance(demonstrations, list):
             raise ValueError(
@@ -259,10 +259,10 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
         """Fits standardisation and densities to the demonstrations.
 
         Raises:
-            RuntimeError: if there are none.
+            NotReadyError: a ValueError, if there are none.
         """
         if self._points is None:
-            raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
+            raise base.NotReadyError("There are no demonstrations yet: call set_demonstrations first.")
         points = self._points
         mean, std = th.zeros_like(points[0]), th.ones_like(points[0])
         if self.standardise_inputs:
@@ -298,12 +298,14 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
             Rewards in nats, float64 `(batch,)`.
 
         Raises:
-            RuntimeError: before `train`.
+            NotReadyError: a ValueError, before `train`.
             ValueError: if `steps` is missing, or beyond all demonstrations.
         """
         del done
         if not self._models:
-            raise RuntimeError("The density is not fitted yet: call train() first, also after set_demonstrations().")
+            raise base.NotReadyError(
+                "The density is not fitted yet: call train() first, also after set_demonstrations()."
+            )
         x = self._flat({"obs": state, "acts": action, "next_obs": next_state})
         out = self._models[0](x) if self.is_stationary else self._by_step(x, steps)
         if self.min_log_density is not None:
@@ -329,13 +331,15 @@ class DensityAlgorithm(saved.Saved, base.DemonstrationAlgorithm):
             **kwargs: for `rl_algo.learn`.
 
         Raises:
-            RuntimeError: before `train`.
+            NotReadyError: a ValueError, before `train`.
             ValueError: without `rl_algo`, if `n_timesteps` is less than a rollout, where the reward could be −∞, or
                 where episodes differ in length.
         """
         algorithm = self._rl()
         if not self._models:
-            raise RuntimeError("The density is not fitted yet: call train() first, also after set_demonstrations().")
+            raise base.NotReadyError(
+                "The density is not fitted yet: call train() first, also after set_demonstrations()."
+            )
         if self.kernel in BOUNDED and self.min_log_density is None:
             raise ValueError(
                 f"The {self.kernel!r} kernel is zero beyond its bandwidth, where the reward would be −∞: pass "

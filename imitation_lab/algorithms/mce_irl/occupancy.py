@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch as th
 
+from imitation_lab.algorithms._shared.demonstrations import sort_out
 from imitation_lab.data import types
 from imitation_lab.envs.tabular import TabularModel
-from imitation_lab.util import util
 
 __all__ = ["occupancy", "Counted"]
 
@@ -33,21 +33,11 @@ def occupancy(
     """
     if isinstance(demonstrations, np.ndarray | th.Tensor):
         return _from_array(np.asarray(demonstrations, dtype=np.float64), model, weights, over_actions)
-    if isinstance(demonstrations, types.TransitionsMinimal):
-        states, actions, steps = _from_transitions(demonstrations, model, weights)
-    elif not isinstance(demonstrations, Iterable) or isinstance(demonstrations, Mapping | str | types.Trajectory):
-        hint = " (wrap a single trajectory in a list)" if isinstance(demonstrations, types.Trajectory) else ""
-        raise TypeError(
-            f"demonstrations is a {type(demonstrations).__name__}{hint}, expected trajectories, transitions, batches "
-            "of transitions, or an occupancy array (S,)."
-        )
-    else:
-        try:
-            first, demonstrations = util.get_first_iter_element(demonstrations)
-        except ValueError:
-            raise ValueError("demonstrations is empty: at least one trajectory or batch is needed.") from None
-        read = _from_trajectories if isinstance(first, types.Trajectory) else _from_batches
-        states, actions, steps = read(demonstrations, model, weights)
+    kind, demonstrations = sort_out(
+        demonstrations, "trajectories, transitions, batches of transitions, or an occupancy array (S,)"
+    )
+    read = {"transitions": _from_transitions, "trajectories": _from_trajectories, "batches": _from_batches}[kind]
+    states, actions, steps = read(demonstrations, model, weights)
     if len(states) == 0:
         raise ValueError("demonstrations holds no transition: at least one is needed.")
     index, size = states, model.state_dim

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch as th
 
+from imitation_lab.algorithms._shared.logged import Logged
 from imitation_lab.algorithms.preference_comparisons._batch import discounts
-from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.algorithms.preference_comparisons.generators import check_rng
 from imitation_lab.algorithms.preference_comparisons.model import PreferenceModel, logistic
 from imitation_lab.data import types

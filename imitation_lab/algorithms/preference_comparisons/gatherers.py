@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imitation_lab.algorithms.preference_comparisons._logged import Logged
+from imitation_lab.algorithms._shared.logged import Logged
 from imitation_lab.algorithms.preference_comparisons.generators import check_rng
 from imitation_lab.algorithms.preference_comparisons.model import check_discount, check_threshold
 from imitation_lab.data import types

@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms._shared import learner
-from imitation_lab.algorithms.preference_comparisons._logged import Logged
+from imitation_lab.algorithms._shared.logged import Logged
 from imitation_lab.algorithms.preference_comparisons.dataset import trajectory_tensors
 from imitation_lab.data import rollout, types
 from imitation_lab.data.spaces import check_supported

@@ -12,8 +12,8 @@ import torch as th
 from tqdm.auto import tqdm
 
 from imitation_lab.algorithms._shared.learner import optimizer_of
+from imitation_lab.algorithms._shared.logged import Logged
 from imitation_lab.algorithms.preference_comparisons._batch import FragmentBatch
-from imitation_lab.algorithms.preference_comparisons._logged import Logged
 from imitation_lab.algorithms.preference_comparisons.dataset import PreferenceDataset
 from imitation_lab.algorithms.preference_comparisons.generators import check_rng
 from imitation_lab.algorithms.preference_comparisons.loss import (

@@ -10,7 +10,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Repla
 from stable_baselines3.common.vec_env import VecNormalize
 
 from imitation_lab.algorithms._shared.demonstrations import TensorSpec, all_tensors
-from imitation_lab.algorithms.base import AnyTransitions
+from imitation_lab.algorithms.base import AnyTransitions, NotReadyError
 from imitation_lab.data.spaces import check_supported
 from imitation_lab.policies.replay_buffer_wrapper import OuterReplayBuffer
 from imitation_lab.util import util
@@ -151,15 +151,15 @@ class SQILReplayBuffer(OuterReplayBuffer):
 
         Raises:
             ValueError: if `batch_size` is below 2.
-            RuntimeError: if there are no demonstrations, or no transitions of the learner, yet.
+            NotReadyError: a ValueError, if there are no demonstrations, or no transitions of the learner, yet.
         """
         inner, n = self.replay_buffer, self._n_expert
         if batch_size < 2:
             raise ValueError(f"batch_size is {batch_size}, expected at least 2: one transition of each kind.")
         if n == 0:
-            raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
+            raise NotReadyError("There are no demonstrations yet: call set_demonstrations first.")
         if not (inner.full or inner.pos):
-            raise RuntimeError("The learner has no transitions yet: let it act first, with learning_starts above 0.")
+            raise NotReadyError("The learner has no transitions yet: let it act first, with learning_starts above 0.")
         half, rest = util.split_in_half(batch_size)
         n_envs, size = inner.n_envs, inner.buffer_size
         # One number per stored transition, row by row: no gather by two indices.

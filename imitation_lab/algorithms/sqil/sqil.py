@@ -37,8 +37,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._shared import learner
+from imitation_lab.algorithms._shared.demonstrations import episode_lengths, sort_out
 from imitation_lab.algorithms._shared.run import Run
-from imitation_lab.algorithms.adversarial._checks import as_sequence, episode_lengths
 from imitation_lab.algorithms.sqil.buffer import SQILReplayBuffer
 from imitation_lab.data.spaces import check_supported
 from imitation_lab.util import logger as lab_logger
@@ -119,7 +119,7 @@ class SQIL(saved.Saved, base.DemonstrationAlgorithm):
                 the spaces.
             TypeError: if they are of no known kind.
         """
-        demonstrations = as_sequence(demonstrations)
+        _, demonstrations = sort_out(demonstrations)
         lengths = set(episode_lengths(demonstrations))
         if len(lengths) > 1:
             self.logger.warn(
@@ -147,13 +147,13 @@ class SQIL(saved.Saved, base.DemonstrationAlgorithm):
             **kwargs: for the learner's `learn`. To go on where an earlier call ended, pass `reset_num_timesteps=False`.
 
         Raises:
-            RuntimeError: if there are no demonstrations.
+            NotReadyError: a ValueError, if there are no demonstrations.
             ValueError: if `total_timesteps` is less than a rollout.
         """
         if not isinstance(self.rl_algo.replay_buffer, SQILReplayBuffer):  # another trainer has had the learner
             learner.take(self.rl_algo, self.venv, self.logger)
         if not self.replay_buffer.expert:
-            raise RuntimeError("There are no demonstrations yet: call set_demonstrations first.")
+            raise base.NotReadyError("There are no demonstrations yet: call set_demonstrations first.")
         steps = learner.whole_steps(self.rl_algo, "total_timesteps", total_timesteps)
         with Run(self, steps, "step", progress_bar, stop) as run:
             learner.learn(self.rl_algo, steps, run.callback(), tb_log_name=tb_log_name, **kwargs)

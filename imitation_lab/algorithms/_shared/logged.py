@@ -2,12 +2,14 @@
 
 from imitation_lab.util import logger as lab_logger
 
+__all__ = ["Logged"]
+
 
 class Logged:
     """Holds a logger; without one given, one is made when it is first used.
 
     Args:
-        custom_logger: where metrics go, see `BaseImitationAlgorithm`.
+        custom_logger: where metrics go: a logger of `util.logger.configure`, or formats by name; None makes a new one.
     """
 
     def __init__(self, custom_logger: lab_logger.AnyLogger | None = None) -> None:

@@ -20,6 +20,8 @@ from imitation_lab.algorithms._shared.demonstrations import (
     demonstration_tensors,
 )
 from imitation_lab.algorithms._shared.logged import Logged
+from imitation_lab.algorithms._shared.run import Run
+from imitation_lab.algorithms.saved import Saved
 from imitation_lab.data import types
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.util import seeded_torch
@@ -30,6 +32,8 @@ __all__ = [
     "BatchStream",
     "DemonstrationAlgorithm",
     "NotReadyError",
+    "Run",
+    "Saved",
     "TensorLoader",
     "TensorSpec",
     "TransitionKind",

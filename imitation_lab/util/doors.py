@@ -28,7 +28,8 @@ def door(package: str, *shown: str, **chosen: str) -> tuple[Callable[[str], Any]
     Args:
         package: its `__name__`.
         *shown: modules whose names are offered beside the modules themselves; without any, all that are public.
-        **chosen: names to offer instead, and the module of each, relative to the package.
+        **chosen: names to offer, and the module of each, relative to the package or from the root; in place of all that
+            are public, or beside those that are `shown`.
     """
 
     @functools.cache
@@ -37,18 +38,19 @@ def door(package: str, *shown: str, **chosen: str) -> tuple[Callable[[str], Any]
 
     @functools.cache
     def table() -> dict[str, str]:
-        if chosen:
-            return chosen
-        return {name: module for module in shown or modules() for name in names_of(f"{package}.{module}")}
+        listed = shown or (() if chosen else modules())
+        return {name: module for module in listed for name in names_of(f"{package}.{module}")} | chosen
 
     def get(name: str) -> Any:
         if name == "__all__":
             return sorted({*table(), *modules()})
-        if not name.startswith("__"):
+        if not name.startswith("_"):
             if name in modules():  # before a name of the same spelling, as an import of it would
                 return importlib.import_module(f"{package}.{name}")
             if name in table():
-                value = getattr(importlib.import_module(f"{package}.{table()[name]}"), name)
+                module = table()[name]
+                absolute = module.startswith(package.partition(".")[0] + ".")
+                value = getattr(importlib.import_module(module if absolute else f"{package}.{module}"), name)
                 setattr(sys.modules[package], name, value)
                 return value
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
@@ -57,12 +59,15 @@ def door(package: str, *shown: str, **chosen: str) -> tuple[Callable[[str], Any]
 
 
 def names_of(module: str) -> list[str]:
-    """The `__all__` of a module, which is not loaded for it; a package is, which costs nothing if it has a door."""
+    """The `__all__` of a module, which is not loaded for it; a package is if it has a door, which costs nothing."""
     package, _, name = module.rpartition(".")
-    for folder in sys.modules[package].__path__:
-        file = pathlib.Path(folder) / f"{name}.py"
-        if file.is_file():
-            found = _ALL.search(file.read_text(encoding="utf-8"))
-            return ast.literal_eval(found[1]) if found else []
-    submodules = {name for _, name, _ in pkgutil.iter_modules(importlib.import_module(module).__path__)}
-    return [name for name in importlib.import_module(module).__all__ if name not in submodules]
+    folder = pathlib.Path(sys.modules[package].__path__[0])
+    file = folder / f"{name}.py"
+    text = (file if file.is_file() else folder / name / "__init__.py").read_text(encoding="utf-8")
+    if found := _ALL.search(text):
+        return ast.literal_eval(found[1])
+    if "door(" not in text:
+        return []
+    loaded = importlib.import_module(module)
+    submodules = {name for _, name, _ in pkgutil.iter_modules(loaded.__path__)}
+    return [name for name in loaded.__all__ if name not in submodules]

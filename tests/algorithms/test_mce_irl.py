@@ -8,6 +8,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from imitation_lab.algorithms import mce_irl
 from imitation_lab.algorithms._shared import run as _run
+from imitation_lab.algorithms.mce_irl.reward import network_inputs
 from imitation_lab.data import rollout, types
 from imitation_lab.envs import grid_worlds, tabular
 from imitation_lab.rewards import reward_nets
@@ -57,7 +58,7 @@ def test_gradient_is_that_of_the_likelihood():
     learner.train(1, **QUIET)
     gradient = [p.grad.double().clone() for p in net.parameters()]
     net.double()
-    inputs = mce_irl.network_inputs(net, tabular.tabular_model(env), False)
+    inputs = network_inputs(net, tabular.tabular_model(env), False)
 
     def loss():  # E_demo[sum gamma^t R(s_t)] against the soft value
         reward = net(*inputs).detach().numpy()

@@ -16,4 +16,8 @@ is fitted to the environment's spaces and checked by `validate`.
 
 from imitation_lab.util.doors import door
 
-__getattr__, __dir__ = door(__name__)
+__getattr__, __dir__ = door(
+    __name__,
+    *("arrays", "tables", "validation", "huggingface", "minari", "policies"),
+    DiskBatches="imitation_lab.data.disk",
+)

@@ -11,6 +11,8 @@ from imitation_lab.algorithms import presets
 from imitation_lab.scripts._values import Named, merged
 from imitation_lab.scripts.ingredients import demonstrations, environment, policy_evaluation, rl
 
+__all__ = ["named", "of"]
+
 _NAMED = json.loads(pathlib.Path(__file__).with_name("named.json").read_text(encoding="utf-8"))
 ENVIRONMENTS: dict[str, str] = _NAMED["environments"]
 """Ids by name."""

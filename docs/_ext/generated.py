@@ -9,6 +9,8 @@ import shutil
 
 import command_line
 
+from imitation_lab.util.doors import names_of
+
 HIDDEN = {"imitation_lab.scripts"}
 """Packages without an API page: the command line has a page of its own."""
 
@@ -58,7 +60,7 @@ def _row(name: str, opening: str) -> str:
 
 
 def public_modules() -> list[str]:
-    """Modules with a public name; of a package that names its exports, the package alone."""
+    """Modules with a public name; of a package within a room that names its exports, the package alone."""
     found: list[str] = []
 
     def visit(package: str) -> None:
@@ -66,10 +68,10 @@ def public_modules() -> list[str]:
             name = f"{package}.{info.name}"
             if info.name.startswith("_") or name in HIDDEN:
                 continue
-            if not info.ispkg or hasattr(importlib.import_module(name), "__all__"):
-                found.append(name)
-            else:
+            if info.ispkg and (package == "imitation_lab" or not names_of(name)):
                 visit(name)
+            else:
+                found.append(name)
 
     visit("imitation_lab")
     return sorted(found)

@@ -230,3 +230,9 @@ def test_seeded_torch_is_determined_by_rng_and_leaves_no_trace():
             draws.append(th.rand(3))
     assert th.equal(*draws)
     assert th.equal(before, th.random.get_rng_state())
+
+
+def test_what_has_to_come_first_is_an_error_of_both_kinds():
+    for kind in (ValueError, RuntimeError):
+        with pytest.raises(kind):
+            raise base.NotReadyError("There are no demonstrations yet: call set_demonstrations first.")

@@ -292,6 +292,37 @@ class TestTrainingLoop:
         assert "loss=" in shown
         assert "batch/s" in shown
 
+    def test_logged_steps_go_on_where_a_training_ended(self, log, monkeypatch):
+        trainer = _make(log, _linear_demos(BOX_ACT, 64))
+        steps = []
+        monkeypatch.setattr(log, "dump", lambda step=0: steps.append(step))
+        for _ in range(3):
+            trainer.train(n_batches=6, log_interval=5, progress_bar=False)
+        assert steps == [0, 5, 6, 11, 12, 17]
+
+    def test_a_policy_without_likelihood_trains_by_a_loss_of_its_own(self, log):
+        from stable_baselines3 import TD3
+
+        env = gym.make("Pendulum-v1")
+        policy = TD3("MlpPolicy", env, buffer_size=1, device="cpu", policy_kwargs={"net_arch": [8]}).policy
+        obs = np.stack([env.observation_space.sample() for _ in range(64)])
+        data = types.TransitionsMinimal(obs=obs, acts=obs[:, :1] / 2, infos=None)
+        kwargs = {"observation_space": env.observation_space, "action_space": env.action_space, "custom_logger": log}
+        with pytest.raises(TypeError, match="evaluate_actions"):
+            bc.BC(policy=policy, demonstrations=data, rng=np.random.default_rng(0), **kwargs)
+
+        def squared(policy, obs, acts):
+            error = (policy.actor(obs) - acts).square().mean()
+            return {"loss": error, "worst": (policy.actor(obs) - acts).abs().max().detach()}
+
+        trainer = bc.BC(
+            policy=policy, demonstrations=data, rng=np.random.default_rng(0), loss_calculator=squared, **kwargs
+        )
+        history = trainer.train(n_epochs=30, validation_fraction=0.25, log_interval=8, progress_bar=False)
+        rows = [row for row in history if "val_loss" in row]
+        assert rows[-1]["val_loss"] < 0.7 * rows[0]["val_loss"]
+        assert "worst" in history[0]
+
     def test_ready_made_batches(self, log):
         demos = _linear_demos(BOX_ACT, 64)
         batches = [{"obs": demos.obs[i : i + 8], "acts": demos.acts[i : i + 8]} for i in range(0, 64, 8)]

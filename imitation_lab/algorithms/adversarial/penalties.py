@@ -14,7 +14,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from imitation_lab.algorithms.adversarial._pool import cut
+from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.util import codec
+from imitation_lab.util.networks import evaluating
 
 __all__ = [
     "Inputs", "Network", "ModuleT", "Penalty", "R1Penalty", "WGANGPPenalty", "penalties_of", "squared_gradient",
@@ -81,11 +83,15 @@ class WGANGPPenalty:
         return self.weight * (norm - self.target).square().mean()
 
 
-def penalties_of(penalties: Sequence[Penalty], network: Network, inputs: Inputs) -> th.Tensor:
-    """The sum of penalties on a batch whose first half is the expert's."""
+def penalties_of(penalties: Sequence[Penalty], network: RewardNet, inputs: Inputs) -> th.Tensor:
+    """The sum of penalties on a batch whose first half is the expert's.
+
+    The network is in evaluation mode for it: its norms have met these transitions already, and shall not meet mixtures.
+    """
     half = len(inputs[3]) // 2
     expert, learner = (tuple(cut(x, rows) for x in inputs) for rows in (slice(0, half), slice(half, None)))
-    return sum((p(network, expert, learner) for p in penalties), start=inputs[3].new_zeros(()))
+    with evaluating(network):
+        return sum((p(network, expert, learner) for p in penalties), start=inputs[3].new_zeros(()))
 
 
 def squared_gradient(network: Network, inputs: Inputs) -> th.Tensor:

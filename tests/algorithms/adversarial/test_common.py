@@ -491,3 +491,17 @@ def test_in_warmup_rounds_only_the_discriminator_learns(build, gen):
     assert not same(policies[1], policies[2])
     assert not same(nets[0], nets[1])
     assert "train" not in vars(trainer.gen_algo)
+
+
+@pytest.mark.parametrize("penalties", [[], [R1Penalty(0.1)], [WGANGPPenalty(1.0)]], ids=["none", "R1", "WGAN-GP"])
+def test_penalties_move_no_statistics(build, penalties):
+    trainer = build(GAIL, "box", "discrete", "PPO", net=input_normalized, penalties=penalties)
+    trainer.train_gen()
+    norm = next(m for m in trainer._reward_net.modules() if isinstance(m, RunningNorm))
+    before = int(norm.count)
+    trainer.train_disc()
+    assert int(norm.count) - before == 2 * trainer.demo_batch_size
+
+
+def input_normalized(obs_space, act_space):
+    return BasicRewardNet(obs_space, act_space, hid_sizes=(8,), normalize_input_layer=RunningNorm)

@@ -200,3 +200,17 @@ def test_a_function_as_schedule_must_be_given_again(build, quiet, tmp_path):
     build(gen=algo, venv=venv).save(tmp_path)
     with pytest.raises(ArtifactError, match="cannot rebuild gen_algo: PPO's argument 'learning_rate' is the function"):
         GAIL.load(tmp_path, build.venv(seed=2), custom_logger=quiet)
+
+
+@pytest.mark.parametrize("keeps", [0, 8])
+def test_other_rows_of_history_join_those_that_were_saved(build, quiet, tmp_path, keeps):
+    trainer = start(build, GAIL, "PPO", "discrete")
+    trainer.train(32, progress_bar=False)
+    trainer.save(tmp_path / "first")
+    venv = build().venv
+    other = GAIL.load(tmp_path / "first", venv, custom_logger=quiet, record_logits=keeps)
+    other.train(32, progress_bar=False)
+    other.save(tmp_path / "second")
+    again = GAIL.load(tmp_path / "second", venv, custom_logger=quiet)
+    assert len(again.history) == len(other.history)
+    assert again.history[-1]["disc_loss"] == other.history[-1]["disc_loss"]

@@ -18,6 +18,8 @@ from imitation_lab.util.doors import door
 
 __getattr__, __dir__ = door(
     __name__,
-    *("arrays", "tables", "validation", "huggingface", "minari", "policies"),
+    *("arrays", "tables", "policies", "validation"),
+    **dict.fromkeys(("from_minari", "to_minari"), "minari"),
+    from_huggingface="huggingface",
     DiskBatches="imitation_lab.data.disk",
 )

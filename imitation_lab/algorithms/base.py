@@ -16,13 +16,13 @@ from imitation_lab.algorithms._shared.demonstrations import (
     TensorSpec,
     TransitionKind,
     TransitionTensors,
-    check_batch_size,
     demonstration_tensors,
 )
 from imitation_lab.algorithms._shared.logged import Logged
 from imitation_lab.algorithms._shared.run import Run
 from imitation_lab.algorithms.saved import Saved
 from imitation_lab.data import types
+from imitation_lab.util import checks
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.util import seeded_torch
 
@@ -178,7 +178,7 @@ def make_data_loader(
             the data does not fit the spaces, or options are given for batches that are made already.
     """
     options = dict(data_loader_kwargs or {})
-    check_batch_size(batch_size)
+    checks.integers(1, batch_size=batch_size)
     spec = TensorSpec(None if fields is None else tuple(fields), device, observation_space, action_space)
     tensors = demonstration_tensors(transitions, spec, batch_size)
     if isinstance(tensors, BatchStream):

@@ -13,11 +13,11 @@ from gymnasium import spaces
 
 from imitation_lab.data import rollout, types
 from imitation_lab.data.spaces import cast_acts, cast_obs
-from imitation_lab.util import tree, util
+from imitation_lab.util import checks, tree, util
 
 __all__ = [
     "TransitionKind", "AnyTransitions", "Batch", "TensorSpec", "TransitionTensors", "TensorLoader", "BatchStream",
-    "demonstration_tensors", "all_tensors", "sort_out", "episode_lengths", "check_batch_size", "GroupedStream",
+    "demonstration_tensors", "all_tensors", "sort_out", "episode_lengths", "GroupedStream",
 ]  # fmt: skip
 
 TransitionKind = types.TransitionsMinimal
@@ -126,7 +126,7 @@ class TensorLoader:
         drop_last: bool = True,
         generator: th.Generator | None = None,
     ) -> None:
-        check_batch_size(batch_size)
+        checks.integers(1, batch_size=batch_size)
         if len(data) < batch_size:
             raise ValueError(
                 f"There are {len(data)} transitions, fewer than one batch of {batch_size}: give more demonstrations "
@@ -166,7 +166,7 @@ class BatchStream:
     """
 
     def __init__(self, batches: Iterable[Mapping[str, Any]], batch_size: int, spec: TensorSpec) -> None:
-        check_batch_size(batch_size)
+        checks.integers(1, batch_size=batch_size)
         first, self._batches = util.get_first_iter_element(batches)
         self.batch_size = batch_size
         self._spec = spec
@@ -290,12 +290,6 @@ def _fields(batch: Any) -> Mapping[str, Any]:
     if isinstance(batch, types.TransitionsMinimal):
         return types.dataclass_quick_asdict(batch)
     raise TypeError(f"A batch of the demonstrations is a {type(batch).__name__}, expected a mapping.")
-
-
-def check_batch_size(batch_size: int) -> None:
-    """Raises ValueError unless `batch_size` is a positive integer."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}.")
 
 
 class GroupedStream:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -11,6 +10,7 @@ from imitation_lab.algorithms.base import NotReadyError
 from imitation_lab.data import types
 from imitation_lab.rewards.reward_nets import RewardEnsemble, RewardNet
 from imitation_lab.rewards.reward_nets.base import wrapper_chain
+from imitation_lab.util import checks
 
 
 def check_sizes(**sizes: int | None) -> None:
@@ -18,9 +18,7 @@ def check_sizes(**sizes: int | None) -> None:
     for name, size in sizes.items():
         if size is None and name != "demo_batch_size":
             continue
-        least = 0 if name in ("n_disc_updates_per_round", "disc_warmup_rounds") else 1
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {size!r}.")
+        checks.integers(0 if name in ("n_disc_updates_per_round", "disc_warmup_rounds") else 1, **{name: size})
     batch, piece = sizes["demo_batch_size"], sizes["demo_minibatch_size"]
     if piece is not None and batch % piece:  # type: ignore[operator]
         raise ValueError(

@@ -39,7 +39,6 @@ from imitation_lab.algorithms._shared.demonstrations import (
     GroupedStream,
     TensorSpec,
     TransitionTensors,
-    check_batch_size,
 )
 from imitation_lab.algorithms._shared.likelihood import log_prob_and_entropy, policy_actions
 from imitation_lab.algorithms._shared.run import Run
@@ -59,7 +58,7 @@ from imitation_lab.data.spaces import channels_first, check_supported
 from imitation_lab.policies.base import FeedForward32Policy
 from imitation_lab.policies.serialize import load_policy_file, save_policy
 from imitation_lab.regularization.regularizers import Regularizer, RegularizerFactory
-from imitation_lab.util import codec, networks, tree, util
+from imitation_lab.util import checks, codec, networks, tree, util
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 
@@ -218,10 +217,9 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
         regularizer_factory: RegularizerFactory[Regularizer] | None = None,
         loss_calculator: LossCalculator | None = None,
     ) -> None:
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}.")
+        checks.generator(rng)
         check_supported(observation_space, action_space)
-        check_batch_size(batch_size)
+        checks.integers(1, batch_size=batch_size)
         self.batch_size = batch_size
         self.minibatch_size = batch_size if minibatch_size is None else minibatch_size
         if self.minibatch_size < 1 or batch_size % self.minibatch_size:
@@ -416,8 +414,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
         """
         if self._data is None:
             raise ValueError("There are no demonstrations: pass them to BC or to set_demonstrations before train.")
-        if log_interval < 1:
-            raise ValueError(f"log_interval must be at least 1, got {log_interval}.")
+        checks.at_least(1, log_interval=log_interval)
         train_data, val_data = self._training_and_validation(validation_fraction)
         if early_stop_patience is not None and (val_data is None or early_stop_patience < 1):
             raise ValueError(

@@ -44,7 +44,7 @@ from imitation_lab.algorithms.dagger.session import InteractiveSession, SessionS
 from imitation_lab.data import rollout, serialize, types
 from imitation_lab.data.spaces import channels_first
 from imitation_lab.policies.serialize import save_policy
-from imitation_lab.util import artifacts, policy_files, tree, util
+from imitation_lab.util import artifacts, checks, policy_files, tree, util
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 
@@ -120,8 +120,7 @@ class DAggerTrainer(saved.Saved, base.BaseImitationAlgorithm):
             raise TypeError(f"venv is a {type(venv).__name__}, expected a VecEnv: see util.util.make_vec_env.")
         if not isinstance(bc_trainer, BC):
             raise TypeError(f"bc_trainer is a {type(bc_trainer).__name__}, expected an imitation_lab.algorithms.bc.BC.")
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}.")
+        checks.generator(rng)
         if not (beta_schedule is None or (callable(beta_schedule) and not isinstance(beta_schedule, type))):
             raise TypeError(f"beta_schedule is {beta_schedule!r}, expected a function from the round to a probability.")
         for name in ("observation_space", "action_space"):
@@ -408,13 +407,12 @@ class SimpleDAggerTrainer(DAggerTrainer):
         Raises:
             ValueError: a number is below 1, or a label is not in the action space.
         """
-        for name, value in (
-            ("total_timesteps", total_timesteps),
-            ("rollout_round_min_episodes", rollout_round_min_episodes),
-            ("rollout_round_min_timesteps", rollout_round_min_timesteps),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1.")
+        checks.at_least(
+            1,
+            total_timesteps=total_timesteps,
+            rollout_round_min_episodes=rollout_round_min_episodes,
+            rollout_round_min_timesteps=rollout_round_min_timesteps,
+        )
         min_timesteps = max(rollout_round_min_timesteps, self.batch_size)
         kwargs = {"progress_bar": False, **(bc_train_kwargs or {})}
         done = 0

@@ -49,7 +49,7 @@ from imitation_lab.data import rollout
 from imitation_lab.data.spaces import cast_acts, cast_obs, check_supported, flatten, width
 from imitation_lab.rewards.reward_nets.wrappers import normalize_scalars
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper, WrappedRewardCallback
-from imitation_lab.util import codec, networks, util
+from imitation_lab.util import checks, codec, networks, util
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 
@@ -445,5 +445,4 @@ def _check_settings(density_type: Any, kernel: str, bandwidth: float, rng: Any) 
         or not (0 < bandwidth < math.inf)
     ):
         raise ValueError(f"kernel_bandwidth must be a positive number, got {bandwidth!r}.")
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}: pass np.random.default_rng(seed).")
+    checks.generator(rng)

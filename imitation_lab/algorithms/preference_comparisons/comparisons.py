@@ -43,8 +43,8 @@ from imitation_lab.algorithms.preference_comparisons.model import PreferenceMode
 from imitation_lab.algorithms.preference_comparisons.trainers import RewardTrainer, make_reward_trainer
 from imitation_lab.data import types
 from imitation_lab.rewards.reward_nets import RewardNet
+from imitation_lab.util import checks, util
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util import util
 
 __all__ = ["QUERY_SCHEDULES", "PreferenceComparisons", "StepStatus"]
 
@@ -144,16 +144,14 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
         rng: np.random.Generator | None = None,
         query_schedule: str | QuerySchedule = "hyperbolic",
     ) -> None:
-        if num_iterations < 1 or fragment_length < 1:
-            raise ValueError(
-                f"num_iterations and fragment_length must be at least 1, got {num_iterations} and {fragment_length}."
-            )
-        if not transition_oversampling >= 1:
-            raise ValueError(f"transition_oversampling must be at least 1, got {transition_oversampling!r}.")
-        if not 0 <= initial_comparison_frac <= 1:
-            raise ValueError(f"initial_comparison_frac must lie in [0, 1], got {initial_comparison_frac!r}.")
-        if not initial_epoch_multiplier > 0:
-            raise ValueError(f"initial_epoch_multiplier must be positive, got {initial_epoch_multiplier!r}.")
+        checks.at_least(
+            1,
+            num_iterations=num_iterations,
+            fragment_length=fragment_length,
+            transition_oversampling=transition_oversampling,
+        )
+        checks.between(0, 1, initial_comparison_frac=initial_comparison_frac)
+        checks.positive(initial_epoch_multiplier=initial_epoch_multiplier)
         if rng is None and (fragmenter is None or preference_gatherer is None or reward_trainer is None):
             raise ValueError(
                 "rng draws random numbers for the fragmenter, preference_gatherer and reward_trainer that are not "
@@ -218,8 +216,7 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
             ValueError: if a number is negative, `timesteps` are less than a rollout of the agent, episodes differ in
                 length (see `allow_variable_horizon`), or trajectories are shorter than a fragment.
         """
-        if num_pairs < 0 or timesteps < 0:
-            raise ValueError(f"num_pairs and timesteps must be at least 0, got {num_pairs} and {timesteps}.")
+        checks.at_least(0, num_pairs=num_pairs, timesteps=timesteps)
         self._shared_out("timesteps", [timesteps])
         return self._round({"stage": 0}, num_pairs, timesteps, epoch_multiplier)
 
@@ -332,11 +329,8 @@ class PreferenceComparisons(saved.Saved, base.BaseImitationAlgorithm):
                 f"total_comparisons is {total_comparisons}: without a comparison there is nothing to learn a reward "
                 "from."
             )
-        if total_timesteps < 0 or checkpoint_interval < 1:
-            raise ValueError(
-                f"total_timesteps must be at least 0 and checkpoint_interval at least 1, got {total_timesteps} and "
-                f"{checkpoint_interval}."
-            )
+        checks.at_least(0, total_timesteps=total_timesteps)
+        checks.at_least(1, checkpoint_interval=checkpoint_interval)
         self._shared_out("total_timesteps", [total_timesteps])
         self._plan = {
             "first": self.iteration,

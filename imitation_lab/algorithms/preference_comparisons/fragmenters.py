@@ -11,9 +11,9 @@ import torch as th
 
 from imitation_lab.algorithms._shared.logged import Logged
 from imitation_lab.algorithms.preference_comparisons._batch import discounts
-from imitation_lab.algorithms.preference_comparisons.generators import check_rng
 from imitation_lab.algorithms.preference_comparisons.model import PreferenceModel, logistic
 from imitation_lab.data import types
+from imitation_lab.util import checks
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.networks import evaluating
 
@@ -65,7 +65,8 @@ class RandomFragmenter(Fragmenter):
         custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
         super().__init__(custom_logger)
-        self.rng = check_rng(rng)
+        checks.generator(rng)
+        self.rng = rng
         self.warning_threshold = warning_threshold
 
     def __call__(
@@ -174,8 +175,7 @@ class ActiveSelectionFragmenter(Fragmenter):
                 "Active selection goes by the disagreement of an ensemble, but this PreferenceModel has a "
                 f"{type(preference_model.model).__name__}: build it around a RewardEnsemble."
             )
-        if not fragment_sample_factor >= 1:
-            raise ValueError(f"fragment_sample_factor must be at least 1, got {fragment_sample_factor!r}.")
+        checks.at_least(1, fragment_sample_factor=fragment_sample_factor)
         self.preference_model = preference_model
         self.base_fragmenter = base_fragmenter
         self.fragment_sample_factor = fragment_sample_factor
@@ -231,7 +231,6 @@ class ActiveSelectionFragmenter(Fragmenter):
 
 def check_counts(fragment_length: int, num_pairs: int) -> None:
     """Raises a ValueError unless both are positive."""
-    if fragment_length < 1:
-        raise ValueError(f"fragment_length must be at least 1, got {fragment_length}.")
+    checks.at_least(1, fragment_length=fragment_length)
     if num_pairs < 1:
         raise ValueError(f"num_pairs must be at least 1, got {num_pairs}: there is nothing to compare.")

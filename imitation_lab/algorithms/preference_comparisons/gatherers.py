@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from imitation_lab.algorithms._shared.logged import Logged
-from imitation_lab.algorithms.preference_comparisons.generators import check_rng
-from imitation_lab.algorithms.preference_comparisons.model import check_discount, check_threshold
+from imitation_lab.algorithms.preference_comparisons.model import check_discount
 from imitation_lab.data import types
+from imitation_lab.util import checks
 from imitation_lab.util import logger as lab_logger
 
 __all__ = ["PreferenceGatherer", "SyntheticGatherer", "AsynchronousGatherer"]
@@ -107,14 +107,13 @@ class SyntheticGatherer(PreferenceGatherer):
         custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
         super().__init__(rng, custom_logger)
-        if not temperature >= 0:
-            raise ValueError(f"temperature must be at least 0, got {temperature!r}.")
+        checks.at_least(0, temperature=temperature)
         check_discount(discount_factor)
-        check_threshold(threshold)
+        checks.positive(threshold=threshold)
         if sample and rng is None:
             raise ValueError("sample=True draws preferences at random: pass rng=np.random.default_rng(seed).")
         if rng is not None:
-            check_rng(rng)
+            checks.generator(rng)
         self.temperature = temperature
         self.discount_factor = discount_factor
         self.sample = sample

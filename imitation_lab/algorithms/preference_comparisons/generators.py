@@ -24,8 +24,8 @@ from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
 from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper, WrappedRewardCallback
+from imitation_lab.util import checks, util
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util import util
 
 __all__ = ["TrajectoryGenerator", "TrajectoryDataset", "AgentTrainer"]
 
@@ -68,8 +68,9 @@ class TrajectoryDataset(TrajectoryGenerator):
         super().__init__(custom_logger)
         if len(trajectories) == 0:
             raise ValueError("TrajectoryDataset got no trajectories, expected at least one.")
+        checks.generator(rng)
         self._trajectories = trajectories
-        self.rng = check_rng(rng)
+        self.rng = rng
 
     def sample(self, steps: int) -> Sequence[types.TrajectoryWithRew]:
         """Randomly chosen trajectories of at least `steps` transitions in all, each at most once.
@@ -121,16 +122,11 @@ class AgentTrainer(TrajectoryGenerator):
         random_prob: float = 0.5,
         custom_logger: lab_logger.AnyLogger | None = None,
     ) -> None:
-        for name, value in (
-            ("exploration_frac", exploration_frac),
-            ("switch_prob", switch_prob),
-            ("random_prob", random_prob),
-        ):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {value!r}.")
+        checks.between(0, 1, exploration_frac=exploration_frac, switch_prob=switch_prob, random_prob=random_prob)
+        checks.generator(rng)
         check_supported(venv.observation_space, venv.action_space)
         learner.check_learner("algorithm", algorithm, venv, relabelled=True)
-        self.rng = check_rng(rng)
+        self.rng = rng
         self.algorithm = algorithm
         super().__init__(custom_logger)
         net = reward_fn if isinstance(reward_fn, RewardNet) else getattr(reward_fn, "__self__", None)
@@ -220,8 +216,7 @@ class AgentTrainer(TrajectoryGenerator):
 
         Episodes that were cut off when learning ended are given as fragments, `terminal=False`.
         """
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}.")
+        checks.at_least(1, steps=steps)
         exploring = int(self.exploration_frac * steps)
         own = steps - exploring
         self._collect()
@@ -270,17 +265,6 @@ class AgentTrainer(TrajectoryGenerator):
         if self._net is not None:  # each transition moved the statistics when it was new
             return self._net.predict_processed(state, action, next_state, done, update_stats=False)
         return self.reward_fn(state, action, next_state, done)
-
-
-def check_rng(rng: Any) -> np.random.Generator:
-    """`rng`, if it is a generator.
-
-    Raises:
-        TypeError: if it is not.
-    """
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}.")
-    return rng
 
 
 def _enough(trajectories: Sequence[types.TrajectoryWithRew], steps: int) -> list[types.TrajectoryWithRew]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from imitation_lab.algorithms.preference_comparisons._batch import FragmentBatch
 from imitation_lab.data import types
 from imitation_lab.rewards import reward_nets
 from imitation_lab.rewards.reward_nets import evaluation
+from imitation_lab.util import checks
 from imitation_lab.util.networks import BaseNorm
 
 __all__ = ["PreferenceModel", "get_base_model"]
@@ -86,10 +86,9 @@ class PreferenceModel(nn.Module):
         super().__init__()
         if not isinstance(model, reward_nets.RewardNet):
             raise TypeError(f"PreferenceModel needs a RewardNet, got a {type(model).__name__}.")
-        if not 0 <= noise_prob <= 1:
-            raise ValueError(f"noise_prob is a probability and must lie in [0, 1], got {noise_prob!r}.")
+        checks.between(0, 1, noise_prob=noise_prob)
         check_discount(discount_factor)
-        check_threshold(threshold)
+        checks.positive(threshold=threshold)
         ensemble = find_ensemble(model)
         self.model = model
         self.noise_prob = noise_prob
@@ -256,9 +255,3 @@ def check_discount(discount_factor: float) -> None:
     """Raises a ValueError unless γ lies in (0, 1]."""
     if not 0 < discount_factor <= 1:
         raise ValueError(f"discount_factor must lie in (0, 1], got {discount_factor!r}.")
-
-
-def check_threshold(threshold: float) -> None:
-    """Raises a ValueError unless the threshold is positive."""
-    if not (threshold > 0 and not math.isnan(threshold)):
-        raise ValueError(f"threshold must be positive, got {threshold!r}.")

@@ -15,7 +15,6 @@ from imitation_lab.algorithms._shared.learner import optimizer_of
 from imitation_lab.algorithms._shared.logged import Logged
 from imitation_lab.algorithms.preference_comparisons._batch import FragmentBatch
 from imitation_lab.algorithms.preference_comparisons.dataset import PreferenceDataset
-from imitation_lab.algorithms.preference_comparisons.generators import check_rng
 from imitation_lab.algorithms.preference_comparisons.loss import (
     CrossEntropyRewardLoss,
     LossAndMetrics,
@@ -25,8 +24,8 @@ from imitation_lab.algorithms.preference_comparisons.loss import (
 )
 from imitation_lab.algorithms.preference_comparisons.model import PreferenceModel, Together
 from imitation_lab.regularization.regularizers import Regularizer, RegularizerFactory
+from imitation_lab.util import checks, networks
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util import networks
 
 __all__ = ["RewardTrainer", "BasicRewardTrainer", "EnsembleTrainer", "make_reward_trainer"]
 
@@ -123,11 +122,10 @@ class BasicRewardTrainer(RewardTrainer):
         progress_bar: bool = True,
     ) -> None:
         super().__init__(preference_model, custom_logger)
-        for name, value in (("batch_size", batch_size), ("minibatch_size", minibatch_size), ("epochs", epochs)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
-        if not lr > 0:
-            raise ValueError(f"lr must be positive, got {lr!r}.")
+        checks.generator(rng)
+        checks.at_least(1, batch_size=batch_size, epochs=epochs)
+        checks.at_least(1, or_none=True, minibatch_size=minibatch_size)
+        checks.positive(lr=lr)
         minibatch_size = batch_size if minibatch_size is None else minibatch_size
         if batch_size % minibatch_size:
             raise ValueError(
@@ -135,7 +133,7 @@ class BasicRewardTrainer(RewardTrainer):
                 "cut into minibatches of one size."
             )
         self.loss = loss
-        self.rng = check_rng(rng)
+        self.rng = rng
         self.batch_size = batch_size
         self.minibatch_size = minibatch_size
         self.epochs = epochs

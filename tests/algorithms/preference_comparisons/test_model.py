@@ -253,7 +253,7 @@ def test_wrappers_around_an_ensemble() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "text"),
     [
-        ({"noise_prob": 1.5}, "noise_prob is a probability"),
+        ({"noise_prob": 1.5}, "noise_prob must lie in"),
         ({"discount_factor": 0}, "discount_factor must lie in \\(0, 1\\]"),
         ({"threshold": -1}, "threshold must be positive"),
     ],

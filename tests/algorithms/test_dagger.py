@@ -110,7 +110,7 @@ class TestBeta:
     @pytest.mark.parametrize(
         ("make_it", "text"),
         [
-            (lambda: dagger.LinearBetaSchedule(0), "rampdown_rounds must be at least 1, got 0"),
+            (lambda: dagger.LinearBetaSchedule(0), "rampdown_rounds is 0, expected at least 1"),
             (lambda: dagger.ExponentialBetaSchedule(1.5), r"decay_probability is 1.5, expected a number in \(0, 1\]"),
             (lambda: dagger.LinearBetaSchedule(3)(-1), "round_num is -1, expected at least 0"),
         ],

@@ -268,6 +268,7 @@ class _Plugin(Case):
         return [module for module in found if isinstance(module, nn.Module)] or [self.trainer.policy]
 
 
+@functools.cache
 def installed() -> dict[str, type[Case]]:
     """A case for each algorithm of installed packages, by its name; those that cannot be loaded are an error."""
     names = plugins.available()

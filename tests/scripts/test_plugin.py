@@ -84,14 +84,26 @@ def test_it_takes_part_in_comparisons(shell, tmp_path):
     assert row["score"] > 0.9  # random actions are 0, the expert 1
 
 
-@pytest.mark.slow
+CONTRACT = ("-o", "addopts=", "-p", "no:cacheprovider", "-q", "--pyargs", "imitation_lab.testing.contract")
+
+
 def test_it_keeps_the_contract(shell):
-    options = ["-o", "addopts=", "-p", "no:cacheprovider", "-q", "-rs"]
-    status, told, wrong = shell(*options, "--pyargs", "imitation_lab.testing.contract", module="pytest")
+    status, told, wrong = shell(*CONTRACT, module="pytest")
     assert status == 0, told + wrong
     found = dict(reversed(part.split()) for part in told.splitlines()[-1].partition(" in ")[0].split(", "))
     assert found.keys() == {"passed"}, told  # none was left out
     assert int(found["passed"]) > 40
+
+
+def test_the_contract_finds_what_breaks_it(shell, tmp_path):
+    text = (EXAMPLE / "huber_cloning.py").read_text()
+    (tmp_path / "huber_cloning.py").write_text(
+        text.replace('"optimizer", "rng"', '"optimizer"').replace("callback and callback(), ", "")
+    )
+    status, told, _ = shell(*CONTRACT, module="pytest")  # whose folder comes first
+    assert status == 1
+    for check in ("goes_on_bit_equal[huber-PCG64]", "ends_training_by_returning_false[huber]"):
+        assert any(line.startswith("FAILED") and check in line for line in told.splitlines()), told
 
 
 def test_little_of_it_is_not_the_algorithm():

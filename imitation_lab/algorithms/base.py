@@ -16,6 +16,7 @@ from imitation_lab.algorithms._shared.demonstrations import (
     TensorSpec,
     TransitionKind,
     TransitionTensors,
+    all_tensors,
     demonstration_tensors,
 )
 from imitation_lab.algorithms._shared.logged import Logged
@@ -38,6 +39,7 @@ __all__ = [
     "TensorSpec",
     "TransitionKind",
     "TransitionTensors",
+    "all_tensors",
     "demonstration_tensors",
     "make_data_loader",
     "seeded_torch",

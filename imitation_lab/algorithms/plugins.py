@@ -116,19 +116,27 @@ class Algorithm:
         Raises:
             ValueError: if there is no such setting, or one is missing.
         """
-        keys = {function: self._keys(function) for function in (self.make, self.train)}
-        known = [key for own in keys.values() for key in own]
+        for_make, for_train = self.split(settings)
+        trainer = self.make(setup, **for_make)
+        looks = self.train(trainer, setup, **for_train)
+        yield from [Look(trainer.policy, setup.n_labels, 0)] if looks is None else looks
+
+    def split(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The settings that `make` takes, and those that `train` takes.
+
+        Raises:
+            ValueError: if there is no such setting, or one is missing.
+        """
+        keys = [self._keys(function) for function in (self.make, self.train)]
+        known = {key: parameter for own in keys for key, parameter in own.items()}
         for key in settings:
             if key not in known:
                 raise ValueError(f"{self.name} has no setting {key!r}; it has {', '.join(known)}.")
-        for own in keys.values():
-            for key, parameter in own.items():
-                if key not in settings and parameter.default is parameter.empty:
-                    raise ValueError(f"{self.name} needs the setting {key!r}, for which nothing is known on this task.")
-        own_settings = ({key: settings[key] for key in own if key in settings} for own in keys.values())
-        trainer = self.make(setup, **next(own_settings))
-        looks = self.train(trainer, setup, **next(own_settings))
-        yield from [Look(trainer.policy, setup.n_labels, 0)] if looks is None else looks
+        for key, parameter in known.items():
+            if key not in settings and parameter.default is parameter.empty:
+                raise ValueError(f"{self.name} needs the setting {key!r}, for which nothing is known on this task.")
+        for_make, for_train = ({key: settings[key] for key in own if key in settings} for own in keys)
+        return for_make, for_train
 
     @staticmethod
     def _keys(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -1,116 +1,24 @@
-"""What `test_contract` asks of an algorithm, and an adapter for each: a row of `ALGORITHMS`."""
+"""An adapter for each algorithm, by which `test_contract` asks the contract of it: a row of `ALGORITHMS`."""
 
-import copy
 import shutil
 
-import gymnasium as gym
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO, SAC
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from imitation_lab.algorithms import bc, dagger, density, mce_irl, sqil
 from imitation_lab.algorithms import preference_comparisons as pc
 from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.gail import GAIL
-from imitation_lab.data import rollout
 from imitation_lab.envs import tabular
-from imitation_lab.policies.base import RandomPolicy
 from imitation_lab.rewards import reward_nets
-
-OBSERVATIONS = {
-    "box": spaces.Box(-1, 1, (3,), np.float32),
-    "discrete": spaces.Discrete(4),
-    "multi_discrete": spaces.MultiDiscrete([2, 3]),
-    "multi_binary": spaces.MultiBinary(3),
-    "image_hwc": spaces.Box(0, 255, (36, 36, 3), np.uint8),
-    "image_chw": spaces.Box(0, 255, (3, 36, 36), np.uint8),
-    "dict": spaces.Dict({"a": spaces.Box(-1, 1, (2,), np.float32), "b": spaces.Discrete(3)}),
-}
-ACTIONS = {
-    "box": spaces.Box(-2, 2, (2,), np.float32),
-    "discrete": spaces.Discrete(3),
-    "multi_discrete": spaces.MultiDiscrete([2, 3]),
-    "multi_binary": spaces.MultiBinary(2),
-}
-HORIZON = 8
-QUIET = {"progress_bar": False}
+from imitation_lab.testing import contract
+from imitation_lab.testing.contract import HORIZON, QUIET, RandomEnv, demonstrations, interrupt, make_venv
 
 
-class RandomEnv(gym.Env):
-    """Random observations for `HORIZON` steps. `interrupt_in` counts steps of all of them down to an interrupt."""
-
-    interrupt_in = None
-
-    def __init__(self, observation_space, action_space):
-        self.observation_space = copy.deepcopy(observation_space)
-        self.action_space = copy.deepcopy(action_space)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
-        self._t = 0
-        return self.observation_space.sample(), {}
-
-    def step(self, action):
-        if RandomEnv.interrupt_in is not None:
-            RandomEnv.interrupt_in -= 1
-            if RandomEnv.interrupt_in == 0:
-                raise KeyboardInterrupt
-        self._t += 1
-        reward = float(np.asarray(action).flat[0])
-        return self.observation_space.sample(), reward, False, self._t >= HORIZON, {}
-
-
-def make_venv(obs, act, seed=0, n_envs=2):
-    venv = DummyVecEnv([lambda: RandomEnv(obs, act)] * n_envs)
-    venv.seed(seed)
-    return venv
-
-
-def demonstrations(obs, act):
-    venv = make_venv(obs, act, seed=99)
-    venv.action_space.seed(0)
-    policy = RandomPolicy(venv.observation_space, venv.action_space)
-    return rollout.rollout(policy, venv, rollout.make_min_episodes(6), np.random.default_rng(0), unwrap=False)
-
-
-def interrupt():
-    raise KeyboardInterrupt
-
-
-class Algorithm:
-    """What the checks ask of an algorithm.
-
-    Args:
-        obs: observation space.
-        act: action space.
-        log: where metrics go.
-        folder: of the run's own files.
-        seed: of everything.
-        device: of all networks.
-        generator: kind of random generator that `rng` is.
-    """
-
-    actions = ("box", "discrete", "multi_discrete", "multi_binary")
-    observations = tuple(OBSERVATIONS)
-    callback = "callback"  # the argument of `train` that is called now and then, and may end it
-    checkpoint = "checkpoint.safetensors"
-    metric = ""  # one of those that are logged
-
-    def __init__(self, obs, act, log, folder, seed=0, device="cpu", generator=np.random.PCG64):
-        self.obs, self.act, self.log, self.folder, self.seed, self.device = obs, act, log, folder, seed, device
-        self.rng = np.random.Generator(generator(seed))
-        self.build()
-
-    def build(self):
-        raise NotImplementedError
-
-    def train(self, **kwargs):
-        """A little, going on from where it is; `callback` is called at least twice."""
-        raise NotImplementedError
+class Algorithm(contract.Case):
+    """What several need."""
 
     def train_interrupted(self):
         RandomEnv.interrupt_in = 11
@@ -119,37 +27,6 @@ class Algorithm:
         finally:
             RandomEnv.interrupt_in = None
 
-    def calls(self, answer, **kwargs):
-        """How often `callback` is called in a training in which it gives this answer."""
-        count = []
-
-        def callback(*args):
-            count.append(args)
-            return answer
-
-        self.train(**{self.callback: callback}, **kwargs)
-        return len(count)
-
-    def modules(self):
-        """All that is trained."""
-        raise NotImplementedError
-
-    def save(self, folder):
-        self.trainer.save(folder)
-
-    def load(self, folder):
-        """Becomes what was saved."""
-        self.trainer = type(self.trainer).load(
-            folder, make_venv(self.obs, self.act, 5), custom_logger=self.log, device=self.device
-        )
-
-    def state(self):
-        return th.cat([p.detach().flatten().cpu().double() for m in self.modules() for p in m.state_dict().values()])
-
-    def act_on(self, obs):
-        return self.trainer.policy.predict(obs, deterministic=True)[0]
-
-    # what several need
     def learner(self, venv):
         policy = "MultiInputPolicy" if isinstance(self.obs, spaces.Dict) else "MlpPolicy"
         return PPO(
@@ -194,7 +71,7 @@ class BCCase(Algorithm):
 class DAggerCase(BCCase):
     metric = "dagger/round_num"
     callback = "on_round_end"
-    checkpoint = "scratch/checkpoint-latest.safetensors"
+    checkpoint = restored_from = "scratch/checkpoint-latest.safetensors"
 
     def build(self):
         super().build(given=False)
@@ -299,6 +176,7 @@ class AIRLCase(GAILCase):
 class SQILCase(Algorithm):
     metric = "train/loss"
     actions = ("discrete",)
+    refusal = "needs Discrete actions"
     learner_cls = DQN
 
     def build(self):
@@ -323,6 +201,7 @@ class SQILCase(Algorithm):
 class SQILSACCase(SQILCase):
     metric = "train/critic_loss"
     actions = ("box",)
+    refusal = r"needs continuous \(Box\) actions"
     learner_cls = SAC
 
 
@@ -330,6 +209,8 @@ class MCEIRLCase(Algorithm):
     metric = "linf_delta"
     actions = ("discrete",)
     observations = ("box", "discrete", "image_hwc", "image_chw")
+    refusal = "expected Discrete|is not tabular"
+    shifted = None
     callback = "on_iteration_end"
 
     def build(self):
@@ -371,7 +252,7 @@ class MCEIRLCase(Algorithm):
 
 class PreferencesCase(Algorithm):
     metric = "reward/final/train/loss"
-    checkpoint = "run"
+    checkpoint = restored_from = "run"
 
     def build(self):
         self.trainer = pc.PreferenceComparisons(

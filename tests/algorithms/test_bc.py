@@ -285,7 +285,7 @@ class TestTrainingLoop:
         assert th.equal(log_std, trainer.policy.log_std.detach())
 
     def test_progress_shows_loss_and_rate(self, log, capfd, monkeypatch):
-        monkeypatch.setattr(_run, "_DELAY", 0)
+        monkeypatch.setattr(_run.Run, "delay", 0)
         _make(log, _linear_demos(BOX_ACT, 64)).train(n_epochs=1)
         shown = capfd.readouterr().err
         assert "2/2" in shown

@@ -254,7 +254,7 @@ def test_stopping():
 
 
 def test_progress_bar(capsys, monkeypatch):
-    monkeypatch.setattr(_run, "_DELAY", 0)
+    monkeypatch.setattr(_run.Run, "delay", 0)
     env = small()
     trainer(mce_irl.mce_occupancy_measures(env)[1], env).train(20)
     shown = capsys.readouterr().err

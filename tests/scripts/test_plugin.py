@@ -1,5 +1,6 @@
 """An algorithm of somebody else's package: installed, it is a command and takes part in comparisons."""
 
+import ast
 import json
 import os
 import pathlib
@@ -35,8 +36,8 @@ def shell(installed, tmp_path):
     path = os.pathsep.join([str(installed), str(EXAMPLE.parents[2])])
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
-    def run(*words):
-        program = [sys.executable, "-m", "imitation_lab.scripts.console", *words]
+    def run(*words, module="imitation_lab.scripts.console"):
+        program = [sys.executable, "-m", module, *words]
         done = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
         return done.returncode, done.stdout, done.stderr
 
@@ -81,6 +82,43 @@ def test_it_takes_part_in_comparisons(shell, tmp_path):
     (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert row["labels"] == 4000
     assert row["score"] > 0.9  # random actions are 0, the expert 1
+
+
+CONTRACT = ("-o", "addopts=", "-p", "no:cacheprovider", "-q", "--pyargs", "imitation_lab.testing.contract")
+
+
+def test_it_keeps_the_contract(shell):
+    status, told, wrong = shell(*CONTRACT, module="pytest")
+    assert status == 0, told + wrong
+    found = dict(reversed(part.split()) for part in told.splitlines()[-1].partition(" in ")[0].split(", "))
+    assert found.keys() == {"passed"}, told  # none was left out
+    assert int(found["passed"]) > 40
+
+
+def test_the_contract_finds_what_breaks_it(shell, tmp_path):
+    text = (EXAMPLE / "huber_cloning.py").read_text()
+    (tmp_path / "huber_cloning.py").write_text(
+        text.replace('"optimizer", "rng"', '"optimizer"').replace("callback and callback(), ", "")
+    )
+    status, told, _ = shell(*CONTRACT, module="pytest")  # whose folder comes first
+    assert status == 1
+    for check in ("goes_on_bit_equal[huber-PCG64]", "ends_training_by_returning_false[huber]"):
+        assert any(line.startswith("FAILED") and check in line for line in told.splitlines()), told
+
+
+def test_little_of_it_is_not_the_algorithm():
+    """Checks, saving, demonstrations, registration; the algorithm is its loss, its policy, and how it trains."""
+    text = (EXAMPLE / "huber_cloning.py").read_text()
+    module = ast.parse(text)
+    (trainer,) = (node for node in module.body if getattr(node, "name", "") == "HuberCloning")
+    algorithm = [node for node in module.body if getattr(node, "name", "") in ("huber_loss", "MeanPolicy")]
+    algorithm += [node for node in trainer.body if getattr(node, "name", "") in ("train", "_epoch")]
+    assert len(algorithm) == 4
+    imports = [node for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    docs = [node for node in ast.walk(module) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    elsewhere = {n for node in algorithm + imports + docs for n in range(node.lineno, node.end_lineno + 1)}
+    lines = {n for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.strip().startswith("#")}
+    assert len(lines - elsewhere) <= 30
 
 
 def entry(monkeypatch, name, value):

@@ -112,7 +112,7 @@ random play gets 20 on the poles, −1200 on the pendulum; all of these were abo
 def test_named_configurations_learn(experiment, command, named, least):
     """At full length: the small runs elsewhere would not see settings that learn nothing.
 
-    Rounding differs from processor to processor, and SQIL's pole falls at the end of one run in five: two seeds may try.
+    Rounding differs from processor to processor, and SQIL's pole falls at the end of one run in five: two may try.
     """
     options = {"--loglevel": "ERROR"}
     returns = []

@@ -75,16 +75,26 @@ class TransitionTensors:
 
     Args:
         fields: name to tensor `(n, *shape)`, dict of tensors (dictionary observations) or object array (infos).
+        spec: what fields that are loaded from a file must be.
     """
 
-    def __init__(self, fields: Mapping[str, Any]) -> None:
+    def __init__(self, fields: Mapping[str, Any], spec: TensorSpec = TensorSpec()) -> None:
         self.fields = dict(fields)
+        self._spec = spec
 
     def __len__(self) -> int:
-        return tree.length(self.fields)
+        return tree.length(self.fields) if self.fields else 0
 
     def __getitem__(self, name: str) -> Any:
         return self.fields[name]
+
+    def state_dict(self) -> Batch:
+        """What `algorithms.saved` saves of an attribute of this kind."""
+        return self.fields
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Takes fields from a file: checked, and moved to their device."""
+        self.fields = self._spec.tensors(saved) if saved else {}
 
     def rows(self, index: th.Tensor | slice) -> TransitionTensors:
         """The transitions at `index`, int64 `(k,)`, copied by one gather per field; a slice gives views."""
@@ -254,7 +264,7 @@ def demonstration_tensors(
         fields = rollout.flatten_fields(demonstrations, _ALL if spec.fields is None else spec.fields)  # type: ignore[arg-type]
     else:
         fields = types.dataclass_quick_asdict(demonstrations)
-    return TransitionTensors(spec.tensors(fields))
+    return TransitionTensors(spec.tensors(fields), spec)
 
 
 def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec, optional: Sequence[str] = ()) -> TransitionTensors:
@@ -274,7 +284,8 @@ def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec, optional: Sequ
         batches = [_fields(batch) for batch in demonstrations]
         names = set.intersection(*(set(batch) for batch in batches))
         joined = [TensorSpec().tensors({k: batch[k] for k in names}) for batch in batches]
-        return TransitionTensors(_with(spec, names.intersection(optional)).tensors(tree.cat(joined)))
+        spec = _with(spec, names.intersection(optional))
+        return TransitionTensors(spec.tensors(tree.cat(joined)), spec)
     found = demonstration_tensors(demonstrations, _with(spec, optional), 1)
     assert isinstance(found, TransitionTensors)
     return found

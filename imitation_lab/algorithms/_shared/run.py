@@ -12,7 +12,6 @@ from tqdm.auto import tqdm
 
 __all__ = ["Run"]
 
-_DELAY = 2.0  # seconds before there is a bar
 _REFRESH = 0.25  # seconds between two readings of what the bar shows, each of which may wait for the device
 
 
@@ -25,11 +24,17 @@ class Run:
         unit: of it.
         shown: whether there is a bar.
         stop: ends training once it is set.
+
+    Attributes:
+        delay: seconds before there is a bar.
     """
+
+    delay = 2.0
 
     def __init__(self, algorithm: Any, total: int | None, unit: str, shown: bool, stop: threading.Event | None) -> None:
         self._algorithm, self._stop, self._due, self._pending = algorithm, stop, 0.0, 0
-        self._bar = tqdm(total=total, unit=unit, desc=type(algorithm).__name__, disable=not shown, delay=_DELAY)
+        name = type(algorithm).__name__
+        self._bar = tqdm(total=total, unit=unit, desc=name, disable=not shown, delay=self.delay)
         algorithm.interrupted = False
 
     def __enter__(self) -> Self:

@@ -13,8 +13,13 @@ import torch as th
 __all__ = ["map", "leaves", "length", "take", "cat", "split", "named", "unnamed"]
 
 
+_ARRAYS = (np.ndarray, th.Tensor)
+
+
 def _parts(tree: Any) -> Mapping[str, Any] | None:
     """The branches by key, or None for an array."""
+    if type(tree) in _ARRAYS:  # the usual case, without the cost of asking an abstract class
+        return None
     if type(tree) is dict or isinstance(tree, Mapping):
         return tree
     return tree.unwrap() if hasattr(tree, "map_arrays") else None
@@ -74,12 +79,12 @@ def cat(trees: Sequence[Any]) -> Any:
     return map(lambda *arrays: th.cat(arrays) if isinstance(arrays[0], th.Tensor) else np.concatenate(arrays), *trees)
 
 
-def split(tree: Any, size: int) -> list[Any]:
+def split(tree: Any, size: int) -> Sequence[Any]:
     """Consecutive pieces of `size` rows each, as views; the last may be shorter."""
     parts = _parts(tree)
     if parts is None:
         by_torch = isinstance(tree, th.Tensor)
-        return list(tree.split(size)) if by_torch else [tree[i : i + size] for i in range(0, len(tree), size)]
+        return tree.split(size) if by_torch else [tree[i : i + size] for i in range(0, len(tree), size)]
     pieces = zip(*(split(part, size) for part in parts.values()), strict=True)
     made = [dict(zip(parts, piece, strict=True)) for piece in pieces]
     return made if parts is tree else [type(tree)(piece) for piece in made]

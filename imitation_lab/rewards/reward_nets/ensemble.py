@@ -22,7 +22,7 @@ def _peel(member: Any) -> tuple[nn.Module, list[NormalizedRewardNet]]:
     norms: list[NormalizedRewardNet] = []
     while type(member) is NormalizedRewardNet:
         norms.insert(0, member)
-        member = member.base
+        member = member._modules["_base"]  # `base` asks for its class each time
     return member, norms
 
 

@@ -108,10 +108,9 @@ def normalize_scalars(layer: BaseNorm, rewards: np.ndarray, update_stats: bool) 
 
     A dozen torch operations on a single feature take longer than the network before them.
     """
-    running_mean, running_var, count = (
-        layer._buffers[name].numpy()  # type: ignore[union-attr] # shares memory: writing moves the buffer
-        for name in ("running_mean", "running_var", "count")
-    )
+    stores: dict[str, Any] = layer._buffers
+    # Arrays share the buffers' memory: writing moves the buffers.
+    running_mean, running_var = stores["running_mean"].numpy(), stores["running_var"].numpy()
     old_mean, old_var = running_mean.item(), running_var.item()
     wide = rewards.astype(np.float64)
     normalized = ((wide - old_mean) * (1 / math.sqrt(old_var + layer.eps))).astype(np.float32)
@@ -123,6 +122,7 @@ def normalize_scalars(layer: BaseNorm, rewards: np.ndarray, update_stats: bool) 
     var = centred.dot(centred).item() / size
     if not math.isfinite(var):
         layer.update_stats(th.from_numpy(rewards)[:, None])  # raises, and says why
+    count = stores["count"].numpy()
     count += size
     weight = layer.weight_of_newest(size, count.item())
     delta = mean - old_mean

@@ -48,7 +48,10 @@ class Run:
                 {k: f"{float(v() if callable(v) else v):.4g}" for k, v in shown.items()}, refresh=False
             )
             self._flush()
-        return not (any(answer is False for answer in answers) or (self._stop is not None and self._stop.is_set()))
+        for answer in answers:  # a generator would cost more than the rest of this
+            if answer is False:
+                return False
+        return self._stop is None or not self._stop.is_set()
 
     def callback(self) -> BaseCallback:
         """What an SB3 algorithm's `learn` calls after each step in its environments."""

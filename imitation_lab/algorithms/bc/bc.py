@@ -435,8 +435,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
             )
         history: History = []
         position = {"batch": 0, "epoch": 0, "samples_so_far": 0}
-        answers: list[Any] = []  # of `on_epoch_end`
-        unlogged = False
+        ended = unlogged = False
 
         def validate() -> None:
             nonlocal unlogged
@@ -447,10 +446,11 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
                 unlogged = True
 
         def end_epoch(epoch: int) -> None:
+            nonlocal ended
             validate()
             position["epoch"] = epoch + 1
-            if on_epoch_end is not None:
-                answers.append(on_epoch_end())
+            refused = on_epoch_end is not None and on_epoch_end() is False
+            ended = refused or (validation is not None and validation.ended)
 
         batches = BatchIteratorWithEpochEndCallback(loader, n_epochs, n_batches, end_epoch)
         if n_batches is None and isinstance(loader, base.TensorLoader):
@@ -469,7 +469,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
                 networks.training(self.policy),
             ):
                 for (number, size, samples), batch in enumerate_batches(batches):
-                    if any(answer is False for answer in answers) or (validation is not None and validation.ended):
+                    if ended:
                         break
                     position.update(batch=number, samples_so_far=samples)
                     if lr_schedule is not None:

@@ -23,6 +23,7 @@ decay (Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization") does
 from __future__ import annotations
 
 import abc
+import functools
 import inspect
 import math
 from collections.abc import Iterable, Mapping
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, SupportsFloat, TypeVar
 import torch as th
 
 from imitation_lab.regularization.updaters import IntervalParamScaler, LambdaUpdater
+from imitation_lab.util.errors import ArgumentError
 
 if TYPE_CHECKING:  # the logger loads stable_baselines3, which takes seconds
     from imitation_lab.util.logger import HierarchicalLogger
@@ -44,8 +46,11 @@ __all__ = [
     "LpRegularizer",
     "WeightDecayRegularizer",
     "lp_penalty",
+    "Scalar",
 ]
 
+Scalar = th.Tensor | float
+ResultT = TypeVar("ResultT")
 RegularizerT = TypeVar("RegularizerT", bound="Regularizer")
 RegularizerT_co = TypeVar("RegularizerT_co", bound="Regularizer", covariant=True)
 
@@ -75,8 +80,11 @@ class RegularizerFactory(Protocol, Generic[RegularizerT_co]):
         """Return the regularizer of `optimizer`, which logs to `logger`."""
 
 
-class Regularizer(abc.ABC):
+class Regularizer(abc.ABC, Generic[ResultT]):
     """A penalty of strength λ on the parameters of an optimizer.
+
+    Generic in what `regularize_and_backward` returns. A subclass may define that method without `last`: then it is
+    called for each minibatch of a step alike.
 
     Attributes:
         optimizer: its trainable parameters are penalised.
@@ -108,6 +116,17 @@ class Regularizer(abc.ABC):
         self.val_split = None if val_split is None else float(val_split)
         self._pending_loss: th.Tensor | None = None
         self.logger.record("regularization_lambda", self.lambda_)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own: Any = vars(cls).get("regularize_and_backward")
+        if own is not None and "last" not in inspect.signature(own).parameters:
+
+            @functools.wraps(own)
+            def regularize_and_backward(self: Regularizer[Any], loss: th.Tensor, *, last: bool = True) -> Any:
+                return own(self, loss)
+
+            cls.regularize_and_backward = regularize_and_backward  # type: ignore[method-assign]
 
     @classmethod
     def create(
@@ -179,8 +198,8 @@ class Regularizer(abc.ABC):
             )
         if val_split is not None:
             if not isinstance(val_split, Real) or isinstance(val_split, bool):
-                raise TypeError(f"val_split must be a number inside (0, 1), got {val_split!r}.")
-            if not 0 < val_split < 1:
+                raise ArgumentError(f"val_split must be a number inside (0, 1), got {val_split!r}.")
+            if not 1e-8 < val_split < 1:
                 raise ValueError(f"val_split must lie inside (0, 1), got {val_split!r}; None means no split.")
         if lambda_updater is not None and val_split is None:
             raise ValueError(
@@ -194,7 +213,7 @@ class Regularizer(abc.ABC):
             )
 
     @abc.abstractmethod
-    def regularize_and_backward(self, loss: th.Tensor, *, last: bool = True) -> th.Tensor | None:
+    def regularize_and_backward(self, loss: th.Tensor, *, last: bool = True) -> ResultT:
         """Differentiate `loss` and, in the last minibatch of an optimizer step, regularize.
 
         Gradients add up in the parameters' `.grad`; the caller clears them and steps.
@@ -247,11 +266,19 @@ class Regularizer(abc.ABC):
         return [param for param in group["params"] if param.requires_grad]
 
 
-class LossRegularizer(Regularizer):
-    """Adds a penalty to the loss; subclasses say which in `loss_penalty`."""
+class LossRegularizer(Regularizer[Scalar]):
+    """Adds a penalty to the loss; subclasses say which in `loss_penalty`, or under its older name `_loss_penalty`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_loss_penalty" in vars(cls):
+            cls.loss_penalty = cls._loss_penalty  # type: ignore[method-assign]
+
+    def _loss_penalty(self, loss: th.Tensor) -> Scalar:
+        return self.loss_penalty(loss)
 
     @abc.abstractmethod
-    def loss_penalty(self, loss: th.Tensor) -> th.Tensor:
+    def loss_penalty(self, loss: th.Tensor) -> Scalar:
         """Return the scalar, λ included, that is added once per optimizer step to `loss`."""
 
     def regularize_and_backward(self, loss: th.Tensor, *, last: bool = True) -> th.Tensor:
@@ -277,8 +304,26 @@ class LossRegularizer(Regularizer):
         return total
 
 
-class WeightRegularizer(Regularizer):
-    """Changes the weights directly; subclasses say how in `regularize_weights`."""
+class WeightRegularizer(Regularizer[None]):
+    """Changes the weights directly; subclasses say how in `regularize_weights`.
+
+    Or, weight by weight, in `_weight_penalty(weight, group)`, which returns what is added to the weight.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_weight_penalty" in vars(cls):
+
+            def regularize_weights(self: Any, params: list[th.Tensor], group: Mapping[str, Any]) -> None:
+                for param in params:
+                    param.add_(self._weight_penalty(param, group))
+
+            cls.regularize_weights = regularize_weights  # type: ignore[method-assign]
+
+    def _weight_penalty(self, weight: th.Tensor, group: Mapping[str, Any]) -> Scalar:
+        changed = weight.detach().clone()
+        self.regularize_weights([changed], group)
+        return changed - weight.detach()
 
     @abc.abstractmethod
     def regularize_weights(self, params: list[th.Tensor], group: Mapping[str, Any]) -> None:

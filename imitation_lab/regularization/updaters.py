@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Protocol, SupportsFloat, runtime_checkable
 
+from imitation_lab.util.errors import ArgumentError
+
 __all__ = ["LambdaUpdater", "IntervalParamScaler"]
 
 
@@ -60,13 +62,13 @@ class IntervalParamScaler(LambdaUpdater):
         """Check the arguments and store them as plain floats."""
         factor, interval = self.scaling_factor, self.tolerable_interval
         if not _is_number(factor):
-            raise TypeError(f"scaling_factor must be a number inside (0, 1), got {factor!r}.")
+            raise ArgumentError(f"scaling_factor must be a number inside (0, 1), got {factor!r}.")
         if not 0.0 < factor < 1.0:
             raise ValueError(
                 f"scaling_factor must lie inside (0, 1), got {factor!r}: λ is multiplied by 1 ± scaling_factor."
             )
         if not isinstance(interval, Sequence) or len(interval) != 2 or not all(map(_is_number, interval)):
-            raise TypeError(f"tolerable_interval must be a pair of numbers (low, high), got {interval!r}.")
+            raise ArgumentError(f"tolerable_interval must be a pair of numbers (low, high), got {interval!r}.")
         low, high = float(interval[0]), float(interval[1])
         if math.isnan(low) or math.isnan(high):
             raise ValueError(f"tolerable_interval must not contain NaN, got {interval!r}.")
@@ -88,7 +90,7 @@ class IntervalParamScaler(LambdaUpdater):
             ValueError: λ is not positive and finite, or a loss is negative, NaN or infinite.
         """
         if not isinstance(lambda_, float):
-            raise TypeError(f"lambda_ must be a float, got {lambda_!r} of type {type(lambda_).__name__}.")
+            raise ArgumentError(f"lambda_ must be a float, got {lambda_!r} of type {type(lambda_).__name__}.")
         if lambda_ == 0:
             raise ValueError("lambda_ is 0, which no factor can scale: start from a positive initial_lambda.")
         if not 0 < lambda_ < math.inf:
@@ -112,7 +114,10 @@ def _is_number(value: object) -> bool:
 
 
 def _checked_loss(name: str, loss: SupportsFloat) -> float:
-    value = float(loss)
+    try:
+        value = float(loss)
+    except (TypeError, ValueError, RuntimeError):  # a tensor's error for more than one entry is a RuntimeError
+        raise ArgumentError(f"{name} must be a number or a tensor of one, got {loss!r}.") from None
     if math.isnan(value):
         raise ValueError(f"{name} is NaN: training has diverged; lower the learning rate or look at the data.")
     if value < 0:

@@ -10,6 +10,7 @@ from imitation_lab.regularization.regularizers import (
     LossRegularizer,
     LpRegularizer,
     Regularizer,
+    Scalar,
     WeightDecayRegularizer,
     WeightRegularizer,
     lp_penalty,
@@ -365,6 +366,44 @@ def test_own_subclasses():
     assert w.grad.item() == pytest.approx(3.0)
     build(Clip, [w]).regularize_and_backward(w.sum())
     assert w.item() == 0.5
+
+
+def test_subclasses_written_for_imitation():
+    class Plain(Regularizer[None]):
+        def regularize_and_backward(self, loss):
+            loss.backward()
+
+    class Bias(LossRegularizer):
+        def _loss_penalty(self, loss):
+            return self.lambda_ * loss.detach()
+
+    class Shrink(WeightRegularizer):
+        def _weight_penalty(self, weight, group):
+            return -self.lambda_ * weight
+
+    assert LossRegularizer.__orig_bases__ == (Regularizer[Scalar],)
+    (w,) = params_of([3.0])
+    plain = build(Plain, [w])
+    plain.regularize_and_backward(w.sum(), last=False)
+    plain.regularize_and_backward(w.sum())
+    assert w.grad.item() == 2.0
+    assert build(Bias, [w]).regularize_and_backward(w.sum()).item() == pytest.approx(4.5)
+    build(Shrink, [w]).regularize_and_backward(w.sum())
+    assert w.item() == 1.5
+
+
+def test_the_older_names_of_the_penalties_serve_both_ways():
+    (w,) = params_of([2.0, -1.0])
+    assert build(LpRegularizer, [w], p=2)._loss_penalty(w.sum()).item() == pytest.approx(2.5)
+    decay = build(WeightDecayRegularizer, [w])
+    np.testing.assert_allclose(decay._weight_penalty(w, {"lr": 0.1}), [-0.1, 0.05])
+    assert w.tolist() == [2.0, -1.0]
+
+
+def test_a_split_that_is_no_number_or_no_split_is_a_value_error():
+    for split in ("half", 1e-100, True):
+        with pytest.raises(ValueError, match="val_split must"):
+            LpRegularizer.create(0.5, SCALER, split, p=2)
 
 
 def test_with_the_real_logger(tmp_path):

@@ -148,3 +148,21 @@ def test_refuses_wrong_construction(factor, interval, error, text):
 def test_refuses_wrong_call(lambda_, train, val, error, text):
     with pytest.raises(error, match=text):
         IntervalParamScaler(0.5, INTERVAL)(lambda_, train, val)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: IntervalParamScaler(0.5, (1.0,)),
+        lambda: IntervalParamScaler(0.5, (0.5, 1.0, 1.5)),
+        lambda: IntervalParamScaler(0.5, INTERVAL)(th.tensor(1.0), 1.0, 1.0),
+        lambda: IntervalParamScaler(0.5, INTERVAL)(1.0, th.ones(2), 1.0),
+        lambda: IntervalParamScaler(0.5, INTERVAL)(1.0, 1.0, th.ones(2)),
+        lambda: IntervalParamScaler(0.5, INTERVAL)(1.0, 1.0, "a"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_both_errors(call):
+    with pytest.raises(ValueError):
+        call()
+    with pytest.raises(TypeError):
+        call()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
@@ -12,7 +13,7 @@ import numpy as np
 from imitation_lab.data import types
 from imitation_lab.util import artifacts, codec, tree
 
-__all__ = ["LazyTrajectories", "LazyInfos", "StoredTrajectories", "check_tensors"]
+__all__ = ["LazyTrajectories", "LazyInfos", "StoredTrajectories", "joined_infos"]
 
 
 class LazyTrajectories(Sequence[Any]):
@@ -87,6 +88,17 @@ class LazyInfos(Sequence[Any]):
         return self._decode()
 
 
+def joined_infos(parts: Sequence[Any], lengths: np.ndarray) -> np.ndarray:
+    """The infos of episodes of these lengths as one array `(ΣT,)`; None stands for empty ones."""
+    if all(isinstance(infos, np.ndarray) for infos in parts):
+        return np.concatenate(parts)
+    if all(infos is None for infos in parts):
+        return types.infos_array(None, lengths.sum())
+    nothing: dict[str, Any] = {}
+    filled = (itertools.repeat(nothing, n) if infos is None else infos for infos, n in zip(parts, lengths, strict=True))
+    return np.fromiter(itertools.chain.from_iterable(filled), object, lengths.sum())
+
+
 class StoredTrajectories(LazyTrajectories):
     """A lazy sequence of trajectories over the tensors that `serialize` documents.
 
@@ -102,14 +114,13 @@ class StoredTrajectories(LazyTrajectories):
 
     def __init__(self, name: str, tensors: Mapping[str, np.ndarray]) -> None:
         self._name = name
-        check_tensors(name, tensors)
+        _check_tensors(name, tensors)
         self._lengths = np.asarray(tensors["lengths"], dtype=np.int64)
         self._ends = np.cumsum(self._lengths)
         self._terminal = tensors["terminal"]
         self._obs = types.maybe_wrap_in_dictobs(tree.unnamed("obs", dict(sorted(tensors.items()))))
         self._acts = tensors["acts"]
         self._rews = tensors.get("rews")
-        self.has_infos = "infos" in tensors
         self._infos = tensors.get("infos")
         self._infos_ends = tensors.get("infos_end")
         super().__init__(range(len(self._lengths)))
@@ -150,6 +161,33 @@ class StoredTrajectories(LazyTrajectories):
         found = {"obs": self._obs, "acts": self._acts, "lengths": self._lengths, "terminal": self._terminal}
         return found if self._rews is None else {**found, "rews": self._rews}
 
+    def field(self, name: str, begin: int = 0, end: int | None = None) -> Any:
+        """One of obs, acts, infos, next_obs, dones, rews, copied, of the transitions `begin` to `end` of the file.
+
+        Raises:
+            ValueError: if rewards are wanted and there are none.
+        """
+        end = int(self._ends[-1]) if end is None else end
+        if name == "infos":
+            return joined_infos([self._infos_of(i) for i in range(len(self._lengths))], self._lengths)[begin:end]
+        if name in ("acts", "rews"):
+            values = self._acts if name == "acts" else self._rews
+            if values is None:
+                raise ValueError(
+                    f"{self!r} have no rewards, expected TrajectoryWithRew: use flatten_trajectories where rewards are "
+                    "not needed."
+                )
+            return np.array(values[begin:end])
+        first, last = np.searchsorted(self._ends, (begin, end - 1), side="right")
+        touched = slice(first, last + 1)
+        ends = np.minimum(self._ends[touched], end)
+        if name == "dones":
+            dones = np.zeros(end - begin, dtype=bool)
+            dones[ends - begin - 1] = self._terminal[touched] & (ends == self._ends[touched])
+            return dones
+        earlier = np.repeat(np.arange(first, last + 1), np.diff(ends, prepend=begin))  # episodes: each has a row more
+        return tree.take(self._obs, np.arange(begin + (name == "next_obs"), end + (name == "next_obs")) + earlier)
+
 
 def _decode_infos(where: str, line: bytes, length: int) -> list[dict[str, Any]]:
     try:
@@ -161,7 +199,7 @@ def _decode_infos(where: str, line: bytes, length: int) -> list[dict[str, Any]]:
     return codec.decode(infos) if b'"__' in line else infos
 
 
-def check_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> None:
+def _check_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> None:
     """Raises an ArtifactError unless the tensors' shapes and dtypes fit together."""
 
     def refuse(why: str) -> artifacts.ArtifactError:

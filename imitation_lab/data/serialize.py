@@ -15,7 +15,6 @@ The native file (kind ``trajectories``, version 1) holds, over all episodes one 
 
 from __future__ import annotations
 
-import importlib
 import json
 import operator
 import os
@@ -29,6 +28,7 @@ from typing import Any, cast
 import numpy as np
 
 from imitation_lab.data import types
+from imitation_lab.data.demonstrations import huggingface
 from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util import artifacts, codec
 
@@ -256,12 +256,4 @@ def _load_folder(name: str) -> Sequence[types.Trajectory]:
             f"{name!r} is a folder, expected a file written by serialize.save, an .npz file, or a folder of a Hugging "
             "Face dataset (with dataset_info.json)."
         )
-    try:
-        datasets = importlib.import_module("datasets")
-        huggingface_utils = importlib.import_module("imitation_lab.data.huggingface_utils")
-    except ImportError as error:
-        raise ImportError(
-            f"{name!r} is a Hugging Face dataset, and reading it needs the package 'datasets': install it with "
-            'pip install "imitation-lab[hub]".'
-        ) from error
-    return huggingface_utils.TrajectoryDatasetSequence(datasets.load_from_disk(name))
+    return huggingface.from_huggingface(name)

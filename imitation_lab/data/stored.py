@@ -13,7 +13,7 @@ import numpy as np
 from imitation_lab.data import types
 from imitation_lab.util import artifacts, codec, tree
 
-__all__ = ["LazyTrajectories", "LazyInfos", "StoredTrajectories", "joined_infos"]
+__all__ = ["LazyTrajectories", "LazyInfos", "StoredTrajectories", "trajectory", "joined_infos"]
 
 
 class LazyTrajectories(Sequence[Any]):
@@ -88,6 +88,12 @@ class LazyInfos(Sequence[Any]):
         return self._decode()
 
 
+def trajectory(obs: Any, acts: Any, infos: Any, terminal: bool, rews: Any) -> types.Trajectory:
+    """With rewards, where they are not None."""
+    common = (obs, acts, infos, terminal)
+    return types.Trajectory(*common) if rews is None else types.TrajectoryWithRew(*common, rews)
+
+
 def joined_infos(parts: Sequence[Any], lengths: np.ndarray) -> np.ndarray:
     """The infos of episodes of these lengths as one array `(ΣT,)`; None stands for empty ones."""
     if all(isinstance(infos, np.ndarray) for infos in parts):
@@ -128,10 +134,9 @@ class StoredTrajectories(LazyTrajectories):
     def _trajectory(self, i: int) -> types.Trajectory:
         end = int(self._ends[i])
         begin = end - int(self._lengths[i])
-        common = (self._obs[begin + i : end + i + 1], self._acts[begin:end], self._infos_of(i), bool(self._terminal[i]))
-        if self._rews is None:
-            return types.Trajectory(*common)
-        return types.TrajectoryWithRew(*common, self._rews[begin:end])
+        obs, acts = self._obs[begin + i : end + i + 1], self._acts[begin:end]
+        rews = None if self._rews is None else self._rews[begin:end]
+        return trajectory(obs, acts, self._infos_of(i), bool(self._terminal[i]), rews)
 
     def _infos_of(self, i: int) -> LazyInfos | None:
         if self._infos is None or self._infos_ends is None:

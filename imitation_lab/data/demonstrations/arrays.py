@@ -10,6 +10,7 @@ import numpy as np
 
 from imitation_lab.data import types
 from imitation_lab.data.demonstrations.validation import AnyEnv, fit
+from imitation_lab.data.stored import trajectory
 
 __all__ = ["from_arrays", "from_episodes"]
 
@@ -184,12 +185,10 @@ def _episode(episode: Any, terminal: bool) -> types.Trajectory:
 
 
 def _trajectory(obs: Any, acts: np.ndarray, rews: Any, infos: Any, terminal: bool) -> types.Trajectory:
-    if rews is None:
-        return types.Trajectory(obs, acts, infos, terminal)
-    rews = np.asarray(rews)
-    if rews.dtype.kind in "biu":
-        rews = rews.astype(np.float64)
-    return types.TrajectoryWithRew(obs, acts, infos, terminal, rews)
+    if rews is not None:
+        rews = np.asarray(rews)
+        rews = rews.astype(np.float64) if rews.dtype.kind in "biu" else rews
+    return trajectory(obs, acts, infos, terminal, rews)
 
 
 def _array(name: str, value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -17,7 +17,6 @@ from imitation_lab.data.spaces import Misfit, conform, misfits, not_finite
 __all__ = ["AnyEnv", "Finding", "Report", "validate", "fit"]
 
 AnyEnv = gym.Env | VecEnv | tuple[spaces.Space, spaces.Space]
-T = TypeVar("T", bound=types.Trajectory)
 _MISSING = object()
 _SHOWN = 20
 
@@ -132,14 +131,17 @@ def validate(
     return Report(findings, n_episodes)
 
 
-def fit(trajectories: Sequence[T], env: AnyEnv | None) -> list[T]:
+def fit(trajectories: Sequence[types.Trajectory], env: AnyEnv | None) -> Any:
     """Casts trajectories to the spaces of `env` where that loses nothing but float precision; raises on findings.
+
+    Returns:
+        A list; without `env` the trajectories as they are.
 
     Raises:
         ValueError: with the report of `validate`; a variable horizon alone is not raised.
     """
     if env is None:
-        return list(trajectories)
+        return trajectories
     observation_space, action_space, _ = _spaces_and_limit(env)
     fitted = [
         dataclasses.replace(t, obs=conform(t.obs, observation_space), acts=conform(t.acts, action_space))

@@ -75,15 +75,11 @@ def width(space: spaces.Space) -> int:
     """
     if isinstance(space, spaces.Dict):
         return sum(map(width, space.values()))
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, spaces.MultiDiscrete):
-        return int(space.nvec.sum())
     if not isinstance(space, ARRAYS):
         raise ValueError(
             f"{space} has no width, expected Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these."
         )
-    return int(np.prod(space.shape or ()))
+    return spaces.flatdim(space)
 
 
 def flatten(values: Sequence[Any], of: Sequence[spaces.Space], device: th.device | str = "cpu") -> th.Tensor:

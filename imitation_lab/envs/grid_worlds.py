@@ -11,8 +11,6 @@ from imitation_lab.util import checks
 
 __all__ = ["ACTIONS", "WALL", "GridEnv", "GridWorld", "CliffWorld", "FrozenLake", "RandomMDP"]
 
-__all__ = ["ACTIONS", "WALL", "GridEnv", "GridWorld", "CliffWorld", "FrozenLake", "RandomMDP"]
-
 ACTIONS = ("left", "down", "right", "up")
 """The actions of every grid, in FrozenLake's order."""
 

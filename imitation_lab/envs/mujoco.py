@@ -6,7 +6,6 @@ may get up again. HalfCheetah and Swimmer never end early, and are Gymnasium's o
 """
 
 import importlib
-from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
@@ -46,13 +45,7 @@ def make(name: str, **kwargs: Any) -> gym.Env:
         )
     if ends:
         kwargs["terminate_when_unhealthy"] = False
-    _quiet_mujoco()
+    mujoco = checks.optional("mujoco", "mujoco", "MuJoCo's environments need")
+    mujoco.set_mju_user_warning(lambda text: None)  # it would write them to a file in the current folder
     env: gym.Env = getattr(importlib.import_module(f"gymnasium.envs.mujoco.{module}"), cls)(**kwargs)
     return env
-
-
-def _quiet_mujoco() -> ModuleType:
-    """MuJoCo, with its warnings to nowhere: it would write them to a file in the current folder."""
-    mujoco = checks.optional("mujoco", "mujoco", "MuJoCo's environments need")
-    mujoco.set_mju_user_warning(lambda text: None)
-    return mujoco

@@ -28,8 +28,22 @@ __all__ = [
 _SUM_TOLERANCE = 1e-5  # of probabilities; a float32 matrix passes
 
 
+class _Sizes:
+    transition_matrix: np.ndarray
+
+    @property
+    def state_dim(self) -> int:
+        """S, the number of states."""
+        return self.transition_matrix.shape[0]
+
+    @property
+    def action_dim(self) -> int:
+        """A, the number of actions."""
+        return self.transition_matrix.shape[1]
+
+
 @dataclasses.dataclass(frozen=True)
-class TabularModel:
+class TabularModel(_Sizes):
     """The arrays of a tabular environment, in float64 (observations in their own dtype); S states and A actions.
 
     Attributes:
@@ -45,16 +59,6 @@ class TabularModel:
     observation_matrix: np.ndarray | None
     initial_state_dist: np.ndarray
     horizon: int
-
-    @property
-    def state_dim(self) -> int:
-        """S, the number of states."""
-        return self.transition_matrix.shape[0]
-
-    @property
-    def action_dim(self) -> int:
-        """A, the number of actions."""
-        return self.transition_matrix.shape[1]
 
 
 _NEEDED = ("transition_matrix", "reward_matrix", "initial_state_dist", "horizon")
@@ -150,7 +154,7 @@ def _check_distributions(name: str, rows: np.ndarray) -> None:
     )
 
 
-class TabularEnv(gym.Env[Any, np.int64]):
+class TabularEnv(_Sizes, gym.Env[Any, np.int64]):
     """A finite-horizon MDP given by arrays. Episodes are truncated at the horizon and never end earlier.
 
     The observation is the row of `observation_matrix` for the state, or the state itself, an integer, if there is
@@ -208,16 +212,6 @@ class TabularEnv(gym.Env[Any, np.int64]):
         self.n_actions_taken = 0
 
     @property
-    def state_dim(self) -> int:
-        """S, the number of states."""
-        return self.transition_matrix.shape[0]
-
-    @property
-    def action_dim(self) -> int:
-        """A, the number of actions."""
-        return self.transition_matrix.shape[1]
-
-    @property
     def obs_dim(self) -> int:
         """Features of an observation; of its one-hot code where the state is observed."""
         return int(np.prod(self.observation_matrix.shape[1:]))
@@ -266,7 +260,7 @@ def _frozen(array: Any, dtype: Any = None) -> np.ndarray:
     return copy
 
 
-class StateObservation(gym.Wrapper):
+class StateObservation(gym.ObservationWrapper):
     """Shows the state, an integer, instead of the observation: for policies over states such as `TabularPolicy`.
 
     Args:
@@ -277,17 +271,8 @@ class StateObservation(gym.Wrapper):
         super().__init__(env)
         self.observation_space = spaces.Discrete(tabular_model(env).state_dim)
 
-    def reset(self, **kwargs: Any) -> tuple[np.int64, dict[str, Any]]:
-        """As the environment's."""
-        _, info = self.env.reset(**kwargs)
-        return self._state(), info
-
-    def step(self, action: Any) -> tuple[np.int64, Any, bool, bool, dict[str, Any]]:
-        """As the environment's."""
-        _, reward, terminated, truncated, info = self.env.step(action)
-        return self._state(), reward, terminated, truncated, info
-
-    def _state(self) -> np.int64:
+    def observation(self, observation: Any) -> np.int64:
+        """The state, whatever is observed."""
         return np.int64(self.env.unwrapped.state)  # type: ignore[attr-defined]
 
 
@@ -325,18 +310,16 @@ def toy_text_arrays(env: gym.Env) -> dict[str, np.ndarray]:
         [(s, a, *outcome) for s in range(n_states) for a in range(n_actions) for outcome in outcomes[s][a]],
         dtype=np.float64,
     )
-    s, a, following = rows[:, 0].astype(int), rows[:, 1].astype(int), rows[:, 3].astype(int)
-    probability, reward, ended = rows[:, 2], rows[:, 4], rows[:, 5] > 0
-    leaves = (following != s) | (reward != 0)
+    s, following = rows[:, 0].astype(int), rows[:, 3].astype(int)
+    leaves = (following != s) | (rows[:, 4] != 0)
     absorbing = np.bincount(s, leaves, n_states) == 0
-    redirected = ended & ~absorbing[following]
+    redirected = (rows[:, 5] > 0) & ~absorbing[following]
     if redirected.any():
-        following = np.where(redirected, n_states, following)
-        extra = np.arange(n_actions)
-        s, a = np.append(s, np.full(n_actions, n_states)), np.append(a, extra)
-        following = np.append(following, np.full(n_actions, n_states))
-        probability, reward = np.append(probability, np.ones(n_actions)), np.append(reward, np.zeros(n_actions))
+        rows[redirected, 3] = n_states
+        rows = np.append(rows, [(n_states, a, 1, n_states, 0, 0) for a in range(n_actions)], axis=0)
         n_states += 1
+    s, a, following = rows[:, [0, 1, 3]].T.astype(int)
+    probability, reward = rows[:, 2], rows[:, 4]
     transitions = np.zeros((n_states, n_actions, n_states))
     rewards = np.zeros_like(transitions)
     np.add.at(transitions, (s, a, following), probability)

@@ -190,9 +190,7 @@ class TabularEnv(_Sizes, gym.Env[Any, np.int64]):
         self.reward_matrix = _frozen(reward_matrix, np.float64)
         n_states = self.transition_matrix.shape[0] if self.transition_matrix.ndim else 1
         observed = observation_matrix is not None
-        self.observation_matrix = (
-            _frozen(observation_matrix) if observed else _frozen(np.eye(n_states, dtype=np.float32))
-        )
+        self.observation_matrix = _frozen(observation_matrix if observed else np.eye(n_states, dtype=np.float32))
         self.horizon = horizon
         start = np.eye(n_states)[0] if initial_state_dist is None else initial_state_dist
         self.initial_state_dist = _frozen(start, np.float64)
@@ -202,11 +200,9 @@ class TabularEnv(_Sizes, gym.Env[Any, np.int64]):
         self.action_space = spaces.Discrete(model.action_dim)
         self.observation_space: spaces.Space = self.state_space
         if observed:
-            dtype = np.dtype(self.observation_matrix.dtype)
             low, high = self.observation_matrix.min(), self.observation_matrix.max()
-            high = high if high > low else low + 1
-            shape = self.observation_matrix.shape[1:]
-            self.observation_space = spaces.Box(low, high, shape, dtype=dtype.type)
+            shape, dtype = self.observation_matrix.shape[1:], self.observation_matrix.dtype
+            self.observation_space = spaces.Box(low, high if high > low else low + 1, shape, dtype=dtype.type)
         self._observes_state = not observed
         self.state = 0
         self.n_actions_taken = 0

@@ -99,19 +99,17 @@ def from_arrays(
                 f"Episode {i} is marked as ended at step {step}, but goes on to step {end - begin - 1}: cut it there, "
                 "or leave out lengths= so that the marks decide."
             )
+        terminal = done is None or bool(done[end - 1])
         if extra:
             own = obs[begin + i : end + i + 1]
-        elif next_obs is None:
-            if end - begin == 1:
-                left_out.append(i)
-                continue
-            own, end = obs[begin:end], end - 1
-        else:
+        elif next_obs is not None:
             _check_chain(i, obs[begin + 1 : end], next_obs[begin : end - 1])
             own = types.concatenate_maybe_dictobs([obs[begin:end], next_obs[end - 1 : end]])
-        terminal = bool(done[end - 1]) if done is not None else True
-        if not extra and next_obs is None:
-            terminal = False
+        elif end - begin == 1:
+            left_out.append(i)
+            continue
+        else:
+            own, end, terminal = obs[begin:end], end - 1, False
         part = slice(begin, end)
         episodes.append(_trajectory(own, acts[part], _part(rews, part), _part(infos, part), terminal))
     if not episodes:

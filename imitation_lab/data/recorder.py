@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from imitation_lab.data import types
@@ -122,10 +123,8 @@ def as_vec_env(env: VecEnv | gym.Env, *, record: bool = False) -> VecEnv:
     """
     if isinstance(env, VecEnv):
         return env
-    single = inner = _single(env)
-    while isinstance(inner, gym.Wrapper) and not isinstance(inner, RolloutInfoWrapper):
-        inner = inner.env
-    if record and not isinstance(inner, RolloutInfoWrapper):
+    single = _single(env)
+    if record and not is_wrapped(single, RolloutInfoWrapper):
         single = RolloutInfoWrapper(single)
     return DummyVecEnv([lambda: single])
 

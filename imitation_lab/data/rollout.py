@@ -17,6 +17,7 @@ from imitation_lab.data import types
 from imitation_lab.data.acting import AnyPolicy, PolicyCallable, policy_to_callable
 from imitation_lab.data.recorder import StepRecorder, as_vec_env, check_observation, last_observation
 from imitation_lab.data.stored import StoredTrajectories, joined_infos
+from imitation_lab.util import tree
 
 __all__ = [
     "rollout", "generate_trajectories", "generate_transitions", "unwrap_traj", "TrajectoryAccumulator",
@@ -301,20 +302,14 @@ def _field(trajectories: Sequence[Any], name: str) -> Any:
 
 def _join(name: str, parts: Sequence[Any]) -> Any:
     """Concatenates one field of all trajectories; an error names the first that does not fit."""
-
-    def item_shape(part: Any) -> Any:
-        shape = part.shape
-        return {k: s[1:] for k, s in shape.items()} if isinstance(shape, dict) else shape[1:]
-
     try:
         return types.concatenate_maybe_dictobs(parts)
     except ValueError as error:
-        expected = item_shape(parts[0])
-        for i, part in enumerate(parts):
-            if item_shape(part) != expected:
+        shapes = [tree.map(lambda array: array.shape[1:], types.maybe_unwrap_dictobs(part)) for part in parts]
+        for i, shape in enumerate(shapes):
+            if shape != shapes[0]:
                 raise ValueError(
-                    f"Trajectory {i} has {name} of shape {item_shape(part)} per step, expected {expected} like "
-                    "the first."
+                    f"Trajectory {i} has {name} of shape {shape} per step, expected {shapes[0]} like the first."
                 ) from error
         raise
 

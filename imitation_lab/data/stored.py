@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +33,6 @@ class LazyTrajectories(Sequence[Any]):
 
     def __len__(self) -> int:
         return len(self._episodes)
-
-    @overload
-    def __getitem__(self, key: int) -> types.Trajectory: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> LazyTrajectories: ...
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, slice):
@@ -70,12 +64,6 @@ class LazyInfos(Sequence[Any]):
 
     def __len__(self) -> int:
         return self._length
-
-    @overload
-    def __getitem__(self, key: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> list[dict[str, Any]]: ...
 
     def __getitem__(self, key: Any) -> Any:
         return self._decoded[key]

@@ -33,9 +33,6 @@ class NonTrainablePolicy(BasePolicy, abc.ABC):
     untransposed.
     """
 
-    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
-        super().__init__(observation_space=observation_space, action_space=action_space)
-
     @abc.abstractmethod
     def _choose_action(self, obs: Obs) -> np.ndarray | int:
         """Chooses the action for one observation, of shape `obs_shape` without batch dimension."""
@@ -138,9 +135,6 @@ class ZeroPolicy(NonTrainablePolicy):
 
     def _choose_action(self, obs: Obs) -> np.ndarray | int:
         return self._zero.copy()
-
-    def _choose_actions(self, obs: Obs, n: int) -> np.ndarray:
-        return np.zeros((n, *self._zero.shape), dtype=self._zero.dtype)
 
 
 @register_class

@@ -191,9 +191,7 @@ def _readable(value: Any) -> Any:
 
 def _parse(value: Any) -> Any:
     """Reads the remark on a policy argument: JSON, or text such as "<class 'torch.nn.modules.activation.ReLU'>"."""
-    if not isinstance(value, str):
-        return value
-    if "<" not in value and not value.startswith(("{", "[", "(")):
+    if not isinstance(value, str) or ("<" not in value and not value.startswith(("{", "[", "("))):
         return value
     literal = re.sub(r"<class '([\w.]+)'>", r"{'__class__': '\1'}", value)
     return _resolve(ast.literal_eval(literal))

@@ -68,8 +68,7 @@ class TabularPolicy(BasePolicy):
         """
         raise NotImplementedError("TabularPolicy is a table that depends on time; call predict() for its actions.")
 
-    def _predict(self, observation: Any, deterministic: bool = False) -> Any:
-        return self.forward(observation, deterministic)
+    _predict = forward
 
     def predict(
         self,

@@ -135,9 +135,8 @@ def to_minari(
     finally:
         if isinstance(env, str):
             own.close()  # type: ignore[union-attr]
-    named = env if isinstance(env, str | gym.Env) else None
-    if named is not None:
-        metadata = {"env": named, **metadata}
+    if isinstance(env, str | gym.Env):
+        metadata = {"env": env, **metadata}
     if dataset_id in package.list_local_datasets():
         if not overwrite:
             raise FileExistsError(

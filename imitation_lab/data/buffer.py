@@ -216,14 +216,10 @@ class ReplayBuffer:
 
 def _of(space: Any, what: str) -> Any:
     """Shape or dtype of each array in a space's elements."""
-
-    def known(part: Any) -> Any:
-        found = getattr(part, what)
-        if found is None:
-            raise ValueError(f"The space {part} has no single {what}, expected arrays or a flat Dict of them.")
-        return found
-
-    return tree.map(known, space)
+    found = tree.map(lambda part: getattr(part, what), space)
+    if any(part is None for part in tree.leaves(found)):
+        raise ValueError(f"The space {space} has no single {what}, expected arrays or a flat Dict of them.")
+    return found
 
 
 def _arrays(transitions: types.Transitions) -> dict[str, np.ndarray]:

@@ -37,9 +37,9 @@ class StepRecorder:
         """Steps recorded of environment `env` since its last cut."""
         return self._t - int(self._starts[env]) if self._recording[env] else 0
 
-    def stop(self, env: int) -> None:
-        """Ignores environment `env` from now on."""
-        self._recording[env] = False
+    def stop(self, envs: Sequence[int]) -> None:
+        """Ignores these environments from now on."""
+        self._recording[envs] = False
 
     def add(self, obs: Any, acts: np.ndarray, rews: np.ndarray, infos: Sequence[dict[str, Any]]) -> None:
         """Records a step: the observation `(n_envs, ...)` acted on (or a dict of such), action, reward and infos."""

@@ -196,12 +196,12 @@ def generate_trajectories(
             next_obs, rews, starts, infos = venv.step(acts)
             recorder.add(obs, acts, rews, infos)
             if starts.any():
-                for env in np.flatnonzero(starts & active).tolist():
+                ended = np.flatnonzero(starts & active).tolist()
+                for env in ended:
                     trajectories.append(recorder.cut(env, last_observation(env, infos), terminal=True))
                     bar.update(len(trajectories[-1]))
                 if sample_until(trajectories):
-                    for env in np.flatnonzero(starts & active).tolist():
-                        recorder.stop(env)
+                    recorder.stop(ended)
                     active &= ~starts
             obs = next_obs
     return [trajectories[i] for i in rng.permutation(len(trajectories))]

@@ -274,10 +274,6 @@ def installed() -> dict[str, type[Case]]:
 Build = Callable[..., Case]
 
 
-def _cuda() -> list[pytest.MarkDecorator]:
-    return [pytest.mark.cuda, pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device")]
-
-
 class Contract:
     """The checks, for pytest, of each of `cases`."""
 
@@ -296,7 +292,8 @@ class Contract:
         if "counted" in metafunc.fixturenames:  # observations from 0
             metafunc.parametrize("counted", [name for name, case in cases.items() if case.shifted])
         if "device" in metafunc.fixturenames:
-            on_cuda = [pytest.param(name, "cuda", marks=_cuda()) for name, case in cases.items() if case.on_cuda]
+            marks = (pytest.mark.cuda, pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device"))
+            on_cuda = [pytest.param(name, "cuda", marks=marks) for name, case in cases.items() if case.on_cuda]
             metafunc.parametrize(("name", "device"), [*((name, "cpu") for name in cases), *on_cuda])
         elif "name" in metafunc.fixturenames:
             metafunc.parametrize("name", cases)

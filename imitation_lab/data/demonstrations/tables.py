@@ -80,13 +80,15 @@ def from_frame(
     last = without.all(axis=1)
     if (row := _first(without.any(axis=1) & ~last)) is not None:
         raise ValueError(f"Row {row} has some of its actions and lacks others (columns {act_columns}): complete it.")
-    flags = {name: table.flags(name) for name in (terminal, timeout) if name is not None}
+    named = {"terminals": terminal, "timeouts": timeout}
+    flags = {argument: table.flags(name) for argument, name in named.items() if name is not None}
     ids, begins = table.episodes(episode, last, np.logical_or.reduce(list(flags.values())) if flags else None)
     counts = np.diff(np.append(begins, len(last)))
-    number, ends = np.repeat(np.arange(len(ids)), counts), begins + counts - 1
+    number = np.repeat(np.arange(len(ids)), counts)
+    goes_on = np.append(np.diff(number) == 0, False)
     if step is not None:
         steps = table.columns(step)
-        if (row := _first((np.diff(steps) != 1) & (np.diff(number) == 0))) is not None:
+        if (row := _first((np.diff(steps) != 1) & goes_on[:-1])) is not None:
             raise ValueError(
                 f"{ids[number[row]]} goes from {step} {steps[row]:g} to {steps[row + 1]:g} (rows {row} and {row + 1}): "
                 "rows are missing or out of order. Sort the table, or cut the episode there."
@@ -96,7 +98,7 @@ def from_frame(
             "The observation after each episode's last action is missing: name its columns in next_obs=, or append to "
             "each episode a row without action, or pass drop_last=True to leave the last actions out."
         )
-    if (row := _first(last & ~np.isin(np.arange(len(last)), ends))) is not None:
+    if (row := _first(last & goes_on)) is not None:
         raise ValueError(
             f"Row {row} has no action, but {ids[number[row]]} goes on after it: only the last row of an episode may "
             "lack it. Complete it, or give the rows after it another episode."
@@ -110,16 +112,17 @@ def from_frame(
         )
     if last.any():
         counts = counts - 1
-        if (where := _first(~last[ends])) is not None:
+        if (where := _first(~last[~goes_on])) is not None:
             raise ValueError(
                 f"{ids[where]} has an action in its last row, where other episodes have only the last observation: it "
                 "was cut off. Append its last observation, or leave it out."
             )
     if (where := _first(counts < 1)) is not None:
         raise ValueError(f"{ids[where]} has no action: leave it out.")
-    named = {"terminals": terminal, "timeouts": timeout}
     # A last row without action carries no flag of its own; one set there is about the step before.
-    shifted: dict[str, Any] = {key: _shift(flags[name], last)[keep] for key, name in named.items() if name is not None}
+    shifted: dict[str, Any] = {
+        name: (marks | np.append(marks[1:] & last[1:], False))[keep] for name, marks in flags.items()
+    }
     return from_arrays(
         observations,
         raw_acts[keep],
@@ -293,12 +296,6 @@ class _Table:
 def _first(mask: np.ndarray) -> int | None:
     """The first row that is marked, if there is one."""
     return int(np.argmax(mask)) if mask.any() else None
-
-
-def _shift(flags: np.ndarray, last: np.ndarray) -> np.ndarray:
-    shifted = flags.copy()
-    shifted[:-1] |= flags[1:] & last[1:]
-    return shifted
 
 
 def _padded(values: np.ndarray) -> np.ndarray:

@@ -21,8 +21,8 @@ from gymnasium import spaces
 from imitation_lab.util import checks
 
 __all__ = [
-    "TabularModel", "tabular_model", "check_transition_matrix", "TabularEnv", "StateObservation", "from_toy_text",
-    "toy_text_arrays",
+    "TabularModel", "tabular_model", "check_transition_matrix", "check_distributions", "TabularEnv", "StateObservation",
+    "from_toy_text", "toy_text_arrays",
 ]  # fmt: skip
 
 _SUM_TOLERANCE = 1e-5  # of probabilities; a float32 matrix passes
@@ -124,7 +124,7 @@ def tabular_model(env: Any) -> TabularModel:
     start = np.asarray(core.initial_state_dist, dtype=np.float64)
     if start.shape != (n_states,):
         raise ValueError(f"initial_state_dist has shape {start.shape}, expected ({n_states},), one for each state.")
-    _check_distributions("initial_state_dist", start)
+    check_distributions("initial_state_dist", start)
     return TabularModel(
         transitions, rewards, None if observations is None else np.asarray(observations), start, int(horizon)
     )
@@ -136,10 +136,15 @@ def check_transition_matrix(matrix: np.ndarray) -> None:
     Raises:
         ValueError: naming the first row that is none.
     """
-    _check_distributions("transition_matrix", matrix)
+    check_distributions("transition_matrix", matrix, "; where an episode is over, let the state lead to itself")
 
 
-def _check_distributions(name: str, rows: np.ndarray) -> None:
+def check_distributions(name: str, rows: np.ndarray, hint: str = "") -> None:
+    """Checks that `rows`, `(…, n)`, are probabilities; the `hint` goes to the end of the error.
+
+    Raises:
+        ValueError: naming the first row whose sum is not 1, or that holds a negative number.
+    """
     sums = rows.sum(axis=-1)
     wrong = ~(np.abs(sums - 1) <= _SUM_TOLERANCE) | ~(rows.min(axis=-1) >= 0)  # so written, NaN is wrong
     if not np.any(wrong):
@@ -150,7 +155,7 @@ def _check_distributions(name: str, rows: np.ndarray) -> None:
     what = f"sums to {sums[where]:.6g}" if not low < 0 else f"holds the negative value {low:.6g}"
     raise ValueError(
         f"{row} {what}, expected probabilities that sum to 1 ({int(np.sum(wrong))} of {wrong.size} rows are wrong). "
-        "Divide each row by its sum; where an episode is over, let the state lead to itself."
+        f"Divide each row by its sum{hint}."
     )
 
 

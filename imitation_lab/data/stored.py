@@ -77,9 +77,13 @@ class LazyInfos(Sequence[Any]):
 
 
 def trajectory(obs: Any, acts: Any, infos: Any, terminal: bool, rews: Any) -> types.Trajectory:
-    """With rewards, where they are not None."""
-    common = (obs, acts, infos, terminal)
-    return types.Trajectory(*common) if rews is None else types.TrajectoryWithRew(*common, rews)
+    """With rewards, where they are not None; whole numbers become floats."""
+    if rews is None:
+        return types.Trajectory(obs, acts, infos, terminal)
+    rews = np.asarray(rews)
+    return types.TrajectoryWithRew(
+        obs, acts, infos, terminal, rews.astype(np.float64) if rews.dtype.kind in "biu" else rews
+    )
 
 
 def joined_infos(parts: Sequence[Any], lengths: np.ndarray) -> np.ndarray:

@@ -74,7 +74,6 @@ def lazy_generate_expert_trajectories(
         ValueError: as `generate_expert_trajectories`; also if the cached file is damaged or holds another number of
             episodes.
     """
-    checks.integers(1, num_trajectories=num_trajectories)
     folder = util.parse_path(cache_path)
     file = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', env_id)}_{num_trajectories}.trajectories"
     if not file.exists():

@@ -111,7 +111,7 @@ def from_arrays(
         else:
             own, end, terminal = obs[begin:end], end - 1, False
         part = slice(begin, end)
-        episodes.append(_trajectory(own, acts[part], _part(rews, part), _part(infos, part), terminal))
+        episodes.append(trajectory(own, acts[part], _part(infos, part), terminal, _part(rews, part)))
     if not episodes:
         raise ValueError(
             f"drop_last leaves nothing: each of the {len(left_out)} episodes has a single action. Give next_obs=, or "
@@ -179,14 +179,7 @@ def _episode(episode: Any, terminal: bool) -> types.Trajectory:
         terminal = bool(done[-1])
     if found["terminal"] is not None:
         terminal = bool(found["terminal"])
-    return _trajectory(_array("obs", found["obs"]), acts, rews, found["infos"], terminal)
-
-
-def _trajectory(obs: Any, acts: np.ndarray, rews: Any, infos: Any, terminal: bool) -> types.Trajectory:
-    if rews is not None:
-        rews = np.asarray(rews)
-        rews = rews.astype(np.float64) if rews.dtype.kind in "biu" else rews
-    return trajectory(obs, acts, infos, terminal, rews)
+    return trajectory(_array("obs", found["obs"]), acts, found["infos"], terminal, rews)
 
 
 def _array(name: str, value: Any) -> Any:

@@ -18,7 +18,7 @@ from gymnasium import spaces
 from imitation_lab.data import types
 from imitation_lab.data.demonstrations.validation import AnyEnv, fit
 from imitation_lab.data.spaces import ARRAYS
-from imitation_lab.data.stored import LazyTrajectories
+from imitation_lab.data.stored import LazyTrajectories, trajectory
 from imitation_lab.util import checks
 
 __all__ = ["MinariTrajectories", "from_minari", "to_minari"]
@@ -47,10 +47,10 @@ class MinariTrajectories(LazyTrajectories):
         """The data set underneath."""
         return self._dataset
 
-    def _trajectory(self, episode: int) -> types.TrajectoryWithRew:
+    def _trajectory(self, episode: int) -> types.Trajectory:
         return _trajectory(next(iter(self._dataset.iterate_episodes([episode]))))
 
-    def __iter__(self) -> Iterator[types.TrajectoryWithRew]:
+    def __iter__(self) -> Iterator[types.Trajectory]:
         return map(_trajectory, self._dataset.iterate_episodes(self._episodes))  # opens the file once
 
     def __repr__(self) -> str:
@@ -155,7 +155,7 @@ def to_minari(
         raise
 
 
-def _trajectory(episode: Any) -> types.TrajectoryWithRew:
+def _trajectory(episode: Any) -> types.Trajectory:
     ended = np.asarray(episode.terminations, bool) | np.asarray(episode.truncations, bool)
     if ended[:-1].any():
         raise ValueError(
@@ -163,11 +163,9 @@ def _trajectory(episode: Any) -> types.TrajectoryWithRew:
             "it there."
         )
     obs = types.maybe_wrap_in_dictobs(episode.observations)
-    rews = np.asarray(episode.rewards)
-    rews = rews if rews.dtype.kind == "f" else rews.astype(np.float64)
     infos = [_at(episode.infos, t + 1) for t in range(len(ended))] if episode.infos else None
     try:
-        return types.TrajectoryWithRew(obs, np.asarray(episode.actions), infos, bool(ended[-1]), rews)
+        return trajectory(obs, np.asarray(episode.actions), infos, bool(ended[-1]), episode.rewards)
     except (TypeError, ValueError) as error:
         raise type(error)(f"Episode {episode.id}: {error}") from None
 

@@ -15,7 +15,7 @@ from imitation_lab.data import types
 __all__ = ["StepRecorder", "last_observation", "check_observation", "as_vec_env", "RolloutInfoWrapper"]
 
 
-_ACTS, _REWS = object(), object()  # keys of columns, beside those of observations
+_ACTS, _REWS = 0, 1  # keys of columns, beside the names of observations
 
 
 class StepRecorder:

@@ -292,8 +292,9 @@ class Contract:
         if "counted" in metafunc.fixturenames:  # observations from 0
             metafunc.parametrize("counted", [name for name, case in cases.items() if case.shifted])
         if "device" in metafunc.fixturenames:
-            marks = (pytest.mark.cuda, pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device"))
-            on_cuda = [pytest.param(name, "cuda", marks=marks) for name, case in cases.items() if case.on_cuda]
+            skip = pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device")
+            names = [name for name, case in cases.items() if case.on_cuda]  # without any, the mark may be unknown
+            on_cuda = [pytest.param(name, "cuda", marks=(pytest.mark.cuda, skip)) for name in names]
             metafunc.parametrize(("name", "device"), [*((name, "cpu") for name in cases), *on_cuda])
         elif "name" in metafunc.fixturenames:
             metafunc.parametrize("name", cases)

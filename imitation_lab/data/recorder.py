@@ -45,17 +45,18 @@ class StepRecorder:
         """Records a step: the observation `(n_envs, ...)` acted on (or a dict of such), action, reward and infos."""
         if self._t == self._capacity:
             self._make_room()
+        t, columns = self._t, self._columns
         rows: dict[Any, np.ndarray] = {None: obs} if isinstance(obs, np.ndarray) else dict(obs)
         rows[_ACTS], rows[_REWS] = acts, rews
         for key, row in rows.items():
-            array = self._columns.get(key)
+            array = columns.get(key)
             if array is None:
-                array = self._columns[key] = np.empty((self._capacity, *row.shape), row.dtype)
+                array = columns[key] = np.empty((self._capacity, *row.shape), row.dtype)
             elif array.dtype != row.dtype:  # widened to hold both
-                array = self._columns[key] = array.astype(np.result_type(array, row), copy=False)
-            array[self._t] = row
+                array = columns[key] = array.astype(np.result_type(array, row), copy=False)
+            array[t] = row
         self._infos.append(infos)
-        self._t += 1
+        self._t = t + 1
 
     def cut(self, env: int, last_obs: Any, *, terminal: bool) -> types.TrajectoryWithRew:
         """The steps of environment `env` since its last cut as a trajectory that ends in `last_obs`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -54,14 +55,13 @@ def policy_to_callable(
         return _random_actions(venv, venv.action_space.np_random if rng is None else rng)
     if hasattr(policy, "predict"):
         _check_spaces(policy, venv)
-        fast = _fast_actor(policy, deterministic_policy)
-        if fast is not None:
-            return fast
-
-        def predict(obs: Any, state: State, episode_start: np.ndarray) -> tuple[np.ndarray, State]:
-            return policy.predict(obs, state=state, episode_start=episode_start, deterministic=deterministic_policy)
-
-        return _checked(predict, policy, venv.num_envs)
+        return _fast_actor(policy, deterministic_policy) or _checked(
+            lambda obs, state, episode_start: policy.predict(
+                obs, state=state, episode_start=episode_start, deterministic=deterministic_policy
+            ),
+            policy,
+            venv.num_envs,
+        )
     if not callable(policy):
         raise TypeError(
             f"The policy is a {type(policy).__name__}, expected an SB3 policy or algorithm, a callable or None."
@@ -79,22 +79,14 @@ def _stateful(policy: Callable[..., Any]) -> StatefulCallable:
         signature = inspect.signature(policy)
     except ValueError:  # some builtins do not tell
         return policy
-    if _accepts(signature, 3):
-        return policy
-    if _accepts(signature, 1):
-        return lambda obs, state, episode_start: (np.asarray(policy(obs)), None)
+    for n_args, act in ((3, policy), (1, lambda obs, state, episode_start: (np.asarray(policy(obs)), None))):
+        with contextlib.suppress(TypeError):
+            signature.bind(*range(n_args))
+            return act
     raise TypeError(
         f"The policy {policy!r} takes {signature}, expected (obs, state, episode_start) -> (acts, state), or "
         "obs -> acts."
     )
-
-
-def _accepts(signature: inspect.Signature, n_args: int) -> bool:
-    try:
-        signature.bind(*range(n_args))
-    except TypeError:
-        return False
-    return True
 
 
 def _checked(act: StatefulCallable, policy: Any, n_envs: int) -> StatefulCallable:
@@ -120,12 +112,11 @@ def _check_spaces(policy: Any, venv: VecEnv) -> None:
     """Policies of images may see channels first where the environment has them last: SB3 transposes by itself."""
     for name in ("observation_space", "action_space"):
         found, expected = getattr(policy, name, None), getattr(venv, name)
-        if found is None or found == expected or found == channels_first(expected):
-            continue
-        raise ValueError(
-            f"The policy's {name} is {found}, but the environment's is {expected}: roll the policy out in the kind of "
-            "environment it was made for, wrapped in the same way."
-        )
+        if found not in (None, expected, channels_first(expected)):
+            raise ValueError(
+                f"The policy's {name} is {found}, but the environment's is {expected}: roll the policy out in the kind "
+                "of environment it was made for, wrapped in the same way."
+            )
 
 
 def _random_actions(venv: VecEnv, rng: np.random.Generator) -> StatefulCallable:

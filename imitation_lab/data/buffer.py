@@ -173,8 +173,8 @@ class ReplayBuffer:
         if names and venv is not None:
             raise ValueError(f"Got venv and {', '.join(names)}, expected one or the other: venv's spaces say it all.")
         if venv is not None:
-            obs_shape, act_shape = (_of(space, "shape") for space in (venv.observation_space, venv.action_space))
-            obs_dtype, act_dtype = (_of(space, "dtype") for space in (venv.observation_space, venv.action_space))
+            obs_shape, obs_dtype = (_of(venv.observation_space, what) for what in ("shape", "dtype"))
+            act_shape, act_dtype = (_of(venv.action_space, what) for what in ("shape", "dtype"))
         elif len(names) < len(given):
             missing = ", ".join(sorted(given.keys() - set(names)))
             raise ValueError(f"Got no {missing}, expected venv, or all of {', '.join(given)}.")
@@ -193,16 +193,9 @@ class ReplayBuffer:
         rng: np.random.Generator | None = None,
     ) -> ReplayBuffer:
         """A buffer that holds `transitions`, by default with just enough capacity; `truncate_ok` as in `store`."""
-        obs, acts = transitions.obs, transitions.acts
-        buffer = cls(
-            len(transitions) if capacity is None else capacity,
-            obs_shape=tree.map(lambda part: part.shape[1:], types.maybe_unwrap_dictobs(obs)),
-            act_shape=acts.shape[1:],
-            obs_dtype=obs.dtype,
-            act_dtype=acts.dtype,
-            rng=rng,
-        )
-        buffer.store(transitions, truncate_ok)
+        buffer = cls.__new__(cls)
+        buffer._buffer = Buffer.from_data(_arrays(transitions), capacity, truncate_ok, rng=rng)
+        buffer.capacity = buffer._buffer.capacity
         return buffer
 
     def sample(self, n_samples: int, rng: np.random.Generator | None = None) -> types.Transitions:
@@ -214,7 +207,7 @@ class ReplayBuffer:
 
     def store(self, transitions: types.Transitions, truncate_ok: bool = True) -> None:
         """Adds transitions, in place of the oldest ones; see `Buffer.store`."""
-        self._buffer.store(_named({name: getattr(transitions, name) for name in _FIELDS}), truncate_ok)
+        self._buffer.store(_arrays(transitions), truncate_ok)
 
     def size(self) -> int:
         """The number of transitions held."""
@@ -223,14 +216,14 @@ class ReplayBuffer:
 
 def _of(space: Any, what: str) -> Any:
     """Shape or dtype of each array in a space's elements."""
+    found = tree.map(lambda part: getattr(part, what), space)
+    if any(part is None for part in tree.leaves(found)):
+        raise ValueError(f"The space {space} has no single {what}, expected arrays or a flat Dict of them.")
+    return found
 
-    def known(part: Any) -> Any:
-        found = getattr(part, what)
-        if found is None:
-            raise ValueError(f"The space {part} has no single {what}, expected arrays or a flat Dict of them.")
-        return found
 
-    return tree.map(known, space)
+def _arrays(transitions: types.Transitions) -> dict[str, np.ndarray]:
+    return _named({name: getattr(transitions, name) for name in _FIELDS})
 
 
 def _named(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,16 +51,14 @@ class DictObs:
         return cls.stack([cls({k: np.asarray(v) for k, v in obs.items()}) for obs in obs_list])
 
     def __len__(self) -> int:
-        lengths = {key: value.shape[0] if value.shape else None for key, value in self._d.items()}
+        lengths: dict[str, Any] = {key: value.shape[0] if value.shape else None for key, value in self._d.items()}
         distinct = set(lengths.values())
         if len(distinct) != 1 or None in distinct:
             raise ValueError(
                 f"This DictObs has no single length; its arrays have {lengths} (None is a scalar). Expected every "
                 "array to have the same leading dimension."
             )
-        length = distinct.pop()
-        assert length is not None
-        return length
+        return distinct.pop()
 
     @property
     def dict_len(self) -> int:
@@ -77,9 +75,7 @@ class DictObs:
             yield self[i]
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, DictObs):
-            return False
-        return self.keys() == other.keys() and all(same(v, other._d[k]) for k, v in self._d.items())
+        return isinstance(other, DictObs) and same(self._d, other._d)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -195,13 +191,11 @@ def same(x: Any, y: Any) -> bool:
     if x is y:
         return True
     if isinstance(x, DictObs) or isinstance(y, DictObs):
-        return isinstance(x, DictObs) and isinstance(y, DictObs) and x == y
+        return bool(x == y)
     if isinstance(x, Mapping):
         return isinstance(y, Mapping) and x.keys() == y.keys() and all(same(v, y[k]) for k, v in x.items())
-    numeric = [isinstance(v, np.ndarray | th.Tensor) and v.dtype != object for v in (x, y)]
-    if any(numeric):
+    if any(isinstance(v, np.ndarray | th.Tensor) and v.dtype != object for v in (x, y)):
         return hasattr(x, "shape") and hasattr(y, "shape") and bool(np.array_equal(x, y))
-    sequences = [isinstance(v, Sequence | np.ndarray) and not isinstance(v, str | bytes) for v in (x, y)]
-    if all(sequences):
+    if all(isinstance(v, Sequence | np.ndarray) and not isinstance(v, str | bytes) for v in (x, y)):
         return len(x) == len(y) and all(same(v, w) for v, w in zip(x, y, strict=True))
     return bool(x == y)

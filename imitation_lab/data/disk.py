@@ -59,23 +59,18 @@ class DiskBatches:
             raise ValueError(
                 f"{name!r} is no native file: write one by serialize.save(path, serialize.load({name!r}))."
             )
-        self._arrays = stored.arrays()
-        unknown = [
-            field for field in fields if field not in _FIELDS or (field == "rews" and "rews" not in self._arrays)
-        ]
-        if unknown:
-            raise ValueError(
-                f"{name!r} gives no {unknown}, only {[f for f in _FIELDS if f != 'rews' or f in self._arrays]}."
-            )
-        self._ends = np.cumsum(self._arrays["lengths"])
-        self._n = int(self._ends[-1])
+        self._stored, arrays = stored, stored.arrays()
+        known = [f for f in _FIELDS if f != "rews" or f in arrays]
+        if unknown := [field for field in fields if field not in known]:
+            raise ValueError(f"{name!r} gives no {unknown}, only {known}.")
+        self._n = int(arrays["lengths"].sum())
         if not 1 <= batch_size <= self._n:
             raise ValueError(f"batch_size is {batch_size}, expected 1 to {self._n}, the number of transitions.")
         self.batch_size = batch_size
         self._fields = tuple(fields)
-        self._maps = list({id(m): m for leaf in tree.leaves(self._arrays) for m in _map_of(leaf)}.values())
+        self._maps = list({id(m): m for leaf in tree.leaves(arrays) for m in _map_of(leaf)}.values())
         self._rng = rng
-        held = [self._arrays["obs" if f == "next_obs" else f] for f in fields if f != "dones"]
+        held = [arrays["obs" if f == "next_obs" else f] for f in fields if f != "dones"]
         row = sum(leaf[:1].nbytes for leaf in tree.leaves(dict(enumerate(held)))) + 1
         self._window = min(memory // row, self._n)
         if self._window < batch_size:
@@ -119,18 +114,7 @@ class DiskBatches:
 
     def _read(self, begin: int) -> dict[str, Any]:
         end = min(begin + self._chunk, self._n)
-        steps = np.arange(begin, end)
-        obs_rows = steps + np.searchsorted(self._ends, steps, side="right")  # each earlier episode has one more row
-        rows: dict[str, Any] = {}
-        for field in self._fields:
-            if field == "dones":
-                episode = obs_rows - steps
-                last = self._ends[episode] - 1 == steps
-                rows[field] = last & self._arrays["terminal"][episode]
-            elif field in ("obs", "next_obs"):
-                rows[field] = types.maybe_unwrap_dictobs(self._arrays["obs"][obs_rows + (field == "next_obs")])
-            else:
-                rows[field] = np.array(self._arrays[field][begin:end])
+        rows = {f: types.maybe_unwrap_dictobs(self._stored.field(f, begin, end)) for f in self._fields}
         self._give_back()
         return rows
 

@@ -102,8 +102,7 @@ def load_demonstrations(
         ArtifactError: a ValueError, if the file is damaged or no native file.
     """
     path = hub.download(repo_id, filename, revision=revision, repo_type="dataset", **options)
-    trajectories = serialize.load(path)
-    return trajectories if env is None else _episodes.fit(trajectories, env)
+    return _episodes.fit(serialize.load(path), env)
 
 
 def _shape(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from imitation_lab.data import types
@@ -14,36 +15,7 @@ from imitation_lab.data import types
 __all__ = ["StepRecorder", "last_observation", "check_observation", "as_vec_env", "RolloutInfoWrapper"]
 
 
-class _Column:
-    """A growing array `(time, n_envs, *shape)`."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self.array: np.ndarray | None = None
-
-    def write(self, t: int, row: np.ndarray) -> None:
-        array = self.array
-        if array is None or array.dtype != row.dtype:
-            array = self._allocate(row)
-        array[t] = row
-
-    def _allocate(self, row: np.ndarray) -> np.ndarray:
-        """Makes the array at the first row; later, if a row brings another dtype, widens it to hold both."""
-        if self.array is None:
-            self.array = np.empty((self._capacity, *row.shape), row.dtype)
-        else:
-            self.array = self.array.astype(np.result_type(self.array, row), copy=False)
-        return self.array
-
-    def make_room(self, begin: int, end: int, capacity: int) -> None:
-        """Keeps rows `begin` to `end`, moved to the front of an array of `capacity` rows."""
-        self._capacity = capacity
-        if self.array is None:
-            return
-        kept = self.array[begin:end]
-        if capacity != len(self.array):
-            self.array = np.empty((capacity, *self.array.shape[1:]), self.array.dtype)
-        self.array[: end - begin] = kept
+_ACTS, _REWS = 0, 1  # keys of columns, beside the names of observations
 
 
 class StepRecorder:
@@ -58,31 +30,31 @@ class StepRecorder:
         self._t = 0
         self._starts = np.zeros(n_envs, dtype=np.int64)
         self._recording = np.ones(n_envs, dtype=bool)
-        self._obs: dict[str | None, _Column] = {}
-        self._acts = _Column(capacity)
-        self._rews = _Column(capacity)
+        self._columns: dict[Any, np.ndarray] = {}  # (time, n_envs, *shape) each; None is the key of plain observations
         self._infos: list[Sequence[dict[str, Any]]] = []
 
     def length(self, env: int) -> int:
         """Steps recorded of environment `env` since its last cut."""
         return self._t - int(self._starts[env]) if self._recording[env] else 0
 
-    def stop(self, env: int) -> None:
-        """Ignores environment `env` from now on."""
-        self._recording[env] = False
+    def stop(self, envs: Sequence[int]) -> None:
+        """Ignores these environments from now on."""
+        self._recording[envs] = False
 
     def add(self, obs: Any, acts: np.ndarray, rews: np.ndarray, infos: Sequence[dict[str, Any]]) -> None:
         """Records a step: the observation `(n_envs, ...)` acted on (or a dict of such), action, reward and infos."""
         if self._t == self._capacity:
             self._make_room()
-        t = self._t
-        if not self._obs:
-            keys = obs if isinstance(obs, Mapping) else (None,)
-            self._obs = {key: _Column(self._capacity) for key in keys}
-        for key, column in self._obs.items():
-            column.write(t, obs if key is None else obs[key])
-        self._acts.write(t, acts)
-        self._rews.write(t, rews)
+        t, columns = self._t, self._columns
+        rows: dict[Any, np.ndarray] = {None: obs} if isinstance(obs, np.ndarray) else dict(obs)
+        rows[_ACTS], rows[_REWS] = acts, rews
+        for key, row in rows.items():
+            array = columns.get(key)
+            if array is None:
+                array = columns[key] = np.empty((self._capacity, *row.shape), row.dtype)
+            elif array.dtype != row.dtype:  # widened to hold both
+                array = columns[key] = array.astype(np.result_type(array, row), copy=False)
+            array[t] = row
         self._infos.append(infos)
         self._t = t + 1
 
@@ -90,33 +62,29 @@ class StepRecorder:
         """The steps of environment `env` since its last cut as a trajectory that ends in `last_obs`."""
         begin, end = int(self._starts[env]), self._t
         self._starts[env] = end
-        parts: dict[str | None, np.ndarray] = {}
-        for key, column in self._obs.items():
-            assert column.array is not None
-            part = np.empty((end - begin + 1, *column.array.shape[2:]), column.array.dtype)
-            part[:-1] = column.array[begin:end, env]
+        parts = {key: column[begin:end, env] for key, column in self._columns.items()}
+        acts, rews = parts.pop(_ACTS).copy(), parts.pop(_REWS).copy()
+        for key, rows in parts.items():
+            parts[key] = part = np.empty((len(rows) + 1, *rows.shape[1:]), rows.dtype)
+            part[:-1] = rows
             part[-1] = last_obs if key is None else last_obs[key]
-            parts[key] = part
-        assert self._acts.array is not None
-        assert self._rews.array is not None
-        return types.TrajectoryWithRew(
-            obs=parts[None] if None in parts else types.DictObs(parts),  # type: ignore[arg-type]
-            acts=self._acts.array[begin:end, env].copy(),
-            infos=[infos[env] for infos in self._infos[begin:end]],
-            terminal=terminal,
-            rews=self._rews.array[begin:end, env].copy(),
-        )
+        infos = [infos[env] for infos in self._infos[begin:end]]
+        obs = parts[None] if None in parts else types.DictObs(parts)
+        return types.TrajectoryWithRew(obs, acts, infos, terminal, rews)
 
     def _make_room(self) -> None:
         """Forgets the steps that belong to no running episode; doubles the arrays if that frees less than half."""
         begin = int(self._starts[self._recording].min(initial=self._t))
-        capacity = self._capacity if 2 * begin >= self._capacity else 2 * self._capacity
-        for column in (*self._obs.values(), self._acts, self._rews):
-            column.make_room(begin, self._t, capacity)
+        if 2 * begin < self._capacity:
+            self._capacity *= 2
+        for key, array in self._columns.items():
+            kept = array[begin : self._t]
+            if len(array) != self._capacity:
+                self._columns[key] = array = np.empty((self._capacity, *array.shape[1:]), array.dtype)
+            array[: len(kept)] = kept
         del self._infos[:begin]
         self._starts -= begin
         self._t -= begin
-        self._capacity = capacity
 
 
 def last_observation(env: int, infos: Sequence[Mapping[str, Any]]) -> Any:
@@ -156,10 +124,8 @@ def as_vec_env(env: VecEnv | gym.Env, *, record: bool = False) -> VecEnv:
     """
     if isinstance(env, VecEnv):
         return env
-    single = inner = _single(env)
-    while isinstance(inner, gym.Wrapper) and not isinstance(inner, RolloutInfoWrapper):
-        inner = inner.env
-    if record and not isinstance(inner, RolloutInfoWrapper):
+    single = _single(env)
+    if record and not is_wrapped(single, RolloutInfoWrapper):
         single = RolloutInfoWrapper(single)
     return DummyVecEnv([lambda: single])
 

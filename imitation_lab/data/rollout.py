@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import itertools
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +16,8 @@ from tqdm.auto import tqdm
 from imitation_lab.data import types
 from imitation_lab.data.acting import AnyPolicy, PolicyCallable, policy_to_callable
 from imitation_lab.data.recorder import StepRecorder, as_vec_env, check_observation, last_observation
-from imitation_lab.data.stored import StoredTrajectories
+from imitation_lab.data.stored import StoredTrajectories, joined_infos
+from imitation_lab.util import tree
 
 __all__ = [
     "rollout", "generate_trajectories", "generate_transitions", "unwrap_traj", "TrajectoryAccumulator",
@@ -107,8 +107,7 @@ class _Timesteps:
     """Counts the timesteps in a growing list of trajectories, looking at each trajectory once."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._total = 0
+        self._count = self._total = 0
         self._last: types.Trajectory | None = None
 
     def __call__(self, trajectories: Sequence[types.Trajectory]) -> int:
@@ -116,22 +115,18 @@ class _Timesteps:
         if not grew:
             self._count = self._total = 0
         self._total += sum(map(len, trajectories[self._count :]))
-        self._count = len(trajectories)
-        self._last = trajectories[-1] if self._count else None
+        self._count, self._last = len(trajectories), trajectories[-1] if trajectories else None
         return self._total
 
 
 def make_min_episodes(n: int) -> GenTrajTerminationFn:
     """A condition that ends sampling after at least `n` episodes."""
-    _check_positive("n", n)
-    return lambda trajectories: len(trajectories) >= n
+    return _at_least("n", n, len)
 
 
 def make_min_timesteps(n: int) -> GenTrajTerminationFn:
     """A condition that ends sampling after at least `n` timesteps in finished episodes."""
-    _check_positive("n", n)
-    timesteps = _Timesteps()
-    return lambda trajectories: timesteps(trajectories) >= n
+    return _at_least("n", n, _Timesteps())
 
 
 def make_sample_until(min_timesteps: int | None = None, min_episodes: int | None = None) -> GenTrajTerminationFn:
@@ -142,19 +137,18 @@ def make_sample_until(min_timesteps: int | None = None, min_episodes: int | None
     """
     if min_timesteps is None and min_episodes is None:
         raise ValueError("Got neither min_timesteps nor min_episodes, expected at least one: sampling would not end.")
-    conditions = []
-    if min_timesteps is not None:
-        _check_positive("min_timesteps", min_timesteps)
-        conditions.append(make_min_timesteps(min_timesteps))
-    if min_episodes is not None:
-        _check_positive("min_episodes", min_episodes)
-        conditions.append(make_min_episodes(min_episodes))
+    conditions = [
+        _at_least(name, n, count)
+        for name, n, count in (("min_timesteps", min_timesteps, _Timesteps()), ("min_episodes", min_episodes, len))
+        if n is not None
+    ]
     return lambda trajectories: all(condition(trajectories) for condition in conditions)
 
 
-def _check_positive(name: str, n: int) -> None:
+def _at_least(name: str, n: int, count: Callable[[Sequence[Any]], int]) -> GenTrajTerminationFn:
     if not n >= 1:
         raise ValueError(f"{name} is {n}, expected at least 1.")
+    return lambda trajectories: count(trajectories) >= n
 
 
 def generate_trajectories(
@@ -202,12 +196,12 @@ def generate_trajectories(
             next_obs, rews, starts, infos = venv.step(acts)
             recorder.add(obs, acts, rews, infos)
             if starts.any():
-                for env in np.flatnonzero(starts & active).tolist():
+                ended = np.flatnonzero(starts & active).tolist()
+                for env in ended:
                     trajectories.append(recorder.cut(env, last_observation(env, infos), terminal=True))
                     bar.update(len(trajectories[-1]))
                 if sample_until(trajectories):
-                    for env in np.flatnonzero(starts & active).tolist():
-                        recorder.stop(env)
+                    recorder.stop(ended)
                     active &= ~starts
             obs = next_obs
     return [trajectories[i] for i in rng.permutation(len(trajectories))]
@@ -275,113 +269,47 @@ def flatten_fields(trajectories: Iterable[types.Trajectory], fields: Iterable[st
     Raises:
         ValueError: as `flatten_trajectories`; or if rewards are wanted and a trajectory has none.
     """
-    lie_flat = isinstance(trajectories, StoredTrajectories) and trajectories.whole
-    flat = _FlatStored(trajectories) if lie_flat else _Flat(list(trajectories))  # type: ignore[arg-type]
-    return {name: getattr(flat, name)() for name in fields}
+    if isinstance(trajectories, StoredTrajectories) and trajectories.whole:  # they lie flat in the file
+        return {name: trajectories.field(name) for name in fields}
+    episodes = list(trajectories)
+    if not episodes:
+        raise ValueError("Got no trajectories, expected at least one.")
+    return {name: _field(episodes, name) for name in fields}
 
 
-class _Flat:
-    """The fields of trajectories' transitions, each made when it is asked for."""
-
-    def __init__(self, trajectories: Sequence[Any]) -> None:
-        if not trajectories:
-            raise ValueError("Got no trajectories, expected at least one.")
-        self._trajectories = trajectories
-        self._ends = np.cumsum(np.fromiter(map(len, trajectories), np.int64, len(trajectories)))
-
-    def obs(self) -> Any:
-        return _join("obs", [t.obs[:-1] for t in self._trajectories])
-
-    def next_obs(self) -> Any:
-        return _join("obs", [t.obs[1:] for t in self._trajectories])
-
-    def acts(self) -> np.ndarray:
-        return _join("acts", [t.acts for t in self._trajectories])
-
-    def rews(self) -> np.ndarray:
-        for i, t in enumerate(self._trajectories):
+def _field(trajectories: Sequence[Any], name: str) -> Any:
+    """One field of all transitions."""
+    if name in ("obs", "next_obs"):
+        rows = slice(-1) if name == "obs" else slice(1, None)
+        return _join("obs", [t.obs[rows] for t in trajectories])
+    if name == "acts":
+        return _join("acts", [t.acts for t in trajectories])
+    if name == "rews":
+        for i, t in enumerate(trajectories):
             if not isinstance(t, types.TrajectoryWithRew):
                 raise ValueError(
                     f"Trajectory {i} is a {type(t).__name__} without rewards, expected TrajectoryWithRew: use "
                     "flatten_trajectories where rewards are not needed."
                 )
-        return np.concatenate([t.rews for t in self._trajectories])
-
-    def dones(self) -> np.ndarray:
-        dones = np.zeros(self._ends[-1], dtype=bool)
-        dones[self._ends - 1] = self._terminal()
-        return dones
-
-    def _terminal(self) -> Any:
-        return [t.terminal for t in self._trajectories]
-
-    def infos(self) -> np.ndarray:
-        parts = [t.infos for t in self._trajectories]
-        if all(isinstance(infos, np.ndarray) for infos in parts):
-            return np.concatenate(parts)
-        if all(infos is None for infos in parts):
-            return types.infos_array(None, self._ends[-1])
-        nothing: dict[str, Any] = {}
-        filled = (itertools.repeat(nothing, len(t)) if t.infos is None else t.infos for t in self._trajectories)
-        return np.fromiter(itertools.chain.from_iterable(filled), object, self._ends[-1])
-
-
-class _FlatStored(_Flat):
-    """The same of a file's trajectories, which lie flat already."""
-
-    _trajectories: StoredTrajectories
-
-    def __init__(self, stored: StoredTrajectories) -> None:
-        self._trajectories = stored
-        self._arrays = stored.arrays()
-        self._ends = np.cumsum(self._arrays["lengths"])
-
-    def _without(self, rows: np.ndarray) -> Any:
-        """All observations but one of each episode."""
-        kept = np.ones(self._ends[-1] + len(self._ends), dtype=bool)
-        kept[rows + np.arange(len(self._ends))] = False  # each earlier episode has a row more than actions
-        return self._arrays["obs"][kept]
-
-    def obs(self) -> Any:
-        return self._without(self._ends)
-
-    def next_obs(self) -> Any:
-        return self._without(self._ends - self._arrays["lengths"])
-
-    def acts(self) -> np.ndarray:
-        return np.array(self._arrays["acts"])
-
-    def rews(self) -> np.ndarray:
-        if "rews" not in self._arrays:
-            raise ValueError(
-                f"{self._trajectories!r} have no rewards, expected TrajectoryWithRew: use flatten_trajectories where "
-                "rewards are not needed."
-            )
-        return np.array(self._arrays["rews"])
-
-    def _terminal(self) -> Any:
-        return self._arrays["terminal"]
-
-    def infos(self) -> np.ndarray:
-        return super().infos() if self._trajectories.has_infos else types.infos_array(None, self._ends[-1])
+        return np.concatenate([t.rews for t in trajectories])
+    lengths = np.fromiter(map(len, trajectories), np.int64, len(trajectories))
+    if name == "infos":
+        return joined_infos([t.infos for t in trajectories], lengths)
+    dones = np.zeros(lengths.sum(), dtype=bool)
+    dones[np.cumsum(lengths) - 1] = [t.terminal for t in trajectories]
+    return dones
 
 
 def _join(name: str, parts: Sequence[Any]) -> Any:
     """Concatenates one field of all trajectories; an error names the first that does not fit."""
-
-    def item_shape(part: Any) -> Any:
-        shape = part.shape
-        return {k: s[1:] for k, s in shape.items()} if isinstance(shape, dict) else shape[1:]
-
     try:
         return types.concatenate_maybe_dictobs(parts)
     except ValueError as error:
-        expected = item_shape(parts[0])
-        for i, part in enumerate(parts):
-            if item_shape(part) != expected:
+        shapes = [tree.map(lambda array: array.shape[1:], types.maybe_unwrap_dictobs(part)) for part in parts]
+        for i, shape in enumerate(shapes):
+            if shape != shapes[0]:
                 raise ValueError(
-                    f"Trajectory {i} has {name} of shape {item_shape(part)} per step, expected {expected} like "
-                    "the first."
+                    f"Trajectory {i} has {name} of shape {shape} per step, expected {shapes[0]} like the first."
                 ) from error
         raise
 

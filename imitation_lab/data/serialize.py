@@ -15,20 +15,22 @@ The native file (kind ``trajectories``, version 1) holds, over all episodes one 
 
 from __future__ import annotations
 
-import importlib
 import json
+import math
 import operator
 import os
 import pathlib
 import time
 import warnings
 import zipfile
+import zlib
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from imitation_lab.data import types
+from imitation_lab.data.demonstrations import huggingface
 from imitation_lab.data.stored import StoredTrajectories
 from imitation_lab.util import artifacts, codec
 
@@ -205,19 +207,18 @@ def _encode_info(info: Any, episode: int, step: int) -> Any:
 
 def _load_npz(name: str) -> Sequence[types.Trajectory]:
     """Reads the field's older format: fields concatenated, and in `indices` where each episode but the first begins."""
-    _check_npz_sizes(name)
-    with np.load(name, allow_pickle=False) as archive:
-        wanted = [key for key in ("obs", "acts", "rews", "terminal", "indices") if key in archive.files]
-        try:
-            data = {key: archive[key] for key in wanted}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise artifacts.ArtifactError(f"Cannot read {name!r}: {error}.") from None
-        if "infos" in archive.files:
-            warnings.warn(
-                f"{name!r} holds its infos as a pickle, which could run code: they are left out, everything else is "
-                "loaded.",
-                stacklevel=3,
-            )
+    try:
+        with zipfile.ZipFile(name) as archive:
+            present = {member.removesuffix(".npy") for member in archive.namelist()}
+            wanted = present & {"obs", "acts", "rews", "terminal", "indices"}
+            data = {key: _read_npy(archive, f"{key}.npy") for key in wanted}
+    except (ValueError, KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise artifacts.ArtifactError(f"Cannot read {name!r}: {error}.") from None
+    if "infos" in present:
+        warnings.warn(
+            f"{name!r} holds its infos as a pickle, which could run code: they are left out, all else is loaded.",
+            stacklevel=3,
+        )
     missing = {"obs", "acts", "terminal", "indices"} - data.keys()
     if missing:
         raise artifacts.ArtifactError(
@@ -228,25 +229,18 @@ def _load_npz(name: str) -> Sequence[types.Trajectory]:
     return StoredTrajectories(name, {**data, "lengths": np.diff(starts), "terminal": data["terminal"].astype(bool)})
 
 
-def _check_npz_sizes(name: str) -> None:
-    """Refuses an array that declares more bytes than its member holds: NumPy takes the memory before it reads."""
+def _read_npy(archive: zipfile.ZipFile, member: str) -> np.ndarray:
+    """An array of numbers; unlike `numpy.load`, memory is taken for what is there and not for what is declared."""
     header_readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    with zipfile.ZipFile(name) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as file:
-                try:
-                    version = np.lib.format.read_magic(file)
-                    shape, _, dtype = header_readers[version](file)
-                except (ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
-                    raise artifacts.ArtifactError(f"Cannot read {member.filename} in {name!r}: {error}.") from None
-            declared = dtype.itemsize * int(np.prod([int(n) for n in shape], dtype=object))
-            # deflate packs at most 1032 bytes into one
-            possible = min(member.file_size, 1032 * (member.compress_size + 16))
-            if not dtype.hasobject and declared > possible:
-                raise artifacts.ArtifactError(
-                    f"{member.filename} in {name!r} declares shape {shape} of {dtype}, {declared} bytes, but holds at "
-                    f"most {possible}: the file is truncated or tampered with."
-                )
+    with archive.open(member) as file:
+        shape, fortran, dtype = header_readers[np.lib.format.read_magic(file)](file)
+        raw = bytearray(file.read())
+    if dtype.hasobject:
+        raise ValueError(f"{member} holds objects, which only a pickle restores (allow_pickle=False)")
+    if dtype.itemsize * math.prod(shape) != len(raw):
+        what = f"declares shape {shape} of {dtype}, but holds {len(raw)} bytes"
+        raise ValueError(f"{member} {what}: the file is truncated or tampered with")
+    return np.ndarray(shape, dtype, raw, order="F" if fortran else "C")
 
 
 def _load_folder(name: str) -> Sequence[types.Trajectory]:
@@ -256,12 +250,4 @@ def _load_folder(name: str) -> Sequence[types.Trajectory]:
             f"{name!r} is a folder, expected a file written by serialize.save, an .npz file, or a folder of a Hugging "
             "Face dataset (with dataset_info.json)."
         )
-    try:
-        datasets = importlib.import_module("datasets")
-        huggingface_utils = importlib.import_module("imitation_lab.data.huggingface_utils")
-    except ImportError as error:
-        raise ImportError(
-            f"{name!r} is a Hugging Face dataset, and reading it needs the package 'datasets': install it with "
-            'pip install "imitation-lab[hub]".'
-        ) from error
-    return huggingface_utils.TrajectoryDatasetSequence(datasets.load_from_disk(name))
+    return huggingface.from_huggingface(name)

@@ -19,7 +19,7 @@ from imitation_lab.util import util
 
 __all__ = [
     "ARRAYS", "check_supported", "channels_first", "bounds", "width", "flatten",
-    "cast_obs", "cast_acts", "conform", "Misfit", "misfits", "not_finite",
+    "cast_obs", "cast_acts", "conform", "Misfit", "misfits", "as_array", "not_finite",
 ]  # fmt: skip
 
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -75,15 +75,11 @@ def width(space: spaces.Space) -> int:
     """
     if isinstance(space, spaces.Dict):
         return sum(map(width, space.values()))
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, spaces.MultiDiscrete):
-        return int(space.nvec.sum())
     if not isinstance(space, ARRAYS):
         raise ValueError(
             f"{space} has no width, expected Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these."
         )
-    return int(np.prod(space.shape or ()))
+    return spaces.flatdim(space)
 
 
 def flatten(values: Sequence[Any], of: Sequence[spaces.Space], device: th.device | str = "cpu") -> th.Tensor:
@@ -226,10 +222,7 @@ def misfits(name: str, values: Any, space: spaces.Space) -> Iterator[Misfit]:
         fix = "flatten it as the environment does, or use the environment it was recorded in"
         yield name, f"a dict with the keys {sorted(values.keys())}", f"an array of {space}", fix
         return
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        array = np.empty(0, dtype=object)
+    array = as_array(values)
     if array.dtype.kind not in "biuf":
         fix = "make it one array of numbers, every step of one shape"
         yield name, f"an array of {array.dtype}", f"numbers of dtype {space.dtype}", fix
@@ -256,6 +249,14 @@ def misfits(name: str, values: Any, space: spaces.Space) -> Iterator[Misfit]:
         fix = "clip the actions" if name == "acts" and isinstance(space, spaces.Box) else "record in this environment"
         found = f"{array[where]} at {_at(where)} ({int(outside.sum())} such values)"
         yield name, found, f"values from {low} to {high}", f"{fix}, or check that numbering and units are the same"
+
+
+def as_array(values: Any) -> np.ndarray:
+    """As NumPy's array; where rows differ in shape an empty one of objects."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return np.empty(0, dtype=object)
 
 
 def not_finite(name: str, array: np.ndarray) -> Iterator[Misfit]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from imitation_lab.data import types
 from imitation_lab.util import artifacts, codec, tree
 
-__all__ = ["LazyTrajectories", "LazyInfos", "StoredTrajectories", "check_tensors"]
+__all__ = ["LazyTrajectories", "LazyInfos", "StoredTrajectories", "trajectory", "joined_infos"]
 
 
 class LazyTrajectories(Sequence[Any]):
@@ -32,12 +33,6 @@ class LazyTrajectories(Sequence[Any]):
 
     def __len__(self) -> int:
         return len(self._episodes)
-
-    @overload
-    def __getitem__(self, key: int) -> types.Trajectory: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> LazyTrajectories: ...
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, slice):
@@ -70,12 +65,6 @@ class LazyInfos(Sequence[Any]):
     def __len__(self) -> int:
         return self._length
 
-    @overload
-    def __getitem__(self, key: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> list[dict[str, Any]]: ...
-
     def __getitem__(self, key: Any) -> Any:
         return self._decoded[key]
 
@@ -85,6 +74,27 @@ class LazyInfos(Sequence[Any]):
     @functools.cached_property
     def _decoded(self) -> list[dict[str, Any]]:
         return self._decode()
+
+
+def trajectory(obs: Any, acts: Any, infos: Any, terminal: bool, rews: Any) -> types.Trajectory:
+    """With rewards, where they are not None; whole numbers become floats."""
+    if rews is None:
+        return types.Trajectory(obs, acts, infos, terminal)
+    rews = np.asarray(rews)
+    return types.TrajectoryWithRew(
+        obs, acts, infos, terminal, rews.astype(np.float64) if rews.dtype.kind in "biu" else rews
+    )
+
+
+def joined_infos(parts: Sequence[Any], lengths: np.ndarray) -> np.ndarray:
+    """The infos of episodes of these lengths as one array `(ΣT,)`; None stands for empty ones."""
+    if all(isinstance(infos, np.ndarray) for infos in parts):
+        return np.concatenate(parts)
+    if all(infos is None for infos in parts):
+        return types.infos_array(None, lengths.sum())
+    nothing: dict[str, Any] = {}
+    filled = (itertools.repeat(nothing, n) if infos is None else infos for infos, n in zip(parts, lengths, strict=True))
+    return np.fromiter(itertools.chain.from_iterable(filled), object, lengths.sum())
 
 
 class StoredTrajectories(LazyTrajectories):
@@ -102,14 +112,13 @@ class StoredTrajectories(LazyTrajectories):
 
     def __init__(self, name: str, tensors: Mapping[str, np.ndarray]) -> None:
         self._name = name
-        check_tensors(name, tensors)
+        _check_tensors(name, tensors)
         self._lengths = np.asarray(tensors["lengths"], dtype=np.int64)
         self._ends = np.cumsum(self._lengths)
         self._terminal = tensors["terminal"]
         self._obs = types.maybe_wrap_in_dictobs(tree.unnamed("obs", dict(sorted(tensors.items()))))
         self._acts = tensors["acts"]
         self._rews = tensors.get("rews")
-        self.has_infos = "infos" in tensors
         self._infos = tensors.get("infos")
         self._infos_ends = tensors.get("infos_end")
         super().__init__(range(len(self._lengths)))
@@ -117,10 +126,9 @@ class StoredTrajectories(LazyTrajectories):
     def _trajectory(self, i: int) -> types.Trajectory:
         end = int(self._ends[i])
         begin = end - int(self._lengths[i])
-        common = (self._obs[begin + i : end + i + 1], self._acts[begin:end], self._infos_of(i), bool(self._terminal[i]))
-        if self._rews is None:
-            return types.Trajectory(*common)
-        return types.TrajectoryWithRew(*common, self._rews[begin:end])
+        obs, acts = self._obs[begin + i : end + i + 1], self._acts[begin:end]
+        rews = None if self._rews is None else self._rews[begin:end]
+        return trajectory(obs, acts, self._infos_of(i), bool(self._terminal[i]), rews)
 
     def _infos_of(self, i: int) -> LazyInfos | None:
         if self._infos is None or self._infos_ends is None:
@@ -150,6 +158,33 @@ class StoredTrajectories(LazyTrajectories):
         found = {"obs": self._obs, "acts": self._acts, "lengths": self._lengths, "terminal": self._terminal}
         return found if self._rews is None else {**found, "rews": self._rews}
 
+    def field(self, name: str, begin: int = 0, end: int | None = None) -> Any:
+        """One of obs, acts, infos, next_obs, dones, rews, copied, of the transitions `begin` to `end` of the file.
+
+        Raises:
+            ValueError: if rewards are wanted and there are none.
+        """
+        end = int(self._ends[-1]) if end is None else end
+        if name == "infos":
+            return joined_infos([self._infos_of(i) for i in range(len(self._lengths))], self._lengths)[begin:end]
+        if name in ("acts", "rews"):
+            values = self._acts if name == "acts" else self._rews
+            if values is None:
+                raise ValueError(
+                    f"{self!r} have no rewards, expected TrajectoryWithRew: use flatten_trajectories where rewards are "
+                    "not needed."
+                )
+            return np.array(values[begin:end])
+        first, last = np.searchsorted(self._ends, (begin, end - 1), side="right")
+        touched = slice(first, last + 1)
+        ends = np.minimum(self._ends[touched], end)
+        if name == "dones":
+            dones = np.zeros(end - begin, dtype=bool)
+            dones[ends - begin - 1] = self._terminal[touched] & (ends == self._ends[touched])
+            return dones
+        earlier = np.repeat(np.arange(first, last + 1), np.diff(ends, prepend=begin))  # episodes: each has a row more
+        return tree.take(self._obs, np.arange(begin + (name == "next_obs"), end + (name == "next_obs")) + earlier)
+
 
 def _decode_infos(where: str, line: bytes, length: int) -> list[dict[str, Any]]:
     try:
@@ -161,7 +196,7 @@ def _decode_infos(where: str, line: bytes, length: int) -> list[dict[str, Any]]:
     return codec.decode(infos) if b'"__' in line else infos
 
 
-def check_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> None:
+def _check_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> None:
     """Raises an ArtifactError unless the tensors' shapes and dtypes fit together."""
 
     def refuse(why: str) -> artifacts.ArtifactError:

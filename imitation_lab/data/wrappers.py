@@ -118,7 +118,7 @@ class BufferingWrapper(VecEnvWrapper):
     def _cut_running(self) -> list[types.TrajectoryWithRew]:
         obs = types.maybe_wrap_in_dictobs(self._obs)
         return [
-            self._recorder.cut(env, types.maybe_unwrap_dictobs(obs[env]), terminal=False)
+            self._recorder.cut(env, obs[env], terminal=False)
             for env in range(self.num_envs)
             if self._recorder.length(env)
         ]

@@ -22,28 +22,26 @@ from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 __all__ = ["FixedHorizonCartPole", "FixedHorizonMountainCar"]
 
 
-def _set_dynamics(
-    env: Any, dynamics: Mapping[str, float] | None, names: tuple[str, ...], positive: tuple[str, ...]
-) -> None:
-    """Sets the physics constants in `dynamics` as attributes of `env`, after checking names and values."""
-    for name, value in (dynamics or {}).items():
-        if name not in names:
-            raise ValueError(
-                f"{type(env).__name__} has no dynamics parameter {name!r}; it has {', '.join(names)}. "
-                "Remove or rename the key in `dynamics`."
-            )
-        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or (name in positive and value <= 0):
-            kind = "positive finite" if name in positive else "finite"
-            raise ValueError(f"dynamics[{name!r}] must be a {kind} number, got {value!r}.")
-        setattr(env, name, float(value))
-
-
 class _Absorbing(gym.Env):
     """Stands still once the environment has ended, with nothing more to win."""
 
+    DYNAMICS: tuple[str, ...]  # constants of the physics that may be changed
+    _POSITIVE: tuple[str, ...] = ()  # those that must be positive
     state: Any
     _absorbed = False
+
+    def _set_dynamics(self, dynamics: Mapping[str, float] | None) -> None:
+        for name, value in (dynamics or {}).items():
+            if name not in self.DYNAMICS:
+                raise ValueError(
+                    f"{type(self).__name__} has no dynamics parameter {name!r}; it has {', '.join(self.DYNAMICS)}. "
+                    "Remove or rename the key in `dynamics`."
+                )
+            number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or (name in self._POSITIVE and value <= 0):
+                kind = "positive finite" if name in self._POSITIVE else "finite"
+                raise ValueError(f"dynamics[{name!r}] must be a {kind} number, got {value!r}.")
+            setattr(self, name, float(value))
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts a new episode; `options` may hold `low` and `high` of the initial state as in Gymnasium."""
@@ -77,10 +75,11 @@ class FixedHorizonCartPole(_Absorbing, CartPoleEnv):
     """
 
     DYNAMICS = ("gravity", "masscart", "masspole", "length", "force_mag", "tau")
+    _POSITIVE = ("masscart", "masspole", "length", "tau")
 
     def __init__(self, dynamics: Mapping[str, float] | None = None, render_mode: str | None = None) -> None:
         super().__init__(render_mode=render_mode)
-        _set_dynamics(self, dynamics, self.DYNAMICS, positive=("masscart", "masspole", "length", "tau"))
+        self._set_dynamics(dynamics)
         self.total_mass = self.masscart + self.masspole
         self.polemass_length = self.masspole * self.length
 
@@ -109,4 +108,4 @@ class FixedHorizonMountainCar(_Absorbing, MountainCarEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(render_mode=render_mode, goal_velocity=goal_velocity)
-        _set_dynamics(self, dynamics, self.DYNAMICS, positive=())
+        self._set_dynamics(dynamics)

@@ -11,8 +11,6 @@ from imitation_lab.util import checks
 
 __all__ = ["ACTIONS", "WALL", "GridEnv", "GridWorld", "CliffWorld", "FrozenLake", "RandomMDP"]
 
-__all__ = ["ACTIONS", "WALL", "GridEnv", "GridWorld", "CliffWorld", "FrozenLake", "RandomMDP"]
-
 ACTIONS = ("left", "down", "right", "up")
 """The actions of every grid, in FrozenLake's order."""
 
@@ -47,12 +45,21 @@ class GridEnv(TabularEnv):
     def __init__(
         self, layout: Sequence[str], *, observe: str = "state", render_mode: str | None = None, **arrays: Any
     ) -> None:
-        self.layout = _check_layout(layout)
-        self.height, self.width = len(self.layout), len(self.layout[0])
-        self.cells = _free_cells(self.layout)
-        self.kinds = "".join(self.layout[row][column] for row, column in self.cells)
+        self._set_map(layout)
         self.render_mode = render_mode
         super().__init__(observation_matrix=self._observations(observe), **arrays)
+
+    def _set_map(self, layout: Sequence[str]) -> None:
+        self.layout = (layout,) if isinstance(layout, str) else tuple(layout)
+        widths = sorted({len(row) for row in self.layout})
+        if len(widths) != 1 or not "".join(self.layout).strip(WALL):
+            raise ValueError(
+                f"The map has {len(self.layout)} rows of {' and '.join(map(str, widths)) or 'no'} characters, expected "
+                f'rows of one length with at least one cell that is no wall ("{WALL}").'
+            )
+        self.height, self.width = len(self.layout), widths[0]
+        self.cells = np.argwhere(np.array([list(row) for row in self.layout]) != WALL)
+        self.kinds = "".join(self.layout[row][column] for row, column in self.cells)
 
     def _observations(self, observe: str) -> np.ndarray | None:
         if observe == "state":
@@ -124,20 +131,18 @@ class GridWorld(GridEnv):
         observe: str = "state",
         render_mode: str | None = None,
     ) -> None:
-        layout = _check_layout(_ROOMS if layout is None else layout)
-        cells = _free_cells(layout)
-        kinds = [layout[row][column] for row, column in cells]
-        starts = np.array([kind == "S" for kind in kinds], dtype=np.float64)
+        self._set_map(_ROOMS if layout is None else layout)
+        starts = np.array([kind == "S" for kind in self.kinds], dtype=np.float64)
         if not starts.any():
             raise ValueError('The map has no start: mark at least one cell with "S".')
         worth = {"G": 1.0} if rewards is None else dict(rewards)
-        still = np.array([kind in absorbing for kind in kinds])
+        still = np.array([kind in absorbing for kind in self.kinds])
         super().__init__(
-            layout,
+            self.layout,
             observe=observe,
             render_mode=render_mode,
-            transition_matrix=_walks(layout, cells, _noise_matrix(noise), still),
-            reward_matrix=np.array([worth.get(kind, 0.0) for kind in kinds]),
+            transition_matrix=_walks(self.layout, self.cells, _noise_matrix(noise), still),
+            reward_matrix=np.array([worth.get(kind, 0.0) for kind in self.kinds]),
             horizon=horizon,
             initial_state_dist=starts / starts.sum(),
         )
@@ -247,39 +252,22 @@ class RandomMDP(TabularEnv):
         transitions = np.zeros((n_states, n_actions, n_states))
         chances = rng.dirichlet(np.ones(branch_factor), size=(n_states, n_actions))
         np.put_along_axis(transitions, order[..., :branch_factor], chances, axis=-1)
+        rewards = rng.standard_normal(n_states)
+        observations = None if obs_dim is None else rng.standard_normal((n_states, obs_dim)).astype(np.float32)
         super().__init__(
             transition_matrix=transitions,
-            reward_matrix=rng.standard_normal(n_states),
-            observation_matrix=(
-                None if obs_dim is None else rng.standard_normal((n_states, obs_dim)).astype(np.float32)
-            ),
+            reward_matrix=rewards,
+            observation_matrix=observations,
             horizon=horizon,
             initial_state_dist=rng.dirichlet(np.ones(n_states)),
         )
 
 
-def _check_layout(layout: Sequence[str]) -> tuple[str, ...]:
-    rows = (layout,) if isinstance(layout, str) else tuple(layout)
-    widths = sorted({len(row) for row in rows})
-    if len(widths) != 1 or widths[0] == 0 or all(cell == WALL for row in rows for cell in row):
-        raise ValueError(
-            f"The map has {len(rows)} rows of {' and '.join(map(str, widths)) or 'no'} characters, expected rows of "
-            f'one length with at least one cell that is no wall ("{WALL}").'
-        )
-    return rows
-
-
-def _free_cells(layout: Sequence[str]) -> np.ndarray:
-    return np.argwhere(np.array([list(row) for row in layout]) != WALL)
-
-
 def _noise_matrix(noise: float | np.ndarray) -> np.ndarray:
-    given = np.asarray(noise, dtype=np.float64)
-    if given.ndim == 0:
+    matrix = np.asarray(noise, dtype=np.float64)
+    if matrix.ndim == 0:
         sides = 0.5 * (np.roll(np.eye(4), 1, axis=1) + np.roll(np.eye(4), -1, axis=1))
-        matrix = (1 - given) * np.eye(4) + given * sides
-    else:
-        matrix = given
+        matrix = (1 - matrix) * np.eye(4) + matrix * sides
     if matrix.shape != (4, 4) or not (matrix >= 0).all() or not np.allclose(matrix.sum(axis=1), 1):
         raise ValueError(
             f"noise is {noise!r}, expected a probability from 0 to 1, or a (4, 4) matrix whose rows sum to 1."

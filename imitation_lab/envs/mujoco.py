@@ -5,24 +5,17 @@ through the episode's length (see `envs.classic`). Here the episode goes on: a f
 may get up again. HalfCheetah and Swimmer never end early, and are Gymnasium's own. Needs the extra `mujoco`.
 """
 
-import importlib
-from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 
 from imitation_lab.util import checks
 
 __all__ = ["NAMES", "make"]
 
-_CLASSES = {
-    "Ant": ("ant_v5", "AntEnv", True),
-    "HalfCheetah": ("half_cheetah_v5", "HalfCheetahEnv", False),
-    "Hopper": ("hopper_v5", "HopperEnv", True),
-    "Swimmer": ("swimmer_v5", "SwimmerEnv", False),
-    "Walker2d": ("walker2d_v5", "Walker2dEnv", True),
-}
-NAMES = tuple(_CLASSES)
+NAMES = ("Ant", "HalfCheetah", "Hopper", "Swimmer", "Walker2d")
+_ENDING = ("Ant", "Hopper", "Walker2d")
 
 
 def make(name: str, **kwargs: Any) -> gym.Env:
@@ -36,23 +29,17 @@ def make(name: str, **kwargs: Any) -> gym.Env:
         ImportError: if MuJoCo is not installed.
         ValueError: if there is no such environment, or `kwargs` would let it end early.
     """
-    if name not in _CLASSES:
+    if name not in NAMES:
         raise ValueError(f"There is no environment {name!r}; there are {', '.join(NAMES)}.")
-    module, cls, ends = _CLASSES[name]
     if kwargs.get("terminate_when_unhealthy"):
         raise ValueError(
             f"terminate_when_unhealthy=True gives imitation_lab/{name}-v0 a variable horizon. "
             f'Use gymnasium.make("{name}-v5") for that.'
         )
-    if ends:
+    if name in _ENDING:
         kwargs["terminate_when_unhealthy"] = False
-    _quiet_mujoco()
-    env: gym.Env = getattr(importlib.import_module(f"gymnasium.envs.mujoco.{module}"), cls)(**kwargs)
-    return env
-
-
-def _quiet_mujoco() -> ModuleType:
-    """MuJoCo, with its warnings to nowhere: it would write them to a file in the current folder."""
     mujoco = checks.optional("mujoco", "mujoco", "MuJoCo's environments need")
-    mujoco.set_mju_user_warning(lambda text: None)
-    return mujoco
+    mujoco.set_mju_user_warning(lambda text: None)  # it would write them to a file in the current folder
+    spec: Any = gym.spec(f"{name}-v5")
+    creator: Any = load_env_creator(spec.entry_point)
+    return creator(**kwargs)

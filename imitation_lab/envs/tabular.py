@@ -21,15 +21,29 @@ from gymnasium import spaces
 from imitation_lab.util import checks
 
 __all__ = [
-    "TabularModel", "tabular_model", "check_transition_matrix", "TabularEnv", "StateObservation", "from_toy_text",
-    "toy_text_arrays",
+    "TabularModel", "tabular_model", "check_transition_matrix", "check_distributions", "TabularEnv", "StateObservation",
+    "from_toy_text", "toy_text_arrays",
 ]  # fmt: skip
 
 _SUM_TOLERANCE = 1e-5  # of probabilities; a float32 matrix passes
 
 
+class _Sizes:
+    transition_matrix: np.ndarray
+
+    @property
+    def state_dim(self) -> int:
+        """S, the number of states."""
+        return self.transition_matrix.shape[0]
+
+    @property
+    def action_dim(self) -> int:
+        """A, the number of actions."""
+        return self.transition_matrix.shape[1]
+
+
 @dataclasses.dataclass(frozen=True)
-class TabularModel:
+class TabularModel(_Sizes):
     """The arrays of a tabular environment, in float64 (observations in their own dtype); S states and A actions.
 
     Attributes:
@@ -45,16 +59,6 @@ class TabularModel:
     observation_matrix: np.ndarray | None
     initial_state_dist: np.ndarray
     horizon: int
-
-    @property
-    def state_dim(self) -> int:
-        """S, the number of states."""
-        return self.transition_matrix.shape[0]
-
-    @property
-    def action_dim(self) -> int:
-        """A, the number of actions."""
-        return self.transition_matrix.shape[1]
 
 
 _NEEDED = ("transition_matrix", "reward_matrix", "initial_state_dist", "horizon")
@@ -120,7 +124,7 @@ def tabular_model(env: Any) -> TabularModel:
     start = np.asarray(core.initial_state_dist, dtype=np.float64)
     if start.shape != (n_states,):
         raise ValueError(f"initial_state_dist has shape {start.shape}, expected ({n_states},), one for each state.")
-    _check_distributions("initial_state_dist", start)
+    check_distributions("initial_state_dist", start)
     return TabularModel(
         transitions, rewards, None if observations is None else np.asarray(observations), start, int(horizon)
     )
@@ -132,10 +136,15 @@ def check_transition_matrix(matrix: np.ndarray) -> None:
     Raises:
         ValueError: naming the first row that is none.
     """
-    _check_distributions("transition_matrix", matrix)
+    check_distributions("transition_matrix", matrix, "; where an episode is over, let the state lead to itself")
 
 
-def _check_distributions(name: str, rows: np.ndarray) -> None:
+def check_distributions(name: str, rows: np.ndarray, hint: str = "") -> None:
+    """Checks that `rows`, `(…, n)`, are probabilities; the `hint` goes to the end of the error.
+
+    Raises:
+        ValueError: naming the first row whose sum is not 1, or that holds a negative number.
+    """
     sums = rows.sum(axis=-1)
     wrong = ~(np.abs(sums - 1) <= _SUM_TOLERANCE) | ~(rows.min(axis=-1) >= 0)  # so written, NaN is wrong
     if not np.any(wrong):
@@ -146,11 +155,11 @@ def _check_distributions(name: str, rows: np.ndarray) -> None:
     what = f"sums to {sums[where]:.6g}" if not low < 0 else f"holds the negative value {low:.6g}"
     raise ValueError(
         f"{row} {what}, expected probabilities that sum to 1 ({int(np.sum(wrong))} of {wrong.size} rows are wrong). "
-        "Divide each row by its sum; where an episode is over, let the state lead to itself."
+        f"Divide each row by its sum{hint}."
     )
 
 
-class TabularEnv(gym.Env[Any, np.int64]):
+class TabularEnv(_Sizes, gym.Env[Any, np.int64]):
     """A finite-horizon MDP given by arrays. Episodes are truncated at the horizon and never end earlier.
 
     The observation is the row of `observation_matrix` for the state, or the state itself, an integer, if there is
@@ -186,9 +195,7 @@ class TabularEnv(gym.Env[Any, np.int64]):
         self.reward_matrix = _frozen(reward_matrix, np.float64)
         n_states = self.transition_matrix.shape[0] if self.transition_matrix.ndim else 1
         observed = observation_matrix is not None
-        self.observation_matrix = (
-            _frozen(observation_matrix) if observed else _frozen(np.eye(n_states, dtype=np.float32))
-        )
+        self.observation_matrix = _frozen(observation_matrix if observed else np.eye(n_states, dtype=np.float32))
         self.horizon = horizon
         start = np.eye(n_states)[0] if initial_state_dist is None else initial_state_dist
         self.initial_state_dist = _frozen(start, np.float64)
@@ -198,24 +205,12 @@ class TabularEnv(gym.Env[Any, np.int64]):
         self.action_space = spaces.Discrete(model.action_dim)
         self.observation_space: spaces.Space = self.state_space
         if observed:
-            dtype = np.dtype(self.observation_matrix.dtype)
             low, high = self.observation_matrix.min(), self.observation_matrix.max()
-            high = high if high > low else low + 1
-            shape = self.observation_matrix.shape[1:]
-            self.observation_space = spaces.Box(low, high, shape, dtype=dtype.type)
+            shape, dtype = self.observation_matrix.shape[1:], self.observation_matrix.dtype
+            self.observation_space = spaces.Box(low, high if high > low else low + 1, shape, dtype=dtype.type)
         self._observes_state = not observed
         self.state = 0
         self.n_actions_taken = 0
-
-    @property
-    def state_dim(self) -> int:
-        """S, the number of states."""
-        return self.transition_matrix.shape[0]
-
-    @property
-    def action_dim(self) -> int:
-        """A, the number of actions."""
-        return self.transition_matrix.shape[1]
 
     @property
     def obs_dim(self) -> int:
@@ -266,7 +261,7 @@ def _frozen(array: Any, dtype: Any = None) -> np.ndarray:
     return copy
 
 
-class StateObservation(gym.Wrapper):
+class StateObservation(gym.ObservationWrapper):
     """Shows the state, an integer, instead of the observation: for policies over states such as `TabularPolicy`.
 
     Args:
@@ -277,17 +272,8 @@ class StateObservation(gym.Wrapper):
         super().__init__(env)
         self.observation_space = spaces.Discrete(tabular_model(env).state_dim)
 
-    def reset(self, **kwargs: Any) -> tuple[np.int64, dict[str, Any]]:
-        """As the environment's."""
-        _, info = self.env.reset(**kwargs)
-        return self._state(), info
-
-    def step(self, action: Any) -> tuple[np.int64, Any, bool, bool, dict[str, Any]]:
-        """As the environment's."""
-        _, reward, terminated, truncated, info = self.env.step(action)
-        return self._state(), reward, terminated, truncated, info
-
-    def _state(self) -> np.int64:
+    def observation(self, observation: Any) -> np.int64:
+        """The state, whatever is observed."""
         return np.int64(self.env.unwrapped.state)  # type: ignore[attr-defined]
 
 
@@ -325,18 +311,16 @@ def toy_text_arrays(env: gym.Env) -> dict[str, np.ndarray]:
         [(s, a, *outcome) for s in range(n_states) for a in range(n_actions) for outcome in outcomes[s][a]],
         dtype=np.float64,
     )
-    s, a, following = rows[:, 0].astype(int), rows[:, 1].astype(int), rows[:, 3].astype(int)
-    probability, reward, ended = rows[:, 2], rows[:, 4], rows[:, 5] > 0
-    leaves = (following != s) | (reward != 0)
+    s, following = rows[:, 0].astype(int), rows[:, 3].astype(int)
+    leaves = (following != s) | (rows[:, 4] != 0)
     absorbing = np.bincount(s, leaves, n_states) == 0
-    redirected = ended & ~absorbing[following]
+    redirected = (rows[:, 5] > 0) & ~absorbing[following]
     if redirected.any():
-        following = np.where(redirected, n_states, following)
-        extra = np.arange(n_actions)
-        s, a = np.append(s, np.full(n_actions, n_states)), np.append(a, extra)
-        following = np.append(following, np.full(n_actions, n_states))
-        probability, reward = np.append(probability, np.ones(n_actions)), np.append(reward, np.zeros(n_actions))
+        rows[redirected, 3] = n_states
+        rows = np.append(rows, [(n_states, a, 1, n_states, 0, 0) for a in range(n_actions)], axis=0)
         n_states += 1
+    s, a, following = rows[:, [0, 1, 3]].T.astype(int)
+    probability, reward = rows[:, 2], rows[:, 4]
     transitions = np.zeros((n_states, n_actions, n_states))
     rewards = np.zeros_like(transitions)
     np.add.at(transitions, (s, a, following), probability)

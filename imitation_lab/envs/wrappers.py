@@ -15,10 +15,16 @@ from imitation_lab.util import checks
 __all__ = ["AbsorbAfterDone", "AutoReset"]
 
 
-__all__ = ["AbsorbAfterDone", "AutoReset"]
+class _FixedHorizon(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    def __init__(self, env: gym.Env, horizon: int, **arguments: Any) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, horizon=horizon, **arguments)
+        gym.Wrapper.__init__(self, env)
+        checks.integers(1, horizon=horizon)
+        self.horizon = int(horizon)
+        self._steps = 0
 
 
-class AbsorbAfterDone(gym.Wrapper, gym.utils.RecordConstructorArgs):
+class AbsorbAfterDone(_FixedHorizon):
     """Fills an episode up to `horizon` steps with an absorbing state.
 
     The step that ends the inner episode, by termination or by truncation, gives its own observation and
@@ -38,12 +44,7 @@ class AbsorbAfterDone(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """
 
     def __init__(self, env: gym.Env, horizon: int, absorb_reward: float = 0.0, absorb_obs: Any | None = None) -> None:
-        gym.utils.RecordConstructorArgs.__init__(
-            self, horizon=horizon, absorb_reward=absorb_reward, absorb_obs=absorb_obs
-        )
-        gym.Wrapper.__init__(self, env)
-        checks.integers(1, horizon=horizon)
-        self.horizon = int(horizon)
+        super().__init__(env, horizon, absorb_reward=absorb_reward, absorb_obs=absorb_obs)
         if absorb_obs is not None and not env.observation_space.contains(absorb_obs):
             raise ValueError(
                 f"absorb_obs {absorb_obs!r} is not in the observation space {env.observation_space}; "
@@ -51,7 +52,6 @@ class AbsorbAfterDone(gym.Wrapper, gym.utils.RecordConstructorArgs):
             )
         self.absorb_reward = float(absorb_reward)
         self.absorb_obs = absorb_obs
-        self._steps = 0
         self._absorbed = False
         self._last_obs: Any = None
 
@@ -73,7 +73,7 @@ class AbsorbAfterDone(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return obs, reward, False, truncated, {**info, "absorbed": self._absorbed}
 
 
-class AutoReset(gym.Wrapper, gym.utils.RecordConstructorArgs):
+class AutoReset(_FixedHorizon):
     """Strings inner episodes together into one of `horizon` steps.
 
     Where the inner episode ends, the step gives its reward with the first observation of the next inner
@@ -90,11 +90,7 @@ class AutoReset(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """
 
     def __init__(self, env: gym.Env, horizon: int) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self, horizon=horizon)
-        gym.Wrapper.__init__(self, env)
-        checks.integers(1, horizon=horizon)
-        self.horizon = int(horizon)
-        self._steps = 0
+        super().__init__(env, horizon)
         self._options: dict[str, Any] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:

@@ -1,7 +1,6 @@
 """Policies that need no training, two network sizes, and input normalization inside the policy."""
 
 import abc
-from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +13,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
+from imitation_lab.util import tree
 from imitation_lab.util.codec import register_class
 from imitation_lab.util.networks import RunningNorm
 
@@ -25,15 +25,6 @@ __all__ = [
 Obs = np.ndarray | dict[str, np.ndarray]
 
 
-def _each(fn: Callable[[Any], Any], obs: Any) -> Any:
-    """`fn` of an observation, or of each part of a dict."""
-    return {key: fn(part) for key, part in obs.items()} if isinstance(obs, dict) else fn(obs)
-
-
-def _length(obs: Obs) -> int:
-    return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
-
-
 class NonTrainablePolicy(BasePolicy, abc.ABC):
     """Base of policies that are rules, not networks; they have no parameters.
 
@@ -42,16 +33,13 @@ class NonTrainablePolicy(BasePolicy, abc.ABC):
     untransposed.
     """
 
-    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
-        super().__init__(observation_space=observation_space, action_space=action_space)
-
     @abc.abstractmethod
     def _choose_action(self, obs: Obs) -> np.ndarray | int:
         """Chooses the action for one observation, of shape `obs_shape` without batch dimension."""
 
     def _choose_actions(self, obs: Obs, n: int) -> np.ndarray:
         """Chooses `(n, *action_shape)` actions for `n` observations, with batch dimension."""
-        rows = [self._choose_action(_each(itemgetter(i), obs)) for i in range(n)]
+        rows = [self._choose_action(tree.map(itemgetter(i), obs)) for i in range(n)]
         return np.array(rows, dtype=self.action_space.dtype)
 
     def predict(
@@ -72,14 +60,14 @@ class NonTrainablePolicy(BasePolicy, abc.ABC):
         Returns:
             Actions of shape `action_shape` or `(batch, *action_shape)`, and `state`.
         """
-        obs: Obs = _each(np.asarray, observation)
+        obs: Obs = tree.map(np.asarray, observation)
         if self.is_vectorized_observation(obs):
-            return self._choose_actions(obs, _length(obs)), state
-        return self._choose_actions(_each(lambda part: part[None], obs), 1)[0], state
+            return self._choose_actions(obs, tree.length(obs)), state
+        return self._choose_actions(tree.map(lambda part: part[None], obs), 1)[0], state
 
     def _predict(self, observation: Any, deterministic: bool = False) -> th.Tensor:
-        obs: Obs = _each(lambda part: part.cpu().numpy(), observation)
-        return th.as_tensor(self._choose_actions(obs, _length(obs)))
+        obs: Obs = tree.map(lambda part: part.cpu().numpy(), observation)
+        return th.as_tensor(self._choose_actions(obs, tree.length(obs)))
 
     def forward(self, *args: Any) -> Any:
         """Does not exist: there is nothing to train.
@@ -147,9 +135,6 @@ class ZeroPolicy(NonTrainablePolicy):
 
     def _choose_action(self, obs: Obs) -> np.ndarray | int:
         return self._zero.copy()
-
-    def _choose_actions(self, obs: Obs, n: int) -> np.ndarray:
-        return np.zeros((n, *self._zero.shape), dtype=self._zero.dtype)
 
 
 @register_class

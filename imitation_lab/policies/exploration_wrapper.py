@@ -69,9 +69,7 @@ class ExplorationWrapper:
         if self.acts_randomly:
             acts, state = self.random_policy.predict(observation, input_state)
         else:
-            assert episode_start is not None or not isinstance(input_state, tuple)
-            starts: Any = episode_start
-            acts, state = self.wrapped_policy(observation, input_state, starts)
+            acts, state = self.wrapped_policy(observation, input_state, episode_start)  # type: ignore[arg-type]
         if self.rng.random() < self.switch_prob:
             self.acts_randomly = self._decide()
         return acts, state

@@ -18,6 +18,15 @@ from imitation_lab.rewards.reward_function import RewardFn
 __all__ = ["OuterReplayBuffer", "ReplayBufferRewardWrapper"]
 
 
+def _of_inner(name: str, doc: str) -> Any:
+    """An attribute of the buffer inside."""
+    return property(
+        lambda self: getattr(self.replay_buffer, name),
+        lambda self, value: setattr(self.replay_buffer, name, value),
+        doc=doc,
+    )
+
+
 class OuterReplayBuffer(ReplayBuffer):
     """A replay buffer around another, which keeps the transitions; subclasses sample in a way of their own.
 
@@ -39,23 +48,8 @@ class OuterReplayBuffer(ReplayBuffer):
             raise AttributeError(name)
         return getattr(self.replay_buffer, name)
 
-    @property
-    def pos(self) -> int:
-        """Where the next transition goes."""
-        return self.replay_buffer.pos
-
-    @pos.setter
-    def pos(self, pos: int) -> None:
-        self.replay_buffer.pos = pos
-
-    @property
-    def full(self) -> bool:
-        """Whether old transitions are being overwritten."""
-        return self.replay_buffer.full
-
-    @full.setter
-    def full(self, full: bool) -> None:
-        self.replay_buffer.full = full
+    pos = _of_inner("pos", "Where the next transition goes.")
+    full = _of_inner("full", "Whether old transitions are being overwritten.")
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         """Stores transitions in the wrapped buffer, as `ReplayBuffer.add` does."""
@@ -64,10 +58,6 @@ class OuterReplayBuffer(ReplayBuffer):
     def reset(self) -> None:
         """Empties the buffer."""
         self.replay_buffer.reset()
-
-    def truncate_last_trajectory(self) -> None:
-        """Marks the last stored steps as cut off, for buffers that know of trajectories."""
-        self.replay_buffer.truncate_last_trajectory()  # type: ignore[attr-defined]
 
 
 class ReplayBufferRewardWrapper(OuterReplayBuffer):

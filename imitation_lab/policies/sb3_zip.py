@@ -51,10 +51,8 @@ class Sb3Zip:
 
     def learning_rate(self) -> float | None:
         """The rate at which the model was saved, also where the schedule itself is not readable."""
-        for name, state in self.states.items():
-            if name.endswith("optimizer"):
-                return float(state["param_groups"][0]["lr"])
-        return None
+        optimizers = (state for name, state in self.states.items() if name.endswith("optimizer"))
+        return next((float(state["param_groups"][0]["lr"]) for state in optimizers), None)
 
     def policy_class(self) -> type[BasePolicy]:
         """The class of the policy, found among those registered.
@@ -153,13 +151,10 @@ def _read(archive: zipfile.ZipFile, path: str) -> Sb3Zip:
     try:
         data = json.loads(archive.read("data"))
     except (ValueError, RecursionError):
-        raise ArtifactError(f"cannot read {path!r}: its 'data' is not JSON.") from None
+        data = None
     if not isinstance(data, dict):
         raise ArtifactError(f"cannot read {path!r}: its 'data' is not a JSON object.")
-    states: dict[str, Any] = {}
-    for info in infos:
-        if info.filename.endswith(".pth"):
-            states[info.filename[:-4]] = _tensors(archive, info, path)
+    states = {i.filename[:-4]: _tensors(archive, i, path) for i in infos if i.filename.endswith(".pth")}
     variables = states.pop("pytorch_variables", None) or states.pop("tensors", None) or {}
     return Sb3Zip(path, data, states, variables)
 
@@ -191,9 +186,7 @@ def _readable(value: Any) -> Any:
 
 def _parse(value: Any) -> Any:
     """Reads the remark on a policy argument: JSON, or text such as "<class 'torch.nn.modules.activation.ReLU'>"."""
-    if not isinstance(value, str):
-        return value
-    if "<" not in value and not value.startswith(("{", "[", "(")):
+    if not isinstance(value, str) or ("<" not in value and not value.startswith(("{", "[", "("))):
         return value
     literal = re.sub(r"<class '([\w.]+)'>", r"{'__class__': '\1'}", value)
     return _resolve(ast.literal_eval(literal))

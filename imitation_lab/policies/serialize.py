@@ -168,12 +168,10 @@ def _zip_path(path: AnyPath) -> str:
     """Resolves a folder to the `model.zip` in it."""
     found = pathlib.Path(os.fsdecode(path))
     if found.is_dir():
-        statistics = [p.name for p in found.glob("vec*normalize.pkl")]
+        statistics, zipped = [p.name for p in found.glob("vec*normalize.pkl")], found / "model.zip"
         if statistics:
-            raise _statistics_error(
-                str(found), statistics[0], f"give the path of the zip, {str(found / 'model.zip')!r}"
-            )
-        found = found / "model.zip"
+            raise _statistics_error(str(found), statistics[0], f"give the path of the zip, {str(zipped)!r}")
+        found = zipped
     if not found.exists():
         raise FileNotFoundError(f"no such file: {str(found)!r}.")
     return str(found)
@@ -228,13 +226,11 @@ def _load_trained(
     here = (wrapped.observation_space, wrapped.action_space)
     if os.path.isfile(os.fsdecode(path)) and artifacts.sniff(path) == "native":
         policy = load_policy_file(path, device)
-        for name, space, saved_space in zip(
-            ("observation", "action"), here, (policy.observation_space, policy.action_space), strict=True
-        ):
-            if space != saved_space:
+        for name, space in (("observation", here[0]), ("action", here[1])):
+            if space != (own := getattr(policy, f"{name}_space")):
                 raise ValueError(
-                    f"{os.fsdecode(path)!r} is for the {name} space {saved_space}, the environment's is {space}. "
-                    "Load it with the environment it was trained on."
+                    f"{os.fsdecode(path)!r} is for the {name} space {own}, the environment's is {space}. Load it with "
+                    "the environment it was trained on."
                 )
         return policy
     file = _zip_path(path)
@@ -247,11 +243,8 @@ def _load_trained(
     parameters = inspect.signature(actual_class.__init__).parameters
     if "use_sde" in parameters or issubclass(actual_class, base.ActorCriticPolicy):
         arguments.setdefault("use_sde", bool(saved.data.get("use_sde", False)))
-    arguments |= {
-        "observation_space": here[0],
-        "action_space": here[1],
-        "lr_schedule": ConstantSchedule(saved.learning_rate() or 0.0),
-    }
+    arguments["lr_schedule"] = ConstantSchedule(saved.learning_rate() or 0.0)
+    arguments |= {"observation_space": here[0], "action_space": here[1]}
     tensors = {name: tensor.numpy() for name, tensor in saved.states["policy"].items()}
     return build_policy(actual_class, arguments, tensors).to(get_device(device))
 

@@ -6,6 +6,8 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
+from imitation_lab.envs.tabular import check_distributions
+
 __all__ = ["TabularPolicy"]
 
 
@@ -52,12 +54,7 @@ class TabularPolicy(BasePolicy):
         expected = (int(self.observation_space.n), int(self.action_space.n))  # type: ignore[attr-defined]
         if pi.ndim != 3 or pi.shape[1:] != expected or len(pi) == 0:
             raise ValueError(f"pi has shape {pi.shape}, expected (horizon, {expected[0]}, {expected[1]}).")
-        sums = pi.sum(axis=-1)
-        if not (pi >= 0).all() or not np.allclose(sums, 1, atol=1e-5):
-            raise ValueError(
-                f"pi must hold probabilities that sum to 1 over the last axis, got sums from {sums.min():.6g} to "
-                f"{sums.max():.6g} and values from {pi.min():.6g}."
-            )
+        check_distributions("pi", pi)
         self.pi = pi
 
     def forward(self, observation: Any, deterministic: bool = False) -> Any:
@@ -68,8 +65,7 @@ class TabularPolicy(BasePolicy):
         """
         raise NotImplementedError("TabularPolicy is a table that depends on time; call predict() for its actions.")
 
-    def _predict(self, observation: Any, deterministic: bool = False) -> Any:
-        return self.forward(observation, deterministic)
+    _predict = forward
 
     def predict(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,23 +51,11 @@ def generate_expert_trajectories(
     """
     checks.integers(1, num_trajectories=num_trajectories)
     expert = experts.load_expert(env_id)
-    venv = util.make_vec_env(
-        experts.card(env_id)["environment"]["id"],
-        rng=rng,
-        n_envs=min(8, num_trajectories),
-        post_wrappers=[lambda env, _: RolloutInfoWrapper(env)],
-    )
-    try:
-        trajectories = rollout.rollout(
-            expert,
-            venv,
-            rollout.make_sample_until(min_episodes=num_trajectories),
-            rng,
-            verbose=False,
-            deterministic_policy=True,
-        )
-    finally:
-        venv.close()
+    env_id, until = experts.card(env_id)["environment"]["id"], rollout.make_min_episodes(num_trajectories)
+    wrappers = [lambda env, _: RolloutInfoWrapper(env)]
+    venv = util.make_vec_env(env_id, rng=rng, n_envs=min(8, num_trajectories), post_wrappers=wrappers)
+    with contextlib.closing(venv):
+        trajectories = rollout.rollout(expert, venv, until, rng, verbose=False, deterministic_policy=True)
     return trajectories[:num_trajectories]
 
 
@@ -85,7 +74,6 @@ def lazy_generate_expert_trajectories(
         ValueError: as `generate_expert_trajectories`; also if the cached file is damaged or holds another number of
             episodes.
     """
-    checks.integers(1, num_trajectories=num_trajectories)
     folder = util.parse_path(cache_path)
     file = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', env_id)}_{num_trajectories}.trajectories"
     if not file.exists():

@@ -63,7 +63,9 @@ def infos(length: int) -> st.SearchStrategy[np.ndarray | None]:
     """None, or an object array `(length,)` of small dictionaries."""
     values = st.integers(-9, 9) | st.floats(-1, 1) | st.text("ab", max_size=3)
     dictionaries = st.dictionaries(st.sampled_from(["a", "b"]), values, max_size=2)
-    return st.none() | st.lists(dictionaries, min_size=length, max_size=length).map(_object_array)
+    return st.none() | st.lists(dictionaries, min_size=length, max_size=length).map(
+        lambda items: types.infos_array(items, length)
+    )
 
 
 def trajectories(
@@ -88,45 +90,50 @@ def trajectories(
     Raises:
         ValueError: not 1 ≤ min_length ≤ max_length.
     """
-    return _fields(observation_space, action_space, min_length, max_length, terminal, with_infos).map(
-        lambda fields: types.Trajectory(**fields)
-    )
+    if not 1 <= min_length <= max_length:
+        raise ValueError(
+            f"A trajectory has at least one action: expected 1 <= min_length <= max_length, got "
+            f"min_length={min_length} and max_length={max_length}."
+        )
+
+    @st.composite
+    def build(draw: st.DrawFn) -> types.Trajectory:
+        length = draw(st.integers(min_length, max_length))
+        obs_space = draw(observation_spaces()) if observation_space is None else observation_space
+        act_space = draw(action_spaces()) if action_space is None else action_space
+        info_strategy = infos(length)
+        if with_infos is not None:
+            info_strategy = info_strategy.filter(lambda i: i is not None) if with_infos else st.none()
+        return types.Trajectory(
+            obs=draw(space_samples(obs_space, length + 1)),
+            acts=draw(space_samples(act_space, length)),  # type: ignore[arg-type]
+            infos=draw(info_strategy),  # type: ignore[arg-type]
+            terminal=draw(st.booleans()) if terminal is None else terminal,
+        )
+
+    return build()
 
 
 def trajectories_with_rew(
-    *,
-    observation_space: gym.Space | None = None,
-    action_space: gym.Space | None = None,
-    min_length: int = 1,
-    max_length: int = 10,
-    terminal: bool | None = None,
-    with_infos: bool | None = None,
-    rewards: st.SearchStrategy[float] | None = None,
+    *, rewards: st.SearchStrategy[float] | None = None, **kwargs: Any
 ) -> st.SearchStrategy[types.TrajectoryWithRew]:
-    """Trajectories with float32 rewards; arguments as in `trajectories`.
+    """Trajectories with float32 rewards.
 
     Args:
-        observation_space: None draws one of `OBSERVATION_SPACES`.
-        action_space: None draws one of `ACTION_SPACES`.
-        min_length: fewest actions, at least 1.
-        max_length: most actions.
-        terminal: None draws it.
-        with_infos: True for dictionaries, False for None, None for either.
         rewards: strategy of one reward; by default floats inside [−1e6, 1e6].
+        **kwargs: passed to `trajectories`.
 
     Raises:
-        ValueError: not 1 ≤ min_length ≤ max_length.
+        ValueError: as `trajectories`.
     """
     reward = st.floats(-1e6, 1e6, width=32) if rewards is None else rewards
 
-    @st.composite
-    def build(draw: st.DrawFn) -> types.TrajectoryWithRew:
-        fields = draw(_fields(observation_space, action_space, min_length, max_length, terminal, with_infos))
-        rews = draw(hnp.arrays(np.float32, len(fields["acts"]), elements=reward))
-        return types.TrajectoryWithRew(**fields, rews=rews)
+    def rewarded(trajectory: types.Trajectory) -> st.SearchStrategy[types.TrajectoryWithRew]:
+        fields = types.dataclass_quick_asdict(trajectory)
+        drawn = hnp.arrays(np.float32, len(trajectory), elements=reward)
+        return drawn.map(lambda rews: types.TrajectoryWithRew(**fields, rews=rews))
 
-    _check_lengths(min_length, max_length)
-    return build()
+    return trajectories(**kwargs).flatmap(rewarded)
 
 
 @st.composite
@@ -158,46 +165,3 @@ def trajectory_lists(
         **kwargs,
     )
     return draw(st.lists(element, min_size=min_size, max_size=max_size))
-
-
-def _fields(
-    observation_space: gym.Space | None,
-    action_space: gym.Space | None,
-    min_length: int,
-    max_length: int,
-    terminal: bool | None,
-    with_infos: bool | None,
-) -> st.SearchStrategy[dict[str, Any]]:
-    """The fields of a `Trajectory`."""
-
-    @st.composite
-    def build(draw: st.DrawFn) -> dict[str, Any]:
-        length = draw(st.integers(min_length, max_length))
-        obs_space = draw(observation_spaces()) if observation_space is None else observation_space
-        act_space = draw(action_spaces()) if action_space is None else action_space
-        info_strategy = infos(length)
-        if with_infos is not None:
-            info_strategy = info_strategy.filter(lambda i: i is not None) if with_infos else st.none()
-        return {
-            "obs": draw(space_samples(obs_space, length + 1)),
-            "acts": draw(space_samples(act_space, length)),
-            "infos": draw(info_strategy),
-            "terminal": draw(st.booleans()) if terminal is None else terminal,
-        }
-
-    _check_lengths(min_length, max_length)
-    return build()
-
-
-def _check_lengths(min_length: int, max_length: int) -> None:
-    if not 1 <= min_length <= max_length:
-        raise ValueError(
-            f"A trajectory has at least one action: expected 1 <= min_length <= max_length, got "
-            f"min_length={min_length} and max_length={max_length}."
-        )
-
-
-def _object_array(items: list[dict[str, Any]]) -> np.ndarray:
-    array = np.empty(len(items), dtype=object)
-    array[:] = items
-    return array

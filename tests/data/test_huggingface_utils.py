@@ -175,6 +175,19 @@ def test_damaged_infos(text, rng):
         list(found.infos)
 
 
+def test_columns_that_say_their_shape(rng):
+    made = [trajectory(rng, n=2)]
+    columns = hub.trajectories_to_dict(made)
+    plain = hub.trajectories_to_dataset(made).features
+    width = made[0].obs.shape[1]
+    for obs in (
+        datasets.Array2D((3, width), str(made[0].obs.dtype)),
+        datasets.Sequence(datasets.Sequence(datasets.Value(str(made[0].obs.dtype)), length=width), length=3),
+    ):
+        features = datasets.Features({**plain, "obs": obs})
+        assert list(hub.TrajectoryDatasetSequence(datasets.Dataset.from_dict(columns, features=features))) == made
+
+
 BAD = {
     "columns": ({"acts": None, "actions": [[0]]}, "lacks .'acts'.*rename them by dataset.rename_columns"),
     "ragged": ({"obs": [[[1.0], [1.0, 2.0]]]}, "Row 0 of the data set: obs is ragged"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from imitation_lab.data import types
 from imitation_lab.data.demonstrations.validation import AnyEnv, fit
+from imitation_lab.data.stored import trajectory
 
 __all__ = ["from_arrays", "from_episodes"]
 
@@ -98,21 +99,19 @@ def from_arrays(
                 f"Episode {i} is marked as ended at step {step}, but goes on to step {end - begin - 1}: cut it there, "
                 "or leave out lengths= so that the marks decide."
             )
+        terminal = done is None or bool(done[end - 1])
         if extra:
             own = obs[begin + i : end + i + 1]
-        elif next_obs is None:
-            if end - begin == 1:
-                left_out.append(i)
-                continue
-            own, end = obs[begin:end], end - 1
-        else:
+        elif next_obs is not None:
             _check_chain(i, obs[begin + 1 : end], next_obs[begin : end - 1])
             own = types.concatenate_maybe_dictobs([obs[begin:end], next_obs[end - 1 : end]])
-        terminal = bool(done[end - 1]) if done is not None else True
-        if not extra and next_obs is None:
-            terminal = False
+        elif end - begin == 1:
+            left_out.append(i)
+            continue
+        else:
+            own, end, terminal = obs[begin:end], end - 1, False
         part = slice(begin, end)
-        episodes.append(_trajectory(own, acts[part], _part(rews, part), _part(infos, part), terminal))
+        episodes.append(trajectory(own, acts[part], _part(infos, part), terminal, _part(rews, part)))
     if not episodes:
         raise ValueError(
             f"drop_last leaves nothing: each of the {len(left_out)} episodes has a single action. Give next_obs=, or "
@@ -180,16 +179,7 @@ def _episode(episode: Any, terminal: bool) -> types.Trajectory:
         terminal = bool(done[-1])
     if found["terminal"] is not None:
         terminal = bool(found["terminal"])
-    return _trajectory(_array("obs", found["obs"]), acts, rews, found["infos"], terminal)
-
-
-def _trajectory(obs: Any, acts: np.ndarray, rews: Any, infos: Any, terminal: bool) -> types.Trajectory:
-    if rews is None:
-        return types.Trajectory(obs, acts, infos, terminal)
-    rews = np.asarray(rews)
-    if rews.dtype.kind in "biu":
-        rews = rews.astype(np.float64)
-    return types.TrajectoryWithRew(obs, acts, infos, terminal, rews)
+    return trajectory(_array("obs", found["obs"]), acts, found["infos"], terminal, rews)
 
 
 def _array(name: str, value: Any) -> Any:

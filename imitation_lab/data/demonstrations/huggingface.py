@@ -18,8 +18,8 @@ import numpy as np
 
 from imitation_lab.data import _jsonpickle, types
 from imitation_lab.data.demonstrations.validation import AnyEnv, fit
-from imitation_lab.data.stored import LazyInfos, LazyTrajectories
-from imitation_lab.util import codec
+from imitation_lab.data.stored import LazyInfos, LazyTrajectories, trajectory
+from imitation_lab.util import checks, codec
 from imitation_lab.util.artifacts import ArtifactError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class TrajectoryDatasetSequence(LazyTrajectories):
     """
 
     def __init__(self, dataset: datasets.Dataset) -> None:
-        if not isinstance(dataset, _datasets().Dataset):
+        if not isinstance(dataset, checks.optional("datasets", "hub", "Hugging Face data sets need").Dataset):
             hint = ": choose a split, as by dataset['train']" if isinstance(dataset, dict) else ""
             raise TypeError(f"dataset is a {type(dataset).__name__}, expected a datasets.Dataset{hint}.")
         missing = {"obs", "acts", "terminal"} - set(dataset.column_names)
@@ -67,19 +67,13 @@ class TrajectoryDatasetSequence(LazyTrajectories):
 
     def _trajectory(self, i: int) -> types.Trajectory:
         row = self._table[i : i + 1]
-        obs = types.maybe_wrap_in_dictobs(_value(i, "obs", row.column("obs")))
-        acts = _value(i, "acts", row.column("acts"))
-        terminal = bool(row.column("terminal")[0].as_py())
-        texts = row.column("infos")[0].as_py() if "infos" in row.column_names else None
-        infos = (
-            None
-            if texts is None or all(text == _EMPTY for text in texts)
-            else LazyInfos(len(texts), functools.partial(_decode, i, texts))
-        )
+        cells = {name: row.column(name).combine_chunks() for name in row.column_names}
+        texts: Any = (cells["infos"][0].as_py() if "infos" in cells else None) or ()
+        empty = all(text == _EMPTY for text in texts)
+        infos = None if empty else LazyInfos(len(texts), functools.partial(_decode, i, texts))
+        obs, acts, rews = (_value(i, name, cells[name]) if name in cells else None for name in ("obs", "acts", "rews"))
         try:
-            if "rews" not in row.column_names:
-                return types.Trajectory(obs, acts, infos, terminal)
-            return types.TrajectoryWithRew(obs, acts, infos, terminal, _value(i, "rews", row.column("rews")))
+            return trajectory(types.maybe_wrap_in_dictobs(obs), acts, infos, cells["terminal"][0].as_py(), rews)
         except ValueError as error:
             raise ValueError(f"Row {i} of the data set: {error}") from None
 
@@ -122,7 +116,7 @@ def trajectories_to_dataset(
         TypeError: if an info cannot be expressed as data.
         ValueError: if they do not go together.
     """
-    hub = _datasets()
+    hub = checks.optional("datasets", "hub", "Hugging Face data sets need")
     if isinstance(trajectories, TrajectoryDatasetSequence):
         return trajectories.dataset
     columns = trajectories_to_dict(trajectories)
@@ -154,7 +148,7 @@ def from_huggingface(
         ImportError: if `datasets` is not installed.
         ValueError: if it does not hold trajectories, or what `validate` finds.
     """
-    hub = _datasets()
+    hub = checks.optional("datasets", "hub", "Hugging Face data sets need")
     if isinstance(source, str | bytes | os.PathLike):
         name = os.fsdecode(source)
         try:
@@ -174,8 +168,7 @@ def from_huggingface(
         if split not in source:
             raise ValueError(f"There is no split {split!r}, only {sorted(source)}.")
         source = source[split]
-    trajectories = source if isinstance(source, TrajectoryDatasetSequence) else TrajectoryDatasetSequence(source)
-    return trajectories if env is None else fit(trajectories, env)
+    return fit(source if isinstance(source, TrajectoryDatasetSequence) else TrajectoryDatasetSequence(source), env)
 
 
 def _decode(row: int, texts: list[str]) -> list[dict[str, Any]]:
@@ -222,7 +215,7 @@ def _feature(name: str, episodes: Sequence[Any]) -> Any:
                 f"Trajectory {i}: {name} has shape {array.shape[1:]} per step, no numbers but dimensions after them, "
                 "which lists cannot show: reshape it."
             )
-    hub = _datasets()
+    hub = checks.optional("datasets", "hub", "Hugging Face data sets need")
     feature = hub.Value(str(types.common_dtype(name, [array.dtype for array in arrays], arrays)))
     for _ in range(arrays[0].ndim):
         feature = hub.Sequence(feature)
@@ -232,35 +225,18 @@ def _feature(name: str, episodes: Sequence[Any]) -> Any:
 def _value(row: int, name: str, column: Any) -> Any:
     """A NumPy array, or a dict of them, of one cell."""
     arrow = importlib.import_module("pyarrow")
-    array = column.combine_chunks() if isinstance(column, arrow.ChunkedArray) else column
-    if isinstance(array, arrow.ChunkedArray):
-        array = array.chunk(0)
-    if isinstance(array, arrow.ExtensionArray):
-        array = array.storage
+    array = column.storage if isinstance(column, arrow.ExtensionArray) else column
     if arrow.types.is_struct(array.type):
         fields = zip(array.type, array.flatten(), strict=True)
         return {field.name: _value(row, f"{name}/{field.name}", part) for field, part in fields}
     shape: list[int] = []
-    while arrow.types.is_list(array.type) or arrow.types.is_large_list(array.type):
+    while isinstance(array, arrow.ListArray | arrow.LargeListArray | arrow.FixedSizeListArray):
         lengths = np.unique(array.value_lengths().to_numpy(zero_copy_only=False))
         if len(lengths) > 1 or array.null_count:
             raise ArtifactError(f"Row {row} of the data set: {name} is ragged, its steps differ in shape.")
-        shape.append(int(lengths[0]) if len(lengths) else 0)
+        shape.append(int(lengths[0]) if len(lengths) else getattr(array.type, "list_size", 0))
         array = array.flatten()
-    if arrow.types.is_fixed_size_list(array.type):
-        shape.append(array.type.list_size)
-        array = array.flatten()
-    if array.null_count or not (
-        arrow.types.is_integer(array.type) or arrow.types.is_floating(array.type) or arrow.types.is_boolean(array.type)
-    ):
+    values = array.to_numpy(zero_copy_only=False)
+    if array.null_count or values.dtype.kind not in "biuf":
         raise ArtifactError(f"Row {row} of the data set: {name} holds {array.type} values, or gaps, expected numbers.")
-    return array.to_numpy(zero_copy_only=False).reshape(shape)
-
-
-def _datasets() -> Any:
-    try:
-        return importlib.import_module("datasets")
-    except ImportError as error:
-        raise ImportError(
-            'Hugging Face data sets need the package datasets: pip install "imitation-lab[hub]".'
-        ) from error
+    return values.reshape(shape)

@@ -18,7 +18,8 @@ from gymnasium import spaces
 from imitation_lab.data import types
 from imitation_lab.data.demonstrations.validation import AnyEnv, fit
 from imitation_lab.data.spaces import ARRAYS
-from imitation_lab.data.stored import LazyTrajectories
+from imitation_lab.data.stored import LazyTrajectories, trajectory
+from imitation_lab.util import checks
 
 __all__ = ["MinariTrajectories", "from_minari", "to_minari"]
 
@@ -46,10 +47,10 @@ class MinariTrajectories(LazyTrajectories):
         """The data set underneath."""
         return self._dataset
 
-    def _trajectory(self, episode: int) -> types.TrajectoryWithRew:
+    def _trajectory(self, episode: int) -> types.Trajectory:
         return _trajectory(next(iter(self._dataset.iterate_episodes([episode]))))
 
-    def __iter__(self) -> Iterator[types.TrajectoryWithRew]:
+    def __iter__(self) -> Iterator[types.Trajectory]:
         return map(_trajectory, self._dataset.iterate_episodes(self._episodes))  # opens the file once
 
     def __repr__(self) -> str:
@@ -77,24 +78,19 @@ def from_minari(
         ImportError: if `minari` is not installed.
         ValueError: if its spaces are not supported, an episode goes on after its end, or what `validate` finds.
     """
-    package = _minari()
+    package = checks.optional("minari", "minari", "Minari data sets need")
     if isinstance(dataset, str | bytes | os.PathLike):
         name = os.fsdecode(dataset)
         folder = pathlib.Path(name)
         try:
-            if (folder / "data").is_dir():
-                dataset = package.MinariDataset(folder / "data")
-            elif (folder / "metadata.json").is_file():
-                dataset = package.MinariDataset(folder)
-            else:
-                dataset = package.load_dataset(name, download=download)
+            own = [path for path in (folder / "data", folder) if (path / "metadata.json").is_file()]
+            dataset = package.MinariDataset(own[0]) if own else package.load_dataset(name, download=download)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"cannot open the Minari data set {name!r}: {error}. On this computer are "
                 f"{sorted(package.list_local_datasets())}; download=True fetches others."
             ) from error
-    trajectories = MinariTrajectories(dataset)
-    return trajectories if env is None else fit(trajectories, env)
+    return fit(MinariTrajectories(dataset), env)
 
 
 def to_minari(
@@ -127,7 +123,7 @@ def to_minari(
         ImportError: if `minari` is not installed.
         ValueError: if the spaces are not supported, the trajectories do not fit them, or infos differ in their entries.
     """
-    package = _minari()
+    package = checks.optional("minari", "minari", "Minari data sets need")
     if len(trajectories) == 0:
         raise ValueError("Got no trajectories, expected at least one.")
     own = gym.make(env) if isinstance(env, str) else env
@@ -139,9 +135,8 @@ def to_minari(
     finally:
         if isinstance(env, str):
             own.close()  # type: ignore[union-attr]
-    named = env if isinstance(env, str | gym.Env) else None
-    if named is not None:
-        metadata = {"env": named, **metadata}
+    if isinstance(env, str | gym.Env):
+        metadata = {"env": env, **metadata}
     if dataset_id in package.list_local_datasets():
         if not overwrite:
             raise FileExistsError(
@@ -160,7 +155,7 @@ def to_minari(
         raise
 
 
-def _trajectory(episode: Any) -> types.TrajectoryWithRew:
+def _trajectory(episode: Any) -> types.Trajectory:
     ended = np.asarray(episode.terminations, bool) | np.asarray(episode.truncations, bool)
     if ended[:-1].any():
         raise ValueError(
@@ -168,11 +163,9 @@ def _trajectory(episode: Any) -> types.TrajectoryWithRew:
             "it there."
         )
     obs = types.maybe_wrap_in_dictobs(episode.observations)
-    rews = np.asarray(episode.rewards)
-    rews = rews if rews.dtype.kind == "f" else rews.astype(np.float64)
     infos = [_at(episode.infos, t + 1) for t in range(len(ended))] if episode.infos else None
     try:
-        return types.TrajectoryWithRew(obs, np.asarray(episode.actions), infos, bool(ended[-1]), rews)
+        return trajectory(obs, np.asarray(episode.actions), infos, bool(ended[-1]), episode.rewards)
     except (TypeError, ValueError) as error:
         raise type(error)(f"Episode {episode.id}: {error}") from None
 
@@ -239,10 +232,3 @@ def _check_spaces(observation_space: spaces.Space, action_space: spaces.Space) -
             f"The spaces are {observation_space} and {action_space}, expected arrays, or for observations a Dict of "
             "arrays: flatten nested spaces first, with gymnasium.wrappers.FlattenObservation when recording."
         )
-
-
-def _minari() -> Any:
-    try:
-        return importlib.import_module("minari")
-    except ImportError as error:
-        raise ImportError('Minari data sets need the package minari: pip install "imitation-lab[minari]".') from error

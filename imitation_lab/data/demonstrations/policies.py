@@ -43,28 +43,19 @@ def from_policy(
         TypeError: if `policy` is nothing that acts, or `env` no environment of these.
     """
     until = rollout.make_min_episodes(n_episodes)
-    made = gym.make(env) if isinstance(env, str) else None
-    own: Any = env if made is None else made
+    own: Any = gym.make(env) if isinstance(env, str) else env
     venv = as_vec_env(own, record=True)
     single = isinstance(own, gym.Env)
     if single and not hasattr(policy, "predict") and policy is not None:
         policy = _one_by_one(policy, own)
+    options = {"deterministic_policy": deterministic, "progress_bar": progress_bar}
     try:
         venv.seed(int(rng.integers(2**31)))
-        found = rollout.rollout(
-            policy,
-            venv,
-            until,
-            rng,
-            unwrap=single,  # what the policy sees, in the environment's own dtypes
-            verbose=False,
-            deterministic_policy=deterministic,
-            progress_bar=progress_bar,
-        )
+        # unwrapped is what the policy sees, in the environment's own dtypes
+        return list(rollout.rollout(policy, venv, until, rng, unwrap=single, verbose=False, **options))
     finally:
-        if made is not None:
-            made.close()
-    return list(found)
+        if isinstance(env, str):
+            own.close()
 
 
 def _one_by_one(policy: Any, env: gym.Env) -> Any:
@@ -75,7 +66,7 @@ def _one_by_one(policy: Any, env: gym.Env) -> Any:
 
     def act(obs: Any) -> np.ndarray:
         action = np.asarray(policy(types.map_maybe_dict(lambda part: part[0], obs)))
-        if action.shape != space.shape and action.size == int(np.prod(space.shape or ())):
+        if action.size == int(np.prod(space.shape or ())):
             action = action.reshape(space.shape or ())
         if action.shape != space.shape:
             raise ValueError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import os
 import re
 import warnings
@@ -15,6 +13,7 @@ import numpy as np
 from imitation_lab.data import types
 from imitation_lab.data.demonstrations.arrays import from_arrays
 from imitation_lab.data.demonstrations.validation import AnyEnv
+from imitation_lab.util import checks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["from_frame", "from_csv", "to_frame"]
 
 Columns = str | Sequence[str] | Mapping[str, str | Sequence[str]]
-_NO_PANDAS = 'Tables need the package pandas: pip install "imitation-lab[tables]".'
 
 
 def from_frame(
@@ -78,51 +76,53 @@ def from_frame(
     raw_acts = table.columns(act_columns, optional=True)
     observations = table.columns(table.numbered("obs") if obs is None else obs)
     following = None if next_obs is None else table.columns(next_obs)
-    without = np.isnan(raw_acts) if raw_acts.dtype.kind == "f" else np.zeros(raw_acts.shape, bool)
-    without = without.reshape(len(raw_acts), -1)
-    last = np.asarray(without.all(axis=1))
-    if (without.any(axis=1) & ~last).any():
-        row = int(np.argmax(without.any(axis=1) & ~last))
+    without = np.isnan(raw_acts.astype(np.float64)).reshape(len(raw_acts), -1)
+    last = without.all(axis=1)
+    if (row := _first(without.any(axis=1) & ~last)) is not None:
         raise ValueError(f"Row {row} has some of its actions and lacks others (columns {act_columns}): complete it.")
-    flags = {name: table.flags(name) for name in (terminal, timeout) if name is not None}
+    named = {"terminals": terminal, "timeouts": timeout}
+    flags = {argument: table.flags(name) for argument, name in named.items() if name is not None}
     ids, begins = table.episodes(episode, last, np.logical_or.reduce(list(flags.values())) if flags else None)
-    stops = np.append(begins[1:], len(raw_acts))
+    counts = np.diff(np.append(begins, len(last)))
+    number = np.repeat(np.arange(len(ids)), counts)
+    goes_on = np.append(np.diff(number) == 0, False)
     if step is not None:
-        _check_steps(ids, begins, table.columns(step), step)
+        steps = table.columns(step)
+        if (row := _first((np.diff(steps) != 1) & goes_on[:-1])) is not None:
+            raise ValueError(
+                f"{ids[number[row]]} goes from {step} {steps[row]:g} to {steps[row + 1]:g} (rows {row} and {row + 1}): "
+                "rows are missing or out of order. Sort the table, or cut the episode there."
+            )
     if not last.any() and following is None and not drop_last:
         raise ValueError(
             "The observation after each episode's last action is missing: name its columns in next_obs=, or append to "
             "each episode a row without action, or pass drop_last=True to leave the last actions out."
         )
-    misplaced = last.copy()
-    misplaced[stops - 1] = False
-    if misplaced.any():
-        row = int(np.argmax(misplaced))
-        where = int(np.searchsorted(begins, row, side="right")) - 1
+    if (row := _first(last & goes_on)) is not None:
         raise ValueError(
-            f"Row {row} has no action, but {ids[where]} goes on after it: only the last row of an episode may lack it. "
-            "Complete it, or give the rows after it another episode."
+            f"Row {row} has no action, but {ids[number[row]]} goes on after it: only the last row of an episode may "
+            "lack it. Complete it, or give the rows after it another episode."
         )
     keep = ~last
     rewards = None if rews is None else table.columns(rews, optional=last).astype(np.float64)
-    if rewards is not None and np.nan_to_num(rewards[last]).any():
-        row = int(np.argmax(last & (np.nan_to_num(rewards) != 0)))
+    if rewards is not None and (row := _first(last & (np.nan_to_num(rewards) != 0))) is not None:
         raise ValueError(
             f"Row {row} has the reward {rewards[row]:g} but no action (column {rews!r}): shift the rewards up by a "
             "row, so that each stands beside its action."
         )
-    if last.any() and not last[stops - 1].all():
-        where = int(np.argmin(last[stops - 1]))
-        raise ValueError(
-            f"{ids[where]} has an action in its last row, where other episodes have only the last observation: it was "
-            "cut off. Append its last observation, or leave it out."
-        )
-    counts = np.diff(np.append(begins, len(raw_acts))) - (1 if last.any() else 0)
-    if (counts < 1).any():
-        raise ValueError(f"{ids[int(np.argmin(counts))]} has no action: leave it out.")
-    named = {"terminals": terminal, "timeouts": timeout}
+    if last.any():
+        counts = counts - 1
+        if (where := _first(~last[~goes_on])) is not None:
+            raise ValueError(
+                f"{ids[where]} has an action in its last row, where other episodes have only the last observation: it "
+                "was cut off. Append its last observation, or leave it out."
+            )
+    if (where := _first(counts < 1)) is not None:
+        raise ValueError(f"{ids[where]} has no action: leave it out.")
     # A last row without action carries no flag of its own; one set there is about the step before.
-    shifted: dict[str, Any] = {key: _shift(flags[name], last)[keep] for key, name in named.items() if name is not None}
+    shifted: dict[str, Any] = {
+        name: (marks | np.append(marks[1:] & last[1:], False))[keep] for name, marks in flags.items()
+    }
     return from_arrays(
         observations,
         raw_acts[keep],
@@ -152,10 +152,12 @@ def from_csv(path: types.AnyPath, **columns: Any) -> list[Any]:
     name = os.fsdecode(path)
     if not os.path.isfile(name):
         raise FileNotFoundError(f"no such file: {name!r}")
-    pandas = _pandas()
+    pandas = checks.optional("pandas", "tables", "Tables need")
     try:
         # Newer versions read every bit by themselves, and complain when told to.
-        exact = {} if _version(pandas) >= (3, 1) else {"float_precision": "round_trip"}
+        exact = (
+            {} if tuple(map(int, pandas.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+        )
         with warnings.catch_warnings():  # without index_col=False it would take a column without a name for row names
             warnings.simplefilter("error", pandas.errors.ParserWarning)
             frame = pandas.read_csv(name, index_col=False, **exact)
@@ -181,7 +183,7 @@ def to_frame(trajectories: Sequence[types.Trajectory]) -> pd.DataFrame:
         ValueError: if there are no trajectories, some have rewards and others not, or observations or actions are no
             vectors of at least one number.
     """
-    pandas = _pandas()
+    pandas = checks.optional("pandas", "tables", "Tables need")
     with_rew = types.all_have_rewards(trajectories)
     lengths = np.array([len(t) for t in trajectories])
     columns: dict[str, Any] = {
@@ -233,8 +235,7 @@ class _Table:
 
     def _raw(self, name: str) -> Any:
         if name not in self.names:
-            near = difflib.get_close_matches(name, self.names, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = checks.did_you_mean(name, self.names, n=1)
             raise ValueError(f"The table has no column {name!r}.{hint} It has {self.names}.")
         if self.names.count(name) > 1:
             raise ValueError(f"The table has {self.names.count(name)} columns {name!r}: rename all but one.")
@@ -249,27 +250,20 @@ class _Table:
 
     def _column(self, name: str, optional: np.ndarray | bool) -> np.ndarray:
         series = self._raw(name)
-        dtype = getattr(series, "dtype", None)
-        if getattr(dtype, "kind", "O") not in "biuf":
+        if series.dtype.kind not in "biuf":
             bad = next((i for i, v in enumerate(series) if not isinstance(v, int | float | np.number)), 0)
             raise ValueError(
-                f"Column {name!r} is of type {dtype}, expected numbers: row {bad} holds {series.iloc[bad]!r}. Convert "
-                "it by pandas.to_numeric, or encode its categories as whole numbers."
+                f"Column {name!r} is of type {series.dtype}, expected numbers: row {bad} holds {series.iloc[bad]!r}. "
+                "Convert it by pandas.to_numeric, or encode its categories as whole numbers."
             )
         values = series.to_numpy(dtype=np.float64, na_value=np.nan) if series.isna().any() else series.to_numpy()
-        if not isinstance(values.dtype, np.dtype) or values.dtype == object:
-            values = values.astype(np.float64)
         if values.dtype.kind == "f":
             self._complete(name, np.isnan(values) & ~np.asarray(optional))
         return values
 
     def flags(self, name: str) -> np.ndarray:
         series = self._raw(name)
-        values = series.to_numpy()
-        if values.dtype == object:  # booleans beside missing values
-            values = np.array([False if v is None or v != v else v for v in values])
-        if values.dtype.kind == "f":
-            values = np.nan_to_num(values)
+        values = np.array(np.where(series.isna(), False, series).tolist())  # booleans may stand beside missing values
         if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
             raise ValueError(f"Column {name!r} is of type {series.dtype}, expected True and False, or 1 and 0.")
         return values.astype(bool)
@@ -280,17 +274,13 @@ class _Table:
             series = self._raw(name)
             self._complete(name, series.isna().to_numpy())
             values = np.asarray(series)
-            changes = np.flatnonzero(values[1:] != values[:-1]) + 1
-            begins = np.concatenate([[0], changes])
+            begins = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
             ids = values[begins].tolist()
-            seen: set[Any] = set()
-            for value, begin in zip(ids, begins.tolist(), strict=True):
-                if value in seen:
-                    raise ValueError(
-                        f"Episode {value!r} goes on in row {begin} after rows of another: sort the table first, as by "
-                        f"frame.sort_values([{name!r}, …], kind='stable')."
-                    )
-                seen.add(value)
+            if (where := _first(series.iloc[begins].duplicated().to_numpy())) is not None:
+                raise ValueError(
+                    f"Episode {ids[where]!r} goes on in row {begins[where]} after rows of another: sort the table "
+                    f"first, as by frame.sort_values([{name!r}, …], kind='stable')."
+                )
             return [f"Episode {value!r}" for value in ids], begins
         ends = last if last.any() else done
         if ends is None:
@@ -298,27 +288,14 @@ class _Table:
                 f"Nothing tells episodes apart in the columns {self.names}: name a column in episode=, terminal= or "
                 "timeout=."
             )
-        begins = np.concatenate([[0], np.flatnonzero(ends) + 1])
+        begins = np.append(0, np.flatnonzero(ends) + 1)
         begins = begins[begins < len(ends)]
         return [f"Episode {i}" for i in range(len(begins))], begins
 
 
-def _check_steps(ids: list[str], begins: np.ndarray, steps: np.ndarray, name: str) -> None:
-    jumps = np.diff(steps) != 1
-    jumps[begins[1:] - 1] = False
-    if jumps.any():
-        row = int(np.argmax(jumps))
-        where = int(np.searchsorted(begins, row, side="right")) - 1
-        raise ValueError(
-            f"{ids[where]} goes from {name} {steps[row]:g} to {steps[row + 1]:g} (rows {row} and {row + 1}): rows are "
-            "missing or out of order. Sort the table, or cut the episode there."
-        )
-
-
-def _shift(flags: np.ndarray, last: np.ndarray) -> np.ndarray:
-    shifted = flags.copy()
-    shifted[:-1] |= flags[1:] & last[1:]
-    return shifted
+def _first(mask: np.ndarray) -> int | None:
+    """The first row that is marked, if there is one."""
+    return int(np.argmax(mask)) if mask.any() else None
 
 
 def _padded(values: np.ndarray) -> np.ndarray:
@@ -340,14 +317,3 @@ def _split(prefix: str, parts: Sequence[Any]) -> dict[str, np.ndarray]:
     if values.shape[1] == 0:
         raise ValueError(f"{prefix} holds no number per step, which a table cannot show: use serialize.save.")
     return {f"{prefix}_{i}": values[:, i] for i in range(values.shape[1])}
-
-
-def _version(package: Any) -> tuple[int, ...]:
-    return tuple(int(n) for n in package.__version__.split(".")[:2])
-
-
-def _pandas() -> Any:
-    try:
-        return importlib.import_module("pandas")
-    except ImportError as error:
-        raise ImportError(_NO_PANDAS) from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,12 +13,12 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data import types
-from imitation_lab.data.spaces import Misfit, conform, misfits, not_finite
+from imitation_lab.data.spaces import Misfit, as_array, conform, misfits, not_finite
+from imitation_lab.util import tree
 
 __all__ = ["AnyEnv", "Finding", "Report", "validate", "fit"]
 
 AnyEnv = gym.Env | VecEnv | tuple[spaces.Space, spaces.Space]
-T = TypeVar("T", bound=types.Trajectory)
 _MISSING = object()
 _SHOWN = 20
 
@@ -106,10 +107,12 @@ def validate(
     n_episodes = 0
     for i, episode in enumerate(demonstrations):
         n_episodes += 1
-        fields = {name: _field(episode, name) for name in ("obs", "acts", "rews", "infos", "terminal")}
+        get = episode.get if isinstance(episode, Mapping) else functools.partial(getattr, episode)
+        given = ((name, get(name, _MISSING)) for name in ("obs", "acts", "rews", "infos", "terminal"))
+        fields = {name: value for name, value in given if value is not _MISSING}
         findings += [Finding(i, *parts) for parts in _check_episode(fields, observation_space, action_space)]
-        n = _length(fields["acts"])
-        if n is not None and n > 0 and fields["terminal"] is not False:
+        n = _length(fields.get("acts"))
+        if n and fields.get("terminal") is not False:
             lengths[i] = n
             if max_steps is not None and n > max_steps:
                 expected = f"at most {max_steps}, the environment's time limit"
@@ -118,28 +121,28 @@ def validate(
         fix = "check the file or the rollout they come from"
         findings.append(Finding(None, "demonstrations", "no episodes", "at least one", fix))
     if len(set(lengths.values())) > 1:
-        shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
-        findings.append(
-            Finding(
-                None,
-                "horizon",
-                f"episodes of {lengths[shortest]} (episode {shortest}) to {lengths[longest]} steps (episode {longest})",
-                "one length, since the moment of ending tells a reward learner about the reward",
-                "record them in a fixed-horizon environment (imitation_lab.envs), or pass allow_variable_horizon=True "
-                "to the algorithm if you accept that",
-            )
+        least, most = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+        found = f"episodes of {lengths[least]} (episode {least}) to {lengths[most]} steps (episode {most})"
+        expected = "one length, since the moment of ending tells a reward learner about the reward"
+        fix = (
+            "record them in a fixed-horizon environment (imitation_lab.envs), or pass allow_variable_horizon=True to "
+            "the algorithm if you accept that"
         )
+        findings.append(Finding(None, "horizon", found, expected, fix))
     return Report(findings, n_episodes)
 
 
-def fit(trajectories: Sequence[T], env: AnyEnv | None) -> list[T]:
+def fit(trajectories: Sequence[types.Trajectory], env: AnyEnv | None) -> Any:
     """Casts trajectories to the spaces of `env` where that loses nothing but float precision; raises on findings.
+
+    Returns:
+        A list; without `env` the trajectories as they are.
 
     Raises:
         ValueError: with the report of `validate`; a variable horizon alone is not raised.
     """
     if env is None:
-        return list(trajectories)
+        return trajectories
     observation_space, action_space, _ = _spaces_and_limit(env)
     fitted = [
         dataclasses.replace(t, obs=conform(t.obs, observation_space), acts=conform(t.acts, action_space))
@@ -168,10 +171,6 @@ def _spaces_and_limit(env: Any) -> tuple[spaces.Space, spaces.Space, int | None]
     return observation_space, action_space, getattr(spec, "max_episode_steps", None)
 
 
-def _field(episode: Any, name: str) -> Any:
-    return episode.get(name, _MISSING) if isinstance(episode, Mapping) else getattr(episode, name, _MISSING)
-
-
 def _length(value: Any) -> int | None:
     try:
         return len(value)
@@ -180,62 +179,45 @@ def _length(value: Any) -> int | None:
 
 
 def _check_episode(fields: Mapping[str, Any], observation_space: Any, action_space: Any) -> Iterator[Misfit]:
-    obs, acts = fields["obs"], fields["acts"]
     for name, space in (("obs", observation_space), ("acts", action_space)):
-        if fields[name] is _MISSING:
+        if name in fields:
+            yield from misfits(name, fields[name], space)
+        else:
             yield name, "none", f"an array of {space}", f"give each episode an attribute or key {name!r}"
-    if obs is not _MISSING:
-        yield from misfits("obs", obs, observation_space)
-    if acts is not _MISSING:
-        yield from misfits("acts", acts, action_space)
-        yield from _check_lengths(fields, _length(acts))
-    rews = fields["rews"]
-    if rews is not _MISSING:
-        yield from _check_rewards(rews)
-    yield from _check_terminal(fields["terminal"], fields["infos"])
+    n = _length(fields.get("acts"))
+    if n is not None:
+        yield from _check_lengths(fields, n)
+    if "rews" in fields:
+        array = as_array(fields["rews"])
+        if array.ndim != 1 or array.dtype.kind != "f":
+            fix = "give one float per action, by np.asarray(rews, dtype=np.float32).reshape(-1)"
+            yield "rews", f"shape {array.shape} of {array.dtype}", "shape (T,) of floats", fix
+        else:
+            yield from not_finite("rews", array)
+    yield from _check_terminal(fields.get("terminal", _MISSING), fields.get("infos"))
 
 
-def _check_lengths(fields: Mapping[str, Any], n: int | None) -> Iterator[Misfit]:
-    if n is None:
-        return
+def _check_lengths(fields: Mapping[str, Any], n: int) -> Iterator[Misfit]:
     if n == 0:
         yield "acts", "no actions", "at least one", "leave the empty episode out"
-    obs = fields["obs"]
-    parts = obs.items() if isinstance(obs, types.DictObs | Mapping) else [(None, obs)]
-    for key, part in parts:
-        found = None if part is _MISSING else _length(part)
-        if found is not None and found != n + 1:
+    for name, part in tree.named("obs", fields.get("obs")).items():
+        found = _length(part)
+        if found not in (None, n + 1):
             fix = "append the observation after the last action" if found == n else "cut the episode anew"
-            name = "obs" if key is None else f"obs/{key}"
             yield name, f"{found} observations for {n} actions", f"{n + 1}, one more than actions", fix
-    for name, what in (("rews", "rewards"), ("infos", "infos")):
-        found = None if fields[name] is _MISSING else _length(fields[name])
-        if found is not None and found != n:
-            fix = "give one per action" if name == "rews" else "give one per action, or None"
-            yield name, f"{found} {what} for {n} actions", f"{n}", fix
-
-
-def _check_rewards(rews: Any) -> Iterator[Misfit]:
-    try:
-        array = np.asarray(rews)
-    except ValueError:
-        array = np.empty(0, dtype=object)
-    if array.ndim != 1 or array.dtype.kind != "f":
-        fix = "give one float per action, by np.asarray(rews, dtype=np.float32).reshape(-1)"
-        yield "rews", f"shape {array.shape} of {array.dtype}", "shape (T,) of floats", fix
-    else:
-        yield from not_finite("rews", array)
+    for name, what, fix in (("rews", "rewards", ""), ("infos", "infos", ", or None")):
+        found = _length(fields.get(name))
+        if found not in (None, n):
+            yield name, f"{found} {what} for {n} actions", f"{n}", f"give one per action{fix}"
 
 
 def _check_terminal(terminal: Any, infos: Any) -> Iterator[Misfit]:
-    fix = "set it to True where the last observation ended the episode, to False for a fragment"
-    if terminal is _MISSING:
-        yield "terminal", "none", "True or False", fix
-        return
     if not isinstance(terminal, bool | np.bool_):
-        yield "terminal", f"{terminal!r} ({type(terminal).__name__})".replace("\n", " "), "True or False", fix
+        found = "none" if terminal is _MISSING else f"{terminal!r} ({type(terminal).__name__})".replace("\n", " ")
+        fix = "set it to True where the last observation ended the episode, to False for a fragment"
+        yield "terminal", found, "True or False", fix
         return
-    if infos is _MISSING or infos is None:
+    if infos is None:
         return
     ends = [t for t, info in enumerate(infos) if isinstance(info, Mapping) and "terminal_observation" in info]
     if ends and ends[0] < len(infos) - 1:

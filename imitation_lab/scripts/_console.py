@@ -27,15 +27,6 @@ UNOBSERVED = {
 """Commands that run nothing."""
 
 
-def main_console(experiment: Any) -> Callable[..., None]:
-    """Makes the function that runs an experiment from `sys.argv` and exits."""
-
-    def main(argv: Sequence[str] | None = None) -> None:
-        sys.exit(run(experiment, sys.argv[1:] if argv is None else argv))
-
-    return main
-
-
 def run(experiment: Any, argv: Sequence[str], program: str | None = None) -> int:
     """Runs an experiment as the shell asks for it.
 

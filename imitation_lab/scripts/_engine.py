@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from imitation_lab.scripts import _console, config
 from imitation_lab.scripts._values import Named
 
 try:
@@ -33,13 +35,13 @@ class Missing:
 _ingredients: dict[type, Any] = {}
 
 
-def ingredient(name: str, cls: type, named: Mapping[str, Named] | None = None) -> Any:
+def ingredient(name: str, cls: type) -> Any:
     """Makes the Sacred ingredient of a group of keys, which all experiments share that have this group."""
-    _ingredients[cls] = Missing(name) if _sacred is None else _sacred.make_ingredient(name, cls(), named or {})
+    _ingredients[cls] = Missing(name) if _sacred is None else _sacred.make_ingredient(name, cls(), config.of(name))
     return _ingredients[cls]
 
 
-def experiment(name: str, commands: Sequence[Callable[..., Any]], named: Mapping[str, Named] | None = None) -> Any:
+def experiment(name: str, commands: Sequence[Callable[..., Any]], named: Mapping[str, Named]) -> Any:
     """A `sacred.Experiment` of typed functions.
 
     Args:
@@ -47,7 +49,20 @@ def experiment(name: str, commands: Sequence[Callable[..., Any]], named: Mapping
         commands: main functions; the first is what runs if no command is named.
         named: its named configurations.
     """
-    return Missing(name) if _sacred is None else _sacred.make_experiment(name, commands, named or {}, _ingredients)
+    return Missing(name) if _sacred is None else _sacred.make_experiment(name, commands, named, _ingredients)
+
+
+def script(name: str, *commands: Callable[..., Any]) -> tuple[Any, Callable[..., None]]:
+    """The experiment of a script, with the named configurations of `config.<name>`, and its `main_console`.
+
+    The latter runs the experiment from `sys.argv` and exits.
+    """
+    made = experiment(name, commands, config.of(name))
+
+    def main_console(argv: Sequence[str] | None = None) -> None:
+        sys.exit(_console.run(made, sys.argv[1:] if argv is None else argv))
+
+    return made, main_console
 
 
 def variant(function: Callable[..., Any], name: str, doc: str, **bound: Any) -> Callable[..., Any]:

@@ -13,8 +13,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from imitation_lab.scripts import _console, _engine, _results
-from imitation_lab.scripts.config import analyze as config
+from imitation_lab.scripts import _engine, _results
 from imitation_lab.util import util
 from imitation_lab.util.paths import atomic_path
 from imitation_lab.viz import style
@@ -179,8 +178,7 @@ def _plot(rows: Sequence[_results.Row], path: str) -> None:
     draw()
 
 
-analysis_ex = _engine.experiment("analyze", [analyze_imitation, gather_tb_directories], config.NAMED)
-main_console = _console.main_console(analysis_ex)
+analysis_ex, main_console = _engine.script("analyze", analyze_imitation, gather_tb_directories)
 
 if __name__ == "__main__":
     main_console()

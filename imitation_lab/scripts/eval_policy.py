@@ -21,9 +21,8 @@ from imitation_lab.data import rollout, serialize
 from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.rewards.serialize import load_reward
-from imitation_lab.scripts import _console, _engine, _names
+from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import eval_policy as config
 from imitation_lab.scripts.ingredients import Environment, Expert, Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.output import Output, streams
@@ -122,8 +121,7 @@ class _Paced(gym.Wrapper):
         return self.env.step(action)
 
 
-eval_policy_ex = _engine.experiment("eval_policy", [eval_policy], config.NAMED)
-main_console = _console.main_console(eval_policy_ex)
+eval_policy_ex, main_console = _engine.script("eval_policy", eval_policy)
 
 if __name__ == "__main__":
     main_console()

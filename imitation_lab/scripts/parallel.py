@@ -16,9 +16,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from imitation_lab.scripts import _console, _engine, _sweep, _values
+from imitation_lab.scripts import _engine, _sweep, _values
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import parallel as config
 from imitation_lab.util import util
 
 __all__ = ["EXPERIMENTS", "parallel", "parallel_ex", "main_console"]
@@ -121,8 +120,7 @@ def parallel(
     )
 
 
-parallel_ex = _engine.experiment("parallel", [parallel], config.NAMED)
-main_console = _console.main_console(parallel_ex)
+parallel_ex, main_console = _engine.script("parallel", parallel)
 
 if __name__ == "__main__":
     main_console()

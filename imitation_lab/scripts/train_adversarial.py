@@ -18,9 +18,8 @@ from typing import Any, Literal
 from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
 from imitation_lab.algorithms.adversarial.gail import GAIL
-from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts import _engine, _names, _resuming
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import train_adversarial as config
 from imitation_lab.scripts.ingredients import (
     RL,
     Demonstrations,
@@ -131,8 +130,7 @@ def _saver(trainer: AdversarialTrainer, out: Output, interval: int) -> Any:
 gail = _engine.variant(train_adversarial, "gail", "Generative adversarial imitation learning.", algorithm="gail")
 airl = _engine.variant(train_adversarial, "airl", "Adversarial inverse reinforcement learning.", algorithm="airl")
 
-train_adversarial_ex = _engine.experiment("train_adversarial", [gail, airl], config.NAMED)
-main_console = _console.main_console(train_adversarial_ex)
+train_adversarial_ex, main_console = _engine.script("train_adversarial", gail, airl)
 
 if __name__ == "__main__":
     main_console()

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Literal
 
 from imitation_lab.algorithms.density.density import DensityAlgorithm, DensityType
-from imitation_lab.scripts import _console, _engine, _resuming
+from imitation_lab.scripts import _engine, _resuming
 from imitation_lab.scripts._schema import Natural
-from imitation_lab.scripts.config import train_density as config
 from imitation_lab.scripts.ingredients import RL, Demonstrations, Environment, Expert, Logging, Policy, PolicyEvaluation
 from imitation_lab.scripts.output import streams
 from imitation_lab.util import util
@@ -105,8 +104,7 @@ def train_density(
     return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
 
 
-train_density_ex = _engine.experiment("train_density", [train_density], config.NAMED)
-main_console = _console.main_console(train_density_ex)
+train_density_ex, main_console = _engine.script("train_density", train_density)
 
 if __name__ == "__main__":
     main_console()

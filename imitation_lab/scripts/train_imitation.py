@@ -26,9 +26,8 @@ from imitation_lab.algorithms.dagger.dagger import (
     reconstruct_trainer,
 )
 from imitation_lab.algorithms.sqil.sqil import SQIL
-from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts import _engine, _names, _resuming
 from imitation_lab.scripts._schema import Count, Keys, Natural
-from imitation_lab.scripts.config import train_imitation as config
 from imitation_lab.scripts.ingredients import (
     BCSettings,
     Demonstrations,
@@ -294,8 +293,7 @@ def _checked(where: str, function: Any, kwargs: dict[str, Any]) -> dict[str, Any
     return kwargs
 
 
-train_imitation_ex = _engine.experiment("train_imitation", [bc, dagger, sqil], config.NAMED)
-main_console = _console.main_console(train_imitation_ex)
+train_imitation_ex, main_console = _engine.script("train_imitation", bc, dagger, sqil)
 
 if __name__ == "__main__":
     main_console()

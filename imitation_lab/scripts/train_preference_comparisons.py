@@ -21,9 +21,8 @@ from typing import Any, Literal
 
 from imitation_lab.algorithms import preference_comparisons as pc
 from imitation_lab.data import serialize
-from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts import _engine, _names, _resuming
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import train_preference_comparisons as config
 from imitation_lab.scripts.ingredients import RL, Environment, Logging, Policy, PolicyEvaluation, Reward
 from imitation_lab.scripts.output import CHECKPOINT_FILE, streams
 from imitation_lab.util import util
@@ -181,10 +180,9 @@ def train_preference_comparisons(
     return result
 
 
-train_preference_comparisons_ex = _engine.experiment(
-    "train_preference_comparisons", [train_preference_comparisons], config.NAMED
+train_preference_comparisons_ex, main_console = _engine.script(
+    "train_preference_comparisons", train_preference_comparisons
 )
-main_console = _console.main_console(train_preference_comparisons_ex)
 
 if __name__ == "__main__":
     main_console()

@@ -23,9 +23,8 @@ from imitation_lab.data import rollout, serialize
 from imitation_lab.policies.serialize import save_stable_model
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.rewards.serialize import load_reward
-from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts import _engine, _names, _resuming
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import train_rl as config
 from imitation_lab.scripts.ingredients import RL, Environment, Logging, Policy, PolicyEvaluation
 from imitation_lab.scripts.output import CHECKPOINT_FILE
 from imitation_lab.util import util
@@ -175,8 +174,7 @@ def _save_rollouts(
         )
 
 
-train_rl_ex = _engine.experiment("train_rl", [train_rl], config.NAMED)
-main_console = _console.main_console(train_rl_ex)
+train_rl_ex, main_console = _engine.script("train_rl", train_rl)
 
 if __name__ == "__main__":
     main_console()

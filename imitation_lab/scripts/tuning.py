@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from imitation_lab.scripts import _console, _engine, _sweep, _values
+from imitation_lab.scripts import _engine, _sweep, _values
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import tuning as config
 from imitation_lab.scripts.parallel import parallel
 from imitation_lab.util import util
 
@@ -107,8 +106,7 @@ def tune(
     return result
 
 
-tuning_ex = _engine.experiment("tuning", [tune], config.NAMED)
-main_console = _console.main_console(tuning_ex)
+tuning_ex, main_console = _engine.script("tuning", tune)
 
 if __name__ == "__main__":
     main_console()

@@ -202,6 +202,6 @@ def test_classes_are_recorded_by_name():
 def test_without_sacred_the_experiment_says_what_to_install(monkeypatch):
     monkeypatch.setattr(_engine, "_sacred", None)
     monkeypatch.setattr(_engine, "_why", "no module", raising=False)
-    experiment = _engine.experiment("work", [work])
+    experiment = _engine.experiment("work", [work], {})
     with pytest.raises(ImportError, match=r"work needs Sacred .no module.: pip install 'imitation-lab\[cli\]'"):
         experiment.run()

@@ -7,7 +7,7 @@ import logging as python_logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imitation_lab.scripts import _engine, _values, output
+from imitation_lab.scripts import _engine, output
 from imitation_lab.util import logger
 
 __all__ = ["Logging", "logging_ingredient"]
@@ -56,11 +56,4 @@ class Logging:
         return output.Output(folder, logger.configure(folder / "log", formats))
 
 
-logging_ingredient = _engine.ingredient(
-    "logging",
-    Logging,
-    {
-        "wandb_logging": _values.Named("log to Weights & Biases too", {"log_format_strs_additional": {"wandb": None}}),
-        "quiet": _values.Named("log to files only", {"log_format_strs": ["csv"]}),
-    },
-)
+logging_ingredient = _engine.ingredient("logging", Logging)

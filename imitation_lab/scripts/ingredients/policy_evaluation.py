@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from imitation_lab.data import rollout
-from imitation_lab.scripts import _engine, _values
+from imitation_lab.scripts import _engine
 from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.environment import Environment
 
-__all__ = ["PolicyEvaluation", "statistics", "FAST", "policy_evaluation_ingredient"]
+__all__ = ["PolicyEvaluation", "statistics", "policy_evaluation_ingredient"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,4 @@ def statistics(trajectories: Any) -> dict[str, float]:
     return {k: v.item() if hasattr(v, "item") else v for k, v in rollout.rollout_stats(trajectories).items()}
 
 
-FAST = {"n_episodes_eval": 2}
-
-policy_evaluation_ingredient = _engine.ingredient(
-    "policy_evaluation",
-    PolicyEvaluation,
-    {"fast": _values.Named("two episodes, for tests", FAST)},
-)
+policy_evaluation_ingredient = _engine.ingredient("policy_evaluation", PolicyEvaluation)

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from imitation_lab.algorithms.base import seeded_torch
 from imitation_lab.rewards import reward_nets
 from imitation_lab.rewards.reward_nets import BasicPotentialMLP, NormalizedRewardNet, RewardNet, ShapedRewardNet
-from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts._schema import AtLeast
 
 __all__ = ["Reward", "reward_ingredient"]
@@ -102,25 +102,4 @@ class Reward:
         return dict(self.ensemble_member_config)
 
 
-def _inputs(layer: str | None) -> dict[str, Any]:
-    return {"net_kwargs": {"normalize_input_layer": layer}}
-
-
-reward_ingredient = _engine.ingredient(
-    "reward",
-    Reward,
-    {
-        "normalize_input_disable": _values.Named("inputs as they are", _inputs(None)),
-        "normalize_input_running": _values.Named("inputs normalized by running statistics", _inputs("RunningNorm")),
-        "normalize_output_disable": _values.Named("rewards as they are", {"normalize_output_layer": None}),
-        "normalize_output_running": _values.Named(
-            "rewards normalized by running statistics", {"normalize_output_layer": "RunningNorm"}
-        ),
-        "normalize_output_ema": _values.Named(
-            "rewards normalized by moving averages", {"normalize_output_layer": "EMANorm"}
-        ),
-        "reward_ensemble": _values.Named(
-            "five networks and their disagreement", {"ensemble_size": 5, "add_std_alpha": 0.0}
-        ),
-    },
-)
+reward_ingredient = _engine.ingredient("reward", Reward)

@@ -12,11 +12,11 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.policies.serialize import load_stable_baselines_model
-from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.policy import Policy
 
-__all__ = ["RL", "FAST", "rl_ingredient"]
+__all__ = ["RL", "rl_ingredient"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,13 +72,4 @@ class RL(Keys):
         return found
 
 
-FAST = {"batch_size": 32}
-
-rl_ingredient = _engine.ingredient(
-    "rl",
-    RL,
-    {
-        "fast": _values.Named("small batches, for tests", FAST),
-        "sac": _values.Named("soft actor-critic, for continuous actions", {"rl_cls": "SAC", "batch_size": 256}),
-    },
-)
+rl_ingredient = _engine.ingredient("rl", RL)

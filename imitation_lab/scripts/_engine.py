@@ -6,13 +6,11 @@ its ingredients and named configurations, and checks all that a user gives befor
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from imitation_lab.scripts import _console, config
+from imitation_lab.scripts import _console, _schema, config
 from imitation_lab.scripts._values import Named
 
 try:
@@ -65,16 +63,21 @@ def script(name: str, *commands: Callable[..., Any]) -> tuple[Any, Callable[...,
     return made, main_console
 
 
-def variant(function: Callable[..., Any], name: str, doc: str, **bound: Any) -> Callable[..., Any]:
-    """A command of its own name and first line, made of a main function by setting some of its arguments."""
+def command(frame: type, *given: Any, name: str = "", doc: str = "") -> Callable[[Callable[..., Any]], Any]:
+    """Makes a main function of one that takes a frame: its keys are those of both.
 
-    @functools.wraps(function)
-    def run(**kwargs: Any) -> Any:
-        return function(**bound, **kwargs)
+    Args:
+        frame: a dataclass of keys that commands share.
+        *given: what the function takes after the frame.
+        name: of the command, if it is not the function's.
+        doc: its explanation, if it is not the function's.
+    """
 
-    signature = inspect.signature(function)
-    left = [parameter for key, parameter in signature.parameters.items() if key not in bound]
-    run.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
-    run.__name__ = run.__qualname__ = name
-    run.__doc__ = f"{doc}\n{(function.__doc__ or '').partition(chr(10))[2]}"
-    return run
+    def decorate(function: Callable[..., Any]) -> Any:
+        def run(**values: Any) -> Any:
+            shared = {key: values.pop(key) for key in frame.__dataclass_fields__ if key in values}
+            return function(frame(**shared), *given, **values)
+
+        return _schema.keyed(run, name or function.__name__, doc or function.__doc__, function, frame)
+
+    return decorate

@@ -57,19 +57,40 @@ class Keys:
 
 
 def read(function: Callable[..., Any]) -> Schema:
-    """The keys of a function: its keyword-only parameters, all of which have a type and a default."""
+    """The keys of a function or dataclass: its keyword-only parameters, all of which have a type and a default."""
+    if isinstance(known := getattr(function, "schema", None), dict):
+        return known
     hints = typing.get_type_hints(function, include_extras=True)
-    docs = explained(function.__doc__ or "", "Args")
+    docs = explained(function.__doc__ or "", "Attributes" if isinstance(function, type) else "Args")
     schema: Schema = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is not parameter.KEYWORD_ONLY:
-            continue
-        kind, default = hints[name], parameter.default
-        if dataclasses.is_dataclass(kind):
-            schema[name] = _group(typing.cast(type, kind), default)
-        else:
-            schema[name] = Key(kind, default, docs.get(name, ""))
+    for name, parameter in _parameters(function).items():
+        kind, default = hints.get(name, Any), parameter.default
+        schema[name] = (
+            _group(kind, default) if dataclasses.is_dataclass(kind) else Key(kind, default, docs.get(name, ""))
+        )
     return schema
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function).parameters
+    return {name: parameter for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def keyed(run: Callable[..., Any], name: str, doc: str | None, *parts: Callable[..., Any]) -> Callable[..., Any]:
+    """A main function of `run(**values)`, whose keys are those of the parts: functions and dataclasses.
+
+    Raises:
+        TypeError: if a key has no default.
+    """
+    parameters = {key: parameter for part in parts for key, parameter in _parameters(part).items()}
+    for parameter in parameters.values():
+        if parameter.default is parameter.empty:
+            raise TypeError(f"{name}: the setting {parameter.name!r} needs a default for the command line.")
+    made: Any = run
+    made.__name__, made.__qualname__, made.__module__, made.__doc__ = name, name, parts[0].__module__, doc
+    made.__signature__ = inspect.Signature(list(parameters.values()))
+    made.schema = {key: entry for part in parts for key, entry in read(part).items()}
+    return made
 
 
 def _group(cls: type, instance: Any) -> Group:

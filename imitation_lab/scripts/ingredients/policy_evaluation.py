@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,14 @@ class PolicyEvaluation(Keys):
     deterministic: bool = False
 
     def compare(
-        self, policy: Any, trajectories: Any, environment: Environment, rng: np.random.Generator
+        self, policy: Any, expert: Any, environment: Environment, rng: np.random.Generator
     ) -> dict[str, dict[str, float]]:
-        """The policy's statistics under `imit_stats`, those of the expert's trajectories under `expert_stats`."""
+        """Statistics under `imit_stats` and `expert_stats`; the expert is a policy, or trajectories of one."""
+        learned = self.evaluate(policy, environment, rng)
+        known = isinstance(expert, Sequence)
         return {
-            "imit_stats": self.evaluate(policy, environment, rng),
-            "expert_stats": statistics(trajectories),
+            "imit_stats": learned,
+            "expert_stats": statistics(expert) if known else self.evaluate(expert, environment, rng),
         }
 
     def evaluate(self, policy: Any, environment: Environment, rng: np.random.Generator) -> dict[str, float]:

@@ -63,7 +63,7 @@ def script(name: str, *commands: Callable[..., Any]) -> tuple[Any, Callable[...,
     return made, main_console
 
 
-def command(frame: type, *given: Any, name: str = "", doc: str = "") -> Callable[[Callable[..., Any]], Any]:
+def command(frame: Any, *given: Any, name: str = "", doc: str = "") -> Callable[[Callable[..., Any]], Any]:
     """Makes a main function of one that takes a frame: its keys are those of both.
 
     Args:

@@ -93,7 +93,7 @@ def keyed(run: Callable[..., Any], name: str, doc: str | None, *parts: Callable[
     return made
 
 
-def _group(cls: type, instance: Any) -> Group:
+def _group(cls: Any, instance: Any) -> Group:
     hints = typing.get_type_hints(cls, include_extras=True)
     docs = explained(cls.__doc__ or "", "Attributes")
     fields = dataclasses.fields(cls)

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from imitation_lab.scripts import _results, _schema, _space, _values
-from imitation_lab.util.paths import atomic_path
 from imitation_lab.viz.tables import text_table
 
 STATE = "sweep.json"
@@ -123,7 +122,7 @@ def run(
         points = [_seeded(point, i) for point in drawn for i in range(repeat)] if search == "random" else []
         state = {"plan": dataclasses.asdict(plan), "space": space, "points": points, "search": search}
         state |= {"num_samples": num_samples}
-        _write(folder / STATE, state)
+        _values.write_json(folder / STATE, state)
     total = len(points) or state["num_samples"]
     before = read_trials(folder)
     done = {row["trial"] for row in before if row["status"] == "COMPLETED"}
@@ -218,9 +217,9 @@ def _trial(
         result = run_one(Plan(**plan), point, pathlib.Path(folder))
     except Exception as error:
         text = "".join(traceback.format_exception_only(error)).strip()
-        _write(file, {**row, "status": "FAILED", "error": text})
+        _values.write_json(file, {**row, "status": "FAILED", "error": text})
         raise
-    _write(file, {**row, "status": "COMPLETED", "result": result})
+    _values.write_json(file, {**row, "status": "COMPLETED", "result": result})
     tune.report(result)
 
 
@@ -233,11 +232,6 @@ def run_one(plan: Plan, point: Mapping[str, Any], folder: pathlib.Path) -> dict[
     with experiment.recorded(folder / "sacred"):
         result = experiment.run(plan.command, updates, names, options=options).result
     return _results.numbers(result if isinstance(result, Mapping) else {"result": result})
-
-
-def _write(path: pathlib.Path, content: Any) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def read_trials(folder: pathlib.Path) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from imitation_lab.util.paths import AnyPath, atomic_path
+
 
 @dataclasses.dataclass(frozen=True)
 class Named:
@@ -101,6 +103,12 @@ def read_config_file(path: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds a {type(values).__name__}, expected an object of configuration keys.")
     return values
+
+
+def write_json(path: AnyPath, content: Any) -> None:
+    """Writes plain data as a JSON file, atomically; parent folders are created."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def refuse_tags(value: Any, where: str = "") -> None:

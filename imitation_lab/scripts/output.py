@@ -65,6 +65,11 @@ class Output:
         """Writes a policy to `policies/<name>`."""
         native.save_policy(policy, self.folder / "policies" / name / POLICY_FILE)
 
+    def save_checkpoint(self, trainer: Any, name: str) -> None:
+        """Saves a trainer in `checkpoints/<name>`, and its policy."""
+        trainer.save(self.folder / "checkpoints" / name)
+        self.save_policy(trainer.policy, name)
+
     def save_reward(self, net: RewardNet, name: str) -> None:
         """Writes a reward network to `reward/<name>.safetensors`."""
         save_reward(net, self.folder / "reward" / f"{name}.safetensors")

@@ -22,7 +22,6 @@ from imitation_lab.scripts import _engine, _names, _resuming
 from imitation_lab.scripts._frame import Imitation, Result
 from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.ingredients import RL, Policy, Reward
-from imitation_lab.scripts.output import Output
 from imitation_lab.util import util
 
 __all__ = ["train_adversarial", "gail", "airl", "train_adversarial_ex", "main_console"]
@@ -73,10 +72,7 @@ def train_adversarial(
         if agent_path is not None and _resuming.is_checkpoint(agent_path):
             trainer = cls.load(agent_path, venv, custom_logger=out.logger, log_dir=out / "log")
         else:
-            agent_seed = util.make_seeds(rng)
-            make = rl.make if agent_path is None else lambda *given: rl.load(agent_path, *given)
-            generator = make(venv, policy, agent_seed)
-            generator.num_timesteps = 0
+            generator = rl.make(venv, policy, util.make_seeds(rng), agent_path)
             default = "BasicRewardNet" if algorithm == "gail" else "BasicShapedRewardNet"
             trainer = cls(
                 demonstrations=trajectories,
@@ -87,25 +83,19 @@ def train_adversarial(
                 custom_logger=out.logger,
                 **{"rng": rng, **kwargs},
             )
+
+        def at_end_of_round(round_number: int) -> None:
+            done = trainer.gen_algo.num_timesteps // trainer.gen_train_timesteps  # counted from the very beginning
+            if checkpoint_interval and done % checkpoint_interval == 0:
+                out.save_checkpoint(trainer, f"{done:05d}")
+
         left = total_timesteps - trainer.gen_algo.num_timesteps
         if left >= trainer.gen_train_timesteps or trainer.gen_algo.num_timesteps == 0:
-            trainer.train(left, callback=_saver(trainer, out, checkpoint_interval), progress_bar=False)
+            trainer.train(left, callback=at_end_of_round, progress_bar=False)
         out.save_policy(trainer.policy)
         out.save_reward(trainer.reward_train, "train")
         out.save_reward(trainer.reward_test, "test")
     return frame.compare(trainer.policy, trajectories)
-
-
-def _saver(trainer: AdversarialTrainer, out: Output, interval: int) -> Any:
-    """Saves the trainer after every `interval` rounds, counted from the very beginning."""
-    save = _resuming.saver(trainer, out)
-
-    def at_end_of_round(round_number: int) -> None:
-        done = trainer.gen_algo.num_timesteps // trainer.gen_train_timesteps
-        if done % interval == 0:
-            save(f"{done:05d}")
-
-    return at_end_of_round if interval > 0 else None
 
 
 gail = _engine.command(Imitation, "gail", name="gail", doc="Generative adversarial imitation learning.")(

@@ -7,6 +7,7 @@ python -m imitation_lab.scripts.train_density with fixed_cartpole density_type=S
 # ruff: noqa: B008 (defaults are never changed)
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 from imitation_lab.algorithms.density.density import DensityAlgorithm, DensityType
@@ -80,14 +81,13 @@ def train_density(
                 allow_variable_horizon=allow_variable_horizon,
             )
             trainer.train()
-        learner, save = trainer.rl_algo, _resuming.saver(trainer, out)
-        assert learner is not None
+        assert trainer.rl_algo is not None
         _resuming.learn(
-            learner,
+            trainer.rl_algo,
             total_timesteps,
             checkpoint_interval,
             lambda steps: trainer.train_policy(steps, progress_bar=False),
-            lambda: save(f"{learner.num_timesteps:012d}"),
+            functools.partial(out.save_checkpoint, trainer),
         )
         out.save_policy(trainer.policy)
     return frame.compare(trainer.policy, trajectories)

@@ -13,6 +13,7 @@ The last goes on where the run before it had saved a checkpoint, and ends as tha
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping
@@ -30,7 +31,6 @@ from imitation_lab.scripts import _engine, _names, _resuming
 from imitation_lab.scripts._frame import Imitation, Result
 from imitation_lab.scripts._schema import Count, Keys, Natural
 from imitation_lab.scripts.ingredients import BCSettings, Policy, SQILSettings
-from imitation_lab.scripts.output import Output
 from imitation_lab.util import util
 
 __all__ = ["Result", "DAggerSettings", "bc", "dagger", "sqil", "train_imitation_ex", "main_console"]
@@ -63,10 +63,7 @@ class DAggerSettings(Keys):
         """
         if not isinstance(self.beta_schedule, Mapping):
             return self.beta_schedule
-        kinds: dict[str, Any] = {
-            "linear": LinearBetaSchedule,
-            "exponential": ExponentialBetaSchedule,
-        }
+        kinds: dict[str, Any] = {"linear": LinearBetaSchedule, "exponential": ExponentialBetaSchedule}
         if len(self.beta_schedule) != 1 or not self.beta_schedule.keys() <= kinds.keys():
             raise ValueError(
                 f"dagger.beta_schedule={dict(self.beta_schedule)!r} is of no known form: write "
@@ -106,26 +103,23 @@ def bc(
             done = _resuming.read_progress(agent_path)
         else:
             trainer = bc.make(venv, policy, rng, demonstrations=trajectories, custom_logger=out.logger)
-        kwargs = _checked("bc.train_kwargs", trainer.train, bc.arguments())
-        _train_bc(trainer, kwargs, done, checkpoint_interval, out)
+        kwargs = _names.check("bc.train_kwargs", bc.arguments(), trainer.train)
+        if checkpoint_interval and kwargs.get("early_stop_patience") is not None:
+            raise ValueError("early_stop_patience counts within one training, which checkpoint_interval cuts: use one.")
+        unit = "n_batches" if kwargs.get("n_epochs") is None else "n_epochs"
+        total = kwargs[unit]
+        while done < total:
+            piece = min(checkpoint_interval or total, total - done)
+            trainer.train(**{**kwargs, unit: piece})
+            if trainer.interrupted:
+                break
+            done += piece
+            if checkpoint_interval:
+                name = f"{done:05d}"
+                out.save_checkpoint(trainer, name)
+                _resuming.write_progress(out / "checkpoints" / name, done)
         out.save_policy(trainer.policy)
     return frame.compare(trainer.policy, trajectories)
-
-
-def _train_bc(trainer: BC, kwargs: dict[str, Any], done: int, interval: int, out: Output) -> None:
-    unit = "n_batches" if kwargs.get("n_epochs") is None else "n_epochs"
-    if interval and kwargs.get("early_stop_patience") is not None:
-        raise ValueError("early_stop_patience counts within one training, which checkpoint_interval cuts: use one.")
-    save, total = _resuming.saver(trainer, out), kwargs[unit]
-    while done < total:
-        piece = min(interval or total, total - done)
-        trainer.train(**{**kwargs, unit: piece})
-        if trainer.interrupted:
-            return
-        done += piece
-        if interval:
-            save(f"{done:05d}")
-            _resuming.write_progress(out / "checkpoints" / f"{done:05d}", done)
 
 
 @_engine.command(Imitation)
@@ -186,7 +180,7 @@ def dagger(
                 left,
                 rollout_round_min_episodes=dagger.rollout_round_min_episodes or 1,
                 rollout_round_min_timesteps=dagger.rollout_round_min_timesteps,
-                bc_train_kwargs=_checked("bc.train_kwargs", trainer.bc_trainer.train, bc.arguments()),
+                bc_train_kwargs=_names.check("bc.train_kwargs", bc.arguments(), trainer.bc_trainer.train),
                 on_round_end=at_end_of_round,
                 progress_bar=False,
             )
@@ -226,24 +220,18 @@ def sqil(
                 policy=sqil.policy,
                 custom_logger=out.logger,
                 rl_algo_class=cls,
-                rl_kwargs=_checked("sqil.rl_kwargs", cls, rl_kwargs),
+                rl_kwargs=_names.check("sqil.rl_kwargs", rl_kwargs, cls),
             )
-        learner, save = trainer.rl_algo, _resuming.saver(trainer, out)
         kwargs = {"progress_bar": False, "reset_num_timesteps": False, **sqil.train_kwargs}
         _resuming.learn(
-            learner,
+            trainer.rl_algo,
             sqil.total_timesteps,
             checkpoint_interval,
             lambda steps: trainer.train(total_timesteps=steps, **kwargs),
-            lambda: save(f"{learner.num_timesteps:012d}"),
+            functools.partial(out.save_checkpoint, trainer),
         )
         out.save_policy(trainer.policy)
     return frame.compare(trainer.policy, trajectories)
-
-
-def _checked(where: str, function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    _names.check(where, kwargs, function)
-    return kwargs
 
 
 train_imitation_ex, main_console = _engine.script("train_imitation", bc, dagger, sqil)

@@ -116,9 +116,7 @@ def train_preference_comparisons(
         if trajectories is not None:
             generator: pc.TrajectoryGenerator = pc.TrajectoryDataset(trajectories, rng)
         else:
-            make = rl.make if agent_path is None or resumed else lambda *given: rl.load(str(agent_path), *given)
-            agent = make(venv, policy, util.make_seeds(rng))
-            agent.num_timesteps = 0
+            agent = rl.make(venv, policy, util.make_seeds(rng), None if resumed else agent_path)
             net = net.to(agent.device)
             kwargs = {"exploration_frac": exploration_frac, **trajectory_generator_kwargs}
             generator = _names.call(

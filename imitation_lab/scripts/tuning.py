@@ -93,7 +93,7 @@ def tune(
     updates = {key: value for key, value in point["config_updates"].items() if key != "seed"}
     best = {"named_configs": [*base_named_configs, *point["named_configs"]], "config_updates": updates}
     result: dict[str, Any] = {"best": best, "search_table": found["table"], metric: found["best"][metric]}
-    _sweep._write(folder / "best.json", _values.merged(base_config_updates, updates))
+    _values.write_json(folder / "best.json", _values.merged(base_config_updates, updates))
     if num_eval_seeds:
         again = (folder / "evaluation").exists()
         seeds = list(range(1000, 1000 + num_eval_seeds))

@@ -12,10 +12,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from imitation_lab.algorithms.base import seeded_torch
 from imitation_lab.rewards import reward_nets
 from imitation_lab.rewards.reward_nets import BasicPotentialMLP, NormalizedRewardNet, RewardNet, ShapedRewardNet
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.rewards.serialize import load_reward
 from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts._schema import AtLeast
 
-__all__ = ["Reward", "reward_ingredient"]
+__all__ = ["Reward", "learned_reward", "reward_ingredient"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,23 @@ class Reward:
             if key not in known:
                 raise ValueError(f"reward.ensemble_member_config has no key {key!r}; it has {', '.join(known)}.")
         return dict(self.ensemble_member_config)
+
+
+def learned_reward(venv: VecEnv, reward_type: str, reward_path: str | None, **kwargs: Any) -> RewardVecEnvWrapper:
+    """The environments under a reward that a file holds.
+
+    Args:
+        venv: the environments.
+        reward_type: a key of `reward_registry`.
+        reward_path: the file; "zero" has none.
+        **kwargs: for its loader.
+
+    Raises:
+        ValueError: if the file is not named.
+    """
+    if reward_path is None and reward_type != "zero":
+        raise ValueError(f"reward_type={reward_type!r} needs reward_path=FILE.")
+    return RewardVecEnvWrapper(venv, load_reward(reward_type, reward_path or "", venv, **kwargs))
 
 
 reward_ingredient = _engine.ingredient("reward", Reward)

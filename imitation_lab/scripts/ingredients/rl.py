@@ -34,23 +34,26 @@ class RL(Keys):
     batch_size: Count = 2048
     rl_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def make(self, venv: VecEnv, policy: Policy, seed: int) -> BaseAlgorithm:
-        """The untrained algorithm.
+    def make(self, venv: VecEnv, policy: Policy, seed: int, path: str | None = None) -> BaseAlgorithm:
+        """The algorithm before its first step.
 
-        Raises:
-            ValueError: if `batch_size` is no multiple of the number of environments, or an argument does not exist.
-        """
-        return _names.call("rl.rl_kwargs", self.cls(), policy.cls(), venv, **self._arguments(venv, policy, seed))
-
-    def load(self, path: str, venv: VecEnv, policy: Policy, seed: int) -> BaseAlgorithm:
-        """An algorithm that begins with what a model's zip has learned, under the settings given here.
+        Args:
+            venv: the environments.
+            policy: of the algorithm.
+            seed: of all that it draws.
+            path: a model's zip, to begin with what it has learned, under the settings given here.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it does not fit.
+            ValueError: if it does not fit, `batch_size` is no multiple of the number of environments, or an argument
+                does not exist.
         """
-        arguments = self._arguments(venv, policy, seed)
-        return load_stable_baselines_model(self.cls(), path, venv, policy_class=policy.cls(), **arguments)
+        cls, arguments = self.cls(), self._arguments(venv, policy, seed)
+        if path is None:
+            return _names.call("rl.rl_kwargs", cls, policy.cls(), venv, **arguments)
+        made = load_stable_baselines_model(cls, path, venv, policy_class=policy.cls(), **arguments)
+        made.num_timesteps = 0
+        return made
 
     def cls(self) -> type[BaseAlgorithm]:
         """The algorithm's class."""

@@ -61,10 +61,11 @@ def read(function: Callable[..., Any]) -> Schema:
     if isinstance(known := getattr(function, "schema", None), dict):
         return known
     hints = typing.get_type_hints(function, include_extras=True)
-    docs = explained(function.__doc__ or "", "Attributes" if isinstance(function, type) else "Args")
+    instance, section = (function(), "Attributes") if isinstance(function, type) else (None, "Args")
+    docs = explained(function.__doc__ or "", section)
     schema: Schema = {}
     for name, parameter in _parameters(function).items():
-        kind, default = hints.get(name, Any), parameter.default
+        kind, default = hints.get(name, Any), getattr(instance, name, parameter.default)
         schema[name] = (
             _group(kind, default) if dataclasses.is_dataclass(kind) else Key(kind, default, docs.get(name, ""))
         )

@@ -15,7 +15,7 @@ import os
 import pathlib
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +33,36 @@ _RAY_ENVIRONMENT = {
 }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep(_schema.Keys):
+    """What a sweep and a search are both told.
+
+    Attributes:
+        init_kwargs: for `ray.init`: num_cpus; address for a running cluster.
+        run_name: name of the sweep, recorded with each run; None takes the time.
+        resources_per_trial: of one trial: cpu, gpu.
+        base_named_configs: named configurations of every trial, such as the environment.
+        base_config_updates: values of every trial.
+        search_space: named_configs, a list, or one of the forms of `parallel` with lists to choose from; and
+            config_updates, nested values, some of them in one of those forms.
+        tune_run_kwargs: for Ray's `TuneConfig`, such as max_concurrent_trials and time_budget_s.
+        mode: whether the metric shall be large or small.
+        resume: whether to go on with the sweep of this run_name: finished trials are kept, failed ones tried again.
+    """
+
+    init_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    run_name: str | None = None
+    resources_per_trial: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"cpu": 1})
+    base_named_configs: Sequence[str] = ()
+    base_config_updates: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    search_space: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: {"named_configs": [], "config_updates": {}}
+    )
+    tune_run_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    mode: Literal["max", "min"] = "max"
+    resume: bool = False
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What all trials have in common."""
@@ -40,20 +70,18 @@ class Plan:
     experiment: str
     command: str | None
     run_name: str
-    named_configs: tuple[str, ...]
+    named_configs: Sequence[str]
     updates: Mapping[str, Any]
 
-    def check(self, known: Sequence[str]) -> None:
-        """Checks names and keys.
+    def check(self, point: Mapping[str, Any] = {}) -> None:
+        """Checks names and keys of one trial.
 
         Raises:
             ValueError: naming the nearest.
         """
-        if self.experiment not in known:
-            raise ValueError(f"There is no experiment {self.experiment!r}. {_schema.nearest(self.experiment, known)}")
-        experiment = load(self.experiment)
-        experiment.check_names(self.command, self.named_configs)
-        experiment.check_updates(self.updates)
+        experiment, (names, updates) = load(self.experiment), self.arguments(point)
+        experiment.check_names(self.command, names)
+        experiment.check_updates(updates)
 
     def arguments(self, point: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
         """Named configurations and updates of one trial."""
@@ -75,20 +103,13 @@ def check_space(plan: Plan, space: Mapping[str, Any]) -> dict[str, Any]:
     _space.check_keys(space)
     space = {"named_configs": [], "config_updates": {}, **space}
     space["config_updates"] = _values.nested(space["config_updates"])
-    experiment = load(plan.experiment)
     for point in _space.points(space, 1, np.random.default_rng(0)):
-        names, updates = plan.arguments(point)
-        experiment.check_names(plan.command, names)
-        experiment.check_updates(updates)
+        plan.check(point)
     return space
 
 
-def has_grid(space: Mapping[str, Any]) -> bool:
-    """Whether some value of a space is a grid."""
-    return any(_space.is_grid(form) for _, form, _ in _space.varying(space))
-
-
 def run(
+    frame: Sweep,
     plan: Plan,
     space: Mapping[str, Any],
     folder: pathlib.Path,
@@ -97,12 +118,7 @@ def run(
     repeat: int,
     search: str,
     metric: str | None,
-    mode: str,
     max_failures: int,
-    resume: bool,
-    init_kwargs: dict[str, Any],
-    resources: dict[str, Any],
-    tune_kwargs: dict[str, Any],
 ) -> dict[str, Any]:
     """Runs a sweep, or the rest of it; see `parallel`."""
     for name, value in _RAY_ENVIRONMENT.items():
@@ -113,9 +129,9 @@ def run(
     except ImportError as error:
         raise ImportError(f"sweeps need Ray ({error}): pip install 'imitation-lab[parallel]'.") from error
 
-    if resume:
+    if frame.resume:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        plan = Plan(**{**state["plan"], "named_configs": tuple(state["plan"]["named_configs"])})
+        plan = Plan(**state["plan"])
         space, points, search = state["space"], state["points"], state["search"]
     else:
         drawn = _space.points(space, num_samples, np.random.default_rng(0))
@@ -128,35 +144,31 @@ def run(
     done = {row["trial"] for row in before if row["status"] == "COMPLETED"}
     left = [i for i in range(total) if i not in done]
     if left:
-        settings: dict[str, Any] = {"num_samples": 1, "reuse_actors": True, **tune_kwargs}
+        settings: dict[str, Any] = {"num_samples": 1, "reuse_actors": True, **frame.tune_run_kwargs}
         parameters: dict[str, Any] = {"trial": tune.grid_search(left)}
         if search == "optuna":
-            settings |= {"num_samples": len(left), "search_alg": _optuna(space, before, metric, mode)}
+            settings |= {"num_samples": len(left), "search_alg": _optuna(space, before, metric, frame.mode)}
             settings.setdefault("max_concurrent_trials", 4)
             parameters = {}
         trainable = tune.with_parameters(
             _trial, plan=dataclasses.asdict(plan), space=space, points=points, folder=str(folder)
         )
-        ours = _start(ray, init_kwargs)
+        failures = tune.FailureConfig(max_failures=max_failures)
+        ours = _start(ray, frame.init_kwargs)
         try:
             tune.Tuner(
-                tune.with_resources(trainable, resources),
+                tune.with_resources(trainable, dict(frame.resources_per_trial)),
                 param_space=parameters,
                 tune_config=tune.TuneConfig(**settings),
-                run_config=tune.RunConfig(
-                    name="ray",
-                    storage_path=str(folder),
-                    failure_config=tune.FailureConfig(max_failures=max_failures),
-                    verbose=0,
-                ),
+                run_config=tune.RunConfig(name="ray", storage_path=str(folder), failure_config=failures, verbose=0),
             ).fit()
         finally:
             if ours:
                 ray.shutdown()
-    return _report(plan, folder, total, metric, mode)
+    return _report(plan, folder, total, metric, frame.mode)
 
 
-def _start(ray: Any, init_kwargs: dict[str, Any]) -> bool:
+def _start(ray: Any, init_kwargs: Mapping[str, Any]) -> bool:
     """Starts Ray here, or joins a cluster; says whether it is ours to end."""
     if ray.is_initialized():
         return False
@@ -253,38 +265,31 @@ def _report(plan: Plan, folder: pathlib.Path, total: int, metric: str | None, mo
     """Writes and prints the table."""
     trials = read_trials(folder)
     points = [
-        {
-            "named_configs": " ".join(trial["point"]["named_configs"]),
-            **_values.flat(trial["point"]["config_updates"]),
-        }
+        {"named_configs": " ".join(trial["point"]["named_configs"]), **_values.flat(trial["point"]["config_updates"])}
         for trial in trials
     ]
-    about = [{key: trial[key] for key in ("trial", "status", "tries")} for trial in trials]
+    about = ("trial", "status", "tries")
     rows = [
-        {**head, **point, **trial["result"], "error": trial["error"]}
-        for head, point, trial in zip(about, points, trials, strict=True)
+        {**{key: trial[key] for key in about}, **point, **trial["result"], "error": trial["error"]}
+        for trial, point in zip(trials, points, strict=True)
     ]
     table = folder / "results.csv"
     _results.write(str(table), _results.to_csv(rows))
     failed = sum(trial["status"] == "FAILED" for trial in trials)
-    summary: dict[str, Any] = {
-        "table": str(table),
-        "trials": max(total, len(trials)),
-        "finished": len(trials) - failed,
-        "failed": failed,
-    }
-    scored = [t for t in trials if metric is not None and metric in t["result"]]
+    finished = len(trials) - failed
+    summary: dict[str, Any] = {"table": str(table), "trials": max(total, len(trials))}
+    summary |= {"finished": finished, "failed": failed}
+    scored = [trial for trial in trials if metric in trial["result"]]
     if scored:
         best = (max if mode == "max" else min)(scored, key=lambda trial: trial["result"][metric])
         summary["best"] = {"trial": best["trial"], "point": best["point"], metric: best["result"][metric]}
     varied = [key for key in _results.columns(points) if len({repr(point.get(key)) for point in points}) > 1]
     shown = [
-        {**head, **{key: row[key] for key in row if key in varied or key.endswith("return_mean")}}
-        for head, row in zip(about, rows, strict=True)
+        {key: row[key] for key in row if key in about or key in varied or key.endswith("return_mean")} for row in rows
     ]
     print(text_table(shown) if shown else "no trial has ended")
     print(f"table:  {os.path.relpath(table)}")
     if len(trials) < total or failed:
         name = plan.run_name.partition("/")[0]  # of what the user has started
-        print(f"{len(trials) - failed} of {total} trials finished; go on with: run_name={name} resume=True")
+        print(f"{finished} of {total} trials finished; go on with: run_name={name} resume=True")
     return summary

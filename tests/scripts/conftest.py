@@ -29,8 +29,8 @@ def without_ray(monkeypatch):
     """Sweeps whose trials run here, one after the other."""
     from imitation_lab.scripts import _space, _sweep, _values
 
-    def sweep(plan, space, folder, *, num_samples, repeat, metric, mode, resume, **others):
-        if resume:
+    def sweep(frame, plan, space, folder, *, num_samples, repeat, metric, **others):
+        if frame.resume:
             state = json.loads((folder / _sweep.STATE).read_text())
             plan, points = _sweep.Plan(**state["plan"]), state["points"]
         else:
@@ -43,6 +43,6 @@ def without_ray(monkeypatch):
             row = {"trial": i, "tries": 1, "point": point, "drawn": {}, "error": None, "status": "COMPLETED"}
             result = _sweep.run_one(plan, point, folder)
             _values.write_json(folder / f"trials/{i:05d}.json", {**row, "result": result})
-        return _sweep._report(plan, folder, len(points), metric, mode)
+        return _sweep._report(plan, folder, len(points), metric, frame.mode)
 
     monkeypatch.setattr(_sweep, "run", sweep)

@@ -54,7 +54,7 @@ class _NamedValues(ConfigDict):
 
 def make_ingredient(name: str, instance: Any, named: Mapping[str, _values.Named]) -> sacred.Ingredient:
     """The ingredient of a dataclass, whose defaults are those of `instance`."""
-    group = _schema._group(type(instance), instance)
+    group = _schema.group(instance)
     made = sacred.Ingredient(name, save_git_info=False)
     made.doc = group.doc
     made.configurations.append(_Documented(_schema.defaults(group.keys), _schema.flat_docs(group.keys)))

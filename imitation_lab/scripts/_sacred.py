@@ -57,10 +57,16 @@ def make_ingredient(name: str, instance: Any, named: Mapping[str, _values.Named]
     group = _schema.group(instance)
     made = sacred.Ingredient(name, save_git_info=False)
     made.doc = group.doc
-    made.configurations.append(_Documented(_schema.defaults(group.keys), _schema.flat_docs(group.keys)))
+    _fill(made, group.keys, named)
+    return made
+
+
+def _fill(made: sacred.Ingredient, keys: Mapping[str, Any], named: Mapping[str, _values.Named]) -> None:
+    """Gives an experiment or ingredient its keys, Sacred knowing of the seed already, and named configurations."""
+    plain = {key: entry for key, entry in keys.items() if key != "seed"}
+    made.configurations.append(_Documented(_schema.defaults(plain), _schema.flat_docs(keys)))
     for key, config in named.items():
         made._add_named_config(key, _NamedValues(config))
-    return made
 
 
 def make_experiment(
@@ -74,20 +80,16 @@ def make_experiment(
     groups = {key: entry for key, entry in schema.items() if isinstance(entry, _schema.Group)}
     parts = []
     for key, group in groups.items():
-        values = {inner: entry.default for inner, entry in group.keys.items()}
+        instance = group.cls(**{inner: entry.default for inner, entry in group.keys.items()})
         part = ingredients.get(group.cls)
-        if part is None or values != vars(group.cls()):  # defaults of its own need an ingredient of its own
-            own = make_ingredient(key, group.cls(**values), {})
+        if part is None or instance != group.cls():  # defaults of its own need an ingredient of its own
+            own = make_ingredient(key, instance, {})
             own.named_configs.update({} if part is None else part.named_configs)
             part = own
         parts.append(part)
     made = Experiment(name, parts, schema)
     made.doc = (commands[0].__doc__ or "").strip().partition("\n")[0]
-    plain = {key: entry for key, entry in schema.items() if key not in groups and key != "seed"}
-    docs = _schema.flat_docs({key: entry for key, entry in schema.items() if key not in groups})
-    made.configurations.append(_Documented(_schema.defaults(plain), docs))
-    for key, config in named.items():
-        made._add_named_config(key, _NamedValues(config))
+    _fill(made, {key: entry for key, entry in schema.items() if key not in groups}, named)
     for function in commands:
         made.add(function)
     made.default_command = commands[0].__name__  # type: ignore[assignment]

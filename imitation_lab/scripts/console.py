@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from imitation_lab import __version__
 from imitation_lab.algorithms import plugins
@@ -47,13 +47,11 @@ TRAIN = {
 }
 """Our algorithms: module and command; those of other packages all have one module."""
 
-_EXPERIMENTS = {
-    "eval": ("eval_policy", "eval_policy_ex"),
-    "analyze": ("analyze", "analysis_ex"),
-    "parallel": ("parallel", "parallel_ex"),
-    "tune": ("tuning", "tuning_ex"),
-}
-_OTHERS = {
+_COMMANDS = {
+    "eval": "eval_policy",
+    "analyze": "analyze",
+    "parallel": "parallel",
+    "tune": "tuning",
     "quickstart": "quickstart",
     "lab": "lab",
     "compare": "compare",
@@ -63,7 +61,7 @@ _OTHERS = {
     "doctor": "doctor",
     "classroom": "classroom",
 }
-"""Commands that are no experiment: module, whose `run` takes the arguments and how the user calls it."""
+"""Modules of the others: one has an experiment, or `run`, which takes the arguments and how the user calls it."""
 
 _TRAIN_HELP = """\
 usage: imitation-lab train ALGORITHM [with NAME... KEY=VALUE...] [options]
@@ -85,17 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
-    commands = ("train", *_EXPERIMENTS, *_OTHERS)
+    commands = ("train", *_COMMANDS)
     if not given or given[0] not in commands:
-        parser = argparse.ArgumentParser(
-            prog="imitation-lab", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        parser = _console.parser("imitation-lab", _DESCRIPTION)
         parser.add_argument("--version", action="version", version=f"imitation_lab {__version__}")
-        parser.add_argument("--debug", action="store_true", help="show tracebacks")
         parser.add_argument("command", metavar="COMMAND", choices=commands)
         parser.parse_args(given)  # exits
     name, *rest = given
-    return _console.guarded(lambda: _train(rest) if name == "train" else _command(name)(rest), debug)
+    return _console.guarded(lambda: _train(rest) if name == "train" else _command(name, rest), debug)
 
 
 def _train(argv: list[str]) -> int:
@@ -111,20 +106,22 @@ def _train(argv: list[str]) -> int:
     if not rest or rest[0] == "with" or rest[0].startswith("-") or rest[0] in _console.UNOBSERVED:
         rest = [command, *rest]
     loaded = _load(module)
-    experiment = getattr(loaded, f"{module}_ex") if name in TRAIN else loaded.experiment(name)
+    experiment = _experiment(loaded) if name in TRAIN else loaded.experiment(name)
     return _console.execute(experiment, rest, f"imitation-lab train {name}")
 
 
-def _command(name: str) -> Callable[[list[str]], int]:
-    program = f"imitation-lab {name}"
-    if name in _OTHERS:
-        return lambda argv: _load(_OTHERS[name]).run(argv, program)
-    module, attribute = _EXPERIMENTS[name]
-    return lambda argv: _console.execute(getattr(_load(module), attribute), argv, program)
+def _command(name: str, argv: list[str]) -> int:
+    program, loaded = f"imitation-lab {name}", _load(_COMMANDS[name])
+    run = getattr(loaded, "run", None)
+    return run(argv, program) if run else _console.execute(_experiment(loaded), argv, program)
 
 
 def _load(module: str) -> types.ModuleType:
     return importlib.import_module(f"imitation_lab.scripts.{module}")
+
+
+def _experiment(module: types.ModuleType) -> Any:
+    return next(value for name, value in vars(module).items() if name.endswith("_ex"))
 
 
 if __name__ == "__main__":

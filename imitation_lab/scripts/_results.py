@@ -69,11 +69,6 @@ def describe(dicts: Any) -> Row:
     }
 
 
-def all_numbers(dicts: Any) -> Row:
-    """One run as a row with every number of its result, under dotted names."""
-    return {**describe(dicts), **numbers(dicts.run.get("result") or {})}
-
-
 def numbers(values: Mapping[str, Any]) -> Row:
     """The numbers in nested dictionaries, under dotted names."""
     return {key: value for key, value in flat(values).items() if isinstance(value, int | float)}

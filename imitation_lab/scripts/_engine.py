@@ -35,7 +35,7 @@ _ingredients: dict[type, Any] = {}
 
 def ingredient(name: str, cls: type) -> Any:
     """Makes the Sacred ingredient of a group of keys, which all experiments share that have this group."""
-    _ingredients[cls] = Missing(name) if _sacred is None else _sacred.make_ingredient(name, cls(), config.of(name))
+    _ingredients[cls] = Missing(name) if _sacred is None else _sacred.make_ingredient(name, cls())
     return _ingredients[cls]
 
 
@@ -47,7 +47,7 @@ def experiment(name: str, commands: Sequence[Callable[..., Any]], named: Mapping
         commands: main functions; the first is what runs if no command is named.
         named: its named configurations.
     """
-    return Missing(name) if _sacred is None else _sacred.make_experiment(name, commands, named, _ingredients)
+    return Missing(name) if _sacred is None else _sacred.Experiment(name, commands, named, _ingredients)
 
 
 def script(name: str, *commands: Callable[..., Any]) -> tuple[Any, Callable[..., None]]:

@@ -43,19 +43,17 @@ def run(experiment: Any, argv: Sequence[str], program: str | None = None) -> int
 
 def guarded(function: Callable[[], int], debug: bool) -> int:
     """Calls a function; its errors become short messages and an exit status, unless `debug`."""
+    if debug:
+        return function()
     try:
         return function()
     except USER_ERRORS as error:
-        if debug:
-            raise
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if debug:
-            raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(last.filename)}:{last.lineno}"
         print(f"failed: {type(error).__name__}: {error} ({where}; --debug shows all)", file=sys.stderr)

@@ -103,8 +103,8 @@ class Experiment(sacred.Experiment):
         """Makes a typed function a command."""
 
         def command(_config: Any, _run: Any) -> Any:
-            with output.recording(_run):
-                return output.one_thread(function)(**_schema.bind(function, _config))
+            with output.recording(_run), output.one_thread():
+                return function(**_schema.bind(function, _config))
 
         command.__name__ = command.__qualname__ = function.__name__
         command.__doc__ = function.__doc__

@@ -62,10 +62,6 @@ def _execute(source: pathlib.Path, output: pathlib.Path) -> tuple[Any, str | Non
     # Frozen modules make the debugger of the kernel complain on stderr; nobody debugs here.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     with tqdm(total=code_cells, unit="cell", desc="quickstart") as bar:
-
-        def begin(cell: Any, cell_index: int) -> None:
-            bar.set_postfix_str(_section(notebook, cell_index))
-
         client = nbclient.NotebookClient(
             notebook,
             timeout=CELL_TIMEOUT,
@@ -73,7 +69,7 @@ def _execute(source: pathlib.Path, output: pathlib.Path) -> tuple[Any, str | Non
             record_timing=False,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             resources={"metadata": {"path": str(output)}},
-            on_cell_start=begin,
+            on_cell_start=lambda cell, cell_index: bar.set_postfix_str(_section(notebook, cell_index)),
             on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(cell.cell_type == "code"),
         )
         try:
@@ -101,15 +97,12 @@ def _write(notebook: Any, output: pathlib.Path) -> int:
     page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
     with atomic_path(output / "quickstart.html") as path:
         path.write_text(page, encoding="utf-8")
-    number = 0
-    for cell in notebook.cells:
-        for result in cell.get("outputs", []):
-            png = result.get("data", {}).get("image/png")
-            if png:
-                number += 1
-                with atomic_path(output / "figures" / f"figure_{number:02d}.png") as path:
-                    path.write_bytes(base64.b64decode(png))
-    return number
+    results = [result for cell in notebook.cells for result in cell.get("outputs", [])]
+    pictures = [png for result in results if (png := result.get("data", {}).get("image/png"))]
+    for number, png in enumerate(pictures, 1):
+        with atomic_path(output / "figures" / f"figure_{number:02d}.png") as path:
+            path.write_bytes(base64.b64decode(png))
+    return len(pictures)
 
 
 def _tagged_text(notebook: Any, tag: str) -> str:

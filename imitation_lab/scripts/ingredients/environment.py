@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from imitation_lab.data.wrappers import RolloutInfoWrapper
 from imitation_lab.scripts import _engine
 from imitation_lab.scripts._schema import Count, Keys
-from imitation_lab.util import util
+from imitation_lab.util import checks, util
 
 __all__ = ["Environment", "environment_ingredient"]
 
@@ -73,12 +73,9 @@ class Environment(Keys):
     def register(self) -> None:
         """Imports what registers the environment."""
         if self.gym_id.startswith("seals/"):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # it extends environments that Gymnasium calls outdated
-                    import seals  # noqa: F401
-            except ImportError as error:
-                raise ImportError(f"{self.gym_id} needs seals: pip install 'imitation-lab[seals]'.") from error
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it extends environments that Gymnasium calls outdated
+                checks.optional("seals", "seals", f"{self.gym_id} needs")
 
 
 environment_ingredient = _engine.ingredient("environment", Environment)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imitation_lab.scripts import _engine, output
-from imitation_lab.util import logger
+from imitation_lab.util import checks, logger
 
 __all__ = ["Logging", "logging_ingredient"]
 
@@ -48,10 +48,7 @@ class Logging:
         logger.check_formats(formats)
         folder = output.make_folder(script, subject, self.log_root, self.log_dir)
         if "wandb" in formats:
-            try:
-                import wandb
-            except ImportError as error:
-                raise ImportError("logging to wandb needs wandb: pip install 'imitation-lab[hub]'.") from error
+            wandb = checks.optional("wandb", "wandb", "logging to wandb needs")
             wandb.init(dir=str(folder), name=f"{script}-{subject}-{folder.name}", **self.wandb_kwargs)
         return output.Output(folder, logger.configure(folder / "log", formats))
 

@@ -130,16 +130,15 @@ def run(
         raise ImportError(f"sweeps need Ray ({error}): pip install 'imitation-lab[parallel]'.") from error
 
     if frame.resume:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        plan = Plan(**state["plan"])
-        space, points, search = state["space"], state["points"], state["search"]
+        state = _values.read_json(folder / STATE)
+        plan, space, search = Plan(**state["plan"]), state["space"], state["search"]
     else:
         drawn = _space.points(space, num_samples, np.random.default_rng(0))
         points = [_seeded(point, i) for point in drawn for i in range(repeat)] if search == "random" else []
         state = {"plan": dataclasses.asdict(plan), "space": space, "points": points, "search": search}
-        state |= {"num_samples": num_samples}
+        state["num_samples"] = num_samples
         _values.write_json(folder / STATE, state)
-    total = len(points) or state["num_samples"]
+    total = len(state["points"]) or state["num_samples"]
     before = read_trials(folder)
     done = {row["trial"] for row in before if row["status"] == "COMPLETED"}
     left = [i for i in range(total) if i not in done]
@@ -150,9 +149,7 @@ def run(
             settings |= {"num_samples": len(left), "search_alg": _optuna(space, before, metric, frame.mode)}
             settings.setdefault("max_concurrent_trials", 4)
             parameters = {}
-        trainable = tune.with_parameters(
-            _trial, plan=dataclasses.asdict(plan), space=space, points=points, folder=str(folder)
-        )
+        trainable = tune.with_parameters(_trial, state=state, folder=folder)
         failures = tune.FailureConfig(max_failures=max_failures)
         ours = _start(ray, frame.init_kwargs)
         try:
@@ -193,11 +190,12 @@ def _optuna(space: Mapping[str, Any], before: Sequence[Mapping[str, Any]], metri
     from ray.tune.search.optuna import OptunaSearch
 
     known = [row for row in before if row["status"] == "COMPLETED" and metric in row["result"]]
-    past: dict[str, Any] = {}
-    if known:
-        past["points_to_evaluate"] = [row["drawn"] for row in known]
-        past["evaluated_rewards"] = [row["result"][metric] for row in known]
-    return OptunaSearch(_space.ray_domains(space), metric=metric, mode=mode, seed=len(known), **past)
+    past: dict[str, Any] = {
+        "points_to_evaluate": [row["drawn"] for row in known],
+        "evaluated_rewards": [row["result"][metric] for row in known],
+    }
+    domains = _space.ray_domains(space)
+    return OptunaSearch(domains, metric=metric, mode=mode, seed=len(known), **(past if known else {}))
 
 
 def _seeded(point: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -205,28 +203,21 @@ def _seeded(point: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**point, "config_updates": {"seed": seed, **point["config_updates"]}}
 
 
-def _trial(
-    config: dict[str, Any],
-    *,
-    plan: Mapping[str, Any],
-    space: Mapping[str, Any],
-    points: Sequence[Mapping[str, Any]],
-    folder: str,
-) -> None:
+def _trial(config: dict[str, Any], *, state: Mapping[str, Any], folder: pathlib.Path) -> None:
     """One trial, in a process of Ray's: its result, or its error, goes to a file and to Ray."""
     from ray import tune
 
-    if points:
-        index, point, drawn = config["trial"], points[config["trial"]], {}
-        name = f"{index:05d}"
+    if state["points"]:
+        index, drawn = config["trial"], {}
+        name, point = f"{index:05d}", state["points"][index]
     else:  # the search makes points as it goes, and Ray names them
         index = name = tune.get_context().get_trial_id()
-        point, drawn = _seeded(_space.filled(space, config), 0), dict(config)
-    file = pathlib.Path(folder) / "trials" / f"{name}.json"
-    tries = json.loads(file.read_text(encoding="utf-8"))["tries"] if file.exists() else 0
+        point, drawn = _seeded(_space.filled(state["space"], config), 0), dict(config)
+    file = folder / "trials" / f"{name}.json"
+    tries = _values.read_json(file)["tries"] if file.exists() else 0
     row = {"trial": index, "tries": tries + 1, "point": point, "drawn": drawn, "result": {}, "error": None}
     try:
-        result = run_one(Plan(**plan), point, pathlib.Path(folder))
+        result = run_one(Plan(**state["plan"]), point, folder)
     except Exception as error:
         text = "".join(traceback.format_exception_only(error)).strip()
         _values.write_json(file, {**row, "status": "FAILED", "error": text})
@@ -256,7 +247,7 @@ def read_trials(folder: pathlib.Path) -> list[dict[str, Any]]:
     for path in sorted((folder / "trials").glob("*.json")):
         try:
             rows.append(json.loads(path.read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}): remove it, and the trial runs again.") from None
     return rows
 

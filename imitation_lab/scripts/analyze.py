@@ -8,7 +8,6 @@ python -m imitation_lab.scripts.analyze gather_tb_directories with env_name=Cart
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from imitation_lab.scripts import _engine, _results
+from imitation_lab.scripts._values import read_json
 from imitation_lab.util import util
 from imitation_lab.util.paths import atomic_path
 from imitation_lab.viz import style
@@ -134,7 +134,7 @@ def gather_tb_directories(frame: Runs) -> dict[str, Any]:
     number = 0
     for run, row in frame.find():
         info = run.sacred_dir / "info.json"
-        log_dir = json.loads(info.read_text(encoding="utf-8")).get("log_dir") if info.is_file() else None
+        log_dir = read_json(info).get("log_dir") if info.is_file() else None
         if log_dir is None or not any(pathlib.Path(log_dir).rglob("events.out.tfevents*")):
             continue
         link = target / f"{row['algorithm']}_{str(row['environment']).replace('/', '_')}_{pathlib.Path(log_dir).name}"

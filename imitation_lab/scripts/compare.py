@@ -297,13 +297,11 @@ def main(arguments: Sequence[str] | None = None, program: str = "imitation-lab c
 
 def _read(file: pathlib.Path) -> dict[str, list]:
     text = file.read_text(encoding="utf-8")
-    try:
+    with contextlib.suppress(json.JSONDecodeError):
         found = json.loads(text)
-    except json.JSONDecodeError:
-        found = None
-    if not (isinstance(found, dict) and set(found) == {"commands", "rows"}):
-        raise ValueError(f"{file} holds no comparison: expected JSON with commands and rows, as --output writes it.")
-    return found
+        if isinstance(found, dict) and set(found) == {"commands", "rows"}:
+            return found
+    raise ValueError(f"{file} holds no comparison: expected JSON with commands and rows, as --output writes it.")
 
 
 class _Kept:

@@ -14,22 +14,31 @@ from imitation_lab.scripts import _console, _schema
 
 __all__ = ["TRAIN", "main"]
 
-_DESCRIPTION = """\
+_COMMANDS = {
+    "quickstart": ("quickstart", "clone an expert from its demonstrations (about a minute)"),
+    "lab": ("lab", "open the tutorials in JupyterLab"),
+    "train bc with cartpole": ("", "train by any algorithm; results land in output/"),
+    "eval with cartpole": ("eval_policy", "evaluate a policy: statistics, videos, saved episodes"),
+    "compare": ("compare", "every algorithm on one task, over seeds"),
+    "analyze": ("analyze", "tables of what was trained"),
+    "parallel with bc_seeds": ("parallel", "sweeps on Ray"),
+    "tune with bc": ("tuning", "tuning on Ray"),
+    "convert old.npz": ("convert_trajs", "old trajectory files to the native format"),
+    "inspect output": ("inspecting", "what a file or folder holds"),
+    "experts": ("experts", "the bundled experts"),
+    "doctor": ("doctor", "versions, GPU, optional parts, a self-test"),
+    "classroom new spring": ("classroom", "hand out and grade assignments"),
+}
+"""Calls, whose first words are the commands; the module of each, and what it does.
+
+A module has an experiment, or `run`, which takes the arguments and how the user calls it.
+"""
+_MODULES = {call.split()[0]: module for call, (module, _) in _COMMANDS.items()}
+_LISTED = "\n".join(f"  imitation-lab {call:<30}{doc}" for call, (_, doc) in _COMMANDS.items())
+_DESCRIPTION = f"""\
 Imitation learning and reward learning: the library's command line.
 
-  imitation-lab quickstart                     clone an expert from its demonstrations (about a minute)
-  imitation-lab lab                            open the tutorials in JupyterLab
-  imitation-lab train bc with cartpole         train by any algorithm; results land in output/
-  imitation-lab eval with cartpole             evaluate a policy: statistics, videos, saved episodes
-  imitation-lab compare                        every algorithm on one task, over seeds
-  imitation-lab analyze                        tables of what was trained
-  imitation-lab parallel with bc_seeds         sweeps on Ray
-  imitation-lab tune with bc                   tuning on Ray
-  imitation-lab convert old.npz                old trajectory files to the native format
-  imitation-lab inspect output                 what a file or folder holds
-  imitation-lab experts                        the bundled experts
-  imitation-lab doctor                         versions, GPU, optional parts, a self-test
-  imitation-lab classroom new spring           hand out and grade assignments
+{_LISTED}
 
 Each has more to say: imitation-lab COMMAND --help.
 """
@@ -46,22 +55,6 @@ TRAIN = {
     "mce_irl": ("train_mce_irl", "train_mce_irl"),
 }
 """Our algorithms: module and command; those of other packages all have one module."""
-
-_COMMANDS = {
-    "eval": "eval_policy",
-    "analyze": "analyze",
-    "parallel": "parallel",
-    "tune": "tuning",
-    "quickstart": "quickstart",
-    "lab": "lab",
-    "compare": "compare",
-    "convert": "convert_trajs",
-    "inspect": "inspecting",
-    "experts": "experts",
-    "doctor": "doctor",
-    "classroom": "classroom",
-}
-"""Modules of the others: one has an experiment, or `run`, which takes the arguments and how the user calls it."""
 
 _TRAIN_HELP = """\
 usage: imitation-lab train ALGORITHM [with NAME... KEY=VALUE...] [options]
@@ -83,11 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
-    commands = ("train", *_COMMANDS)
-    if not given or given[0] not in commands:
+    if not given or given[0] not in _MODULES:
         parser = _console.parser("imitation-lab", _DESCRIPTION)
         parser.add_argument("--version", action="version", version=f"imitation_lab {__version__}")
-        parser.add_argument("command", metavar="COMMAND", choices=commands)
+        parser.add_argument("command", metavar="COMMAND", choices=_MODULES)
         parser.parse_args(given)  # exits
     name, *rest = given
     return _console.guarded(lambda: _train(rest) if name == "train" else _command(name, rest), debug)
@@ -111,7 +103,7 @@ def _train(argv: list[str]) -> int:
 
 
 def _command(name: str, argv: list[str]) -> int:
-    program, loaded = f"imitation-lab {name}", _load(_COMMANDS[name])
+    program, loaded = f"imitation-lab {name}", _load(_MODULES[name])
     run = getattr(loaded, "run", None)
     return run(argv, program) if run else _console.execute(_experiment(loaded), argv, program)
 

@@ -24,6 +24,7 @@ from imitation_lab.scripts.ingredients import Environment, Expert, Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.ingredients.reward import learned_reward
 from imitation_lab.scripts.output import streams
+from imitation_lab.util import checks
 from imitation_lab.util.video_wrapper import VideoWrapper
 
 __all__ = ["eval_policy", "eval_policy_ex", "main_console"]
@@ -69,8 +70,7 @@ def eval_policy(
     """
     if videos and render:
         raise ValueError("videos and render exclude each other: an environment draws either frames or a window.")
-    if not render_fps > 0:
-        raise ValueError(f"render_fps must be positive, got {render_fps}.")
+    checks.positive(render_fps=render_fps)
     _names.check("video_kwargs", dict(video_kwargs), VideoWrapper)
     until = rollout.make_sample_until(eval_n_timesteps, eval_n_episodes)
     rng, _ = streams(seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import pathlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from imitation_lab.policies.sb3_zip import read_sb3_zip
 from imitation_lab.rewards.serialize import inspect_reward
 from imitation_lab.scripts import _console, _results
-from imitation_lab.scripts._values import flat
+from imitation_lab.scripts._values import flat, read_json
 from imitation_lab.util import artifacts, sacred
 
 __all__ = ["run", "describe"]
@@ -138,10 +137,7 @@ def _folder(folder: pathlib.Path) -> str:
 
 
 def _json(file: pathlib.Path) -> str:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid JSON: {error}") from None
+    content = read_json(file)
     if not isinstance(content, dict):
         return f"JSON, a list of {len(content)}" if isinstance(content, list) else f"JSON: {content}"
     return "\n".join([f"JSON, {_size(file)}", *_values(content)])

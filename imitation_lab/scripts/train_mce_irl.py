@@ -20,7 +20,7 @@ from imitation_lab.scripts._schema import Count, Natural
 from imitation_lab.scripts.ingredients import Environment, Logging, Reward
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.output import streams
-from imitation_lab.util import util
+from imitation_lab.util import checks, util
 
 __all__ = ["train_mce_irl", "train_mce_irl_ex", "main_console"]
 
@@ -72,8 +72,7 @@ def train_mce_irl(
         Statistics of the learned policy's episodes under `imit_stats`, of the expert's under `expert_stats`.
     """
     _resuming.check(agent_path)
-    if not expert_temperature > 0:
-        raise ValueError(f"expert_temperature must be positive, got {expert_temperature}.")
+    checks.positive(expert_temperature=expert_temperature)
     rng, evaluation_rng = streams(seed)
     environment.register()
     env = gym.make(util._find_spec(environment.gym_id), **environment.env_make_kwargs)

@@ -60,10 +60,11 @@ class Reward:
                 if self.add_std_alpha is not None:
                     raise ValueError("reward.add_std_alpha needs an ensemble: set reward.ensemble_size, such as 3.")
                 return self._normalized(self._net(venv, default))
-            member = dataclasses.replace(self, **self._member_changes())
-            spaces = (venv.observation_space, venv.action_space)
+            keys = ("net_cls", "net_kwargs", "normalize_output_layer")
+            changes = _known("reward.ensemble_member_config", self.ensemble_member_config, *keys)
+            member = dataclasses.replace(self, **changes)
             members = [member._normalized(member._net(venv, default)) for _ in range(self.ensemble_size)]
-            ensemble = reward_nets.RewardEnsemble(*spaces, members)
+            ensemble = reward_nets.RewardEnsemble(venv.observation_space, venv.action_space, members)
             if self.add_std_alpha is None:
                 return ensemble
             return reward_nets.AddSTDRewardWrapper(ensemble, default_alpha=self.add_std_alpha)
@@ -74,34 +75,25 @@ class Reward:
         net: RewardNet = _names.call("reward.net_kwargs", cls, venv.observation_space, venv.action_space, **kwargs)
         if self.shaping is None:
             return net
-        discount, sizes = self._shaping()
-        layer = {"normalize_input_layer": kwargs.get("normalize_input_layer")}
-        return ShapedRewardNet(net, BasicPotentialMLP(venv.observation_space, sizes, **layer), discount)
-
-    def _shaping(self) -> tuple[float, list[int]]:
-        assert self.shaping is not None
-        found = {"hid_sizes": [32, 32], **self.shaping}
-        for key in found:
-            if key not in ("discount_factor", "hid_sizes"):
-                raise ValueError(f"reward.shaping has no key {key!r}; it has discount_factor and hid_sizes.")
-        if "discount_factor" not in found:
+        shaping = {"hid_sizes": [32, 32], **_known("reward.shaping", self.shaping, "discount_factor", "hid_sizes")}
+        if "discount_factor" not in shaping:
             raise ValueError("reward.shaping needs the policy's discount: reward.shaping.discount_factor=0.99, say.")
-        return float(found["discount_factor"]), list(found["hid_sizes"])
+        layer = {"normalize_input_layer": kwargs.get("normalize_input_layer")}
+        return ShapedRewardNet(
+            net, BasicPotentialMLP(venv.observation_space, shaping["hid_sizes"], **layer), shaping["discount_factor"]
+        )
 
     def _normalized(self, net: RewardNet) -> RewardNet:
         if self.normalize_output_layer is None:
             return net
-        layer = _names.with_classes(self.normalize_output_layer)
-        if isinstance(layer, str):
-            layer = _names.find("norm", layer)
-        return NormalizedRewardNet(net, layer)
+        return NormalizedRewardNet(net, _names.find("norm", self.normalize_output_layer))
 
-    def _member_changes(self) -> dict[str, Any]:
-        known = ("net_cls", "net_kwargs", "normalize_output_layer")
-        for key in self.ensemble_member_config:
-            if key not in known:
-                raise ValueError(f"reward.ensemble_member_config has no key {key!r}; it has {', '.join(known)}.")
-        return dict(self.ensemble_member_config)
+
+def _known(where: str, given: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    for key in given:
+        if key not in keys:
+            raise ValueError(f"{where} has no key {key!r}; it has {', '.join(keys)}.")
+    return given
 
 
 def learned_reward(venv: VecEnv, reward_type: str, reward_path: str | None, **kwargs: Any) -> RewardVecEnvWrapper:

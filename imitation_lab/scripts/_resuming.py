@@ -16,21 +16,26 @@ from imitation_lab.scripts.output import CHECKPOINT_FILE
 _PROGRESS_FILE = "progress.json"
 
 
-def is_checkpoint(path: str | None) -> bool:
-    """Whether a path is the folder of a checkpoint."""
-    return path is not None and (pathlib.Path(path) / CHECKPOINT_FILE).is_file()
+def checkpoint(path: str | None) -> pathlib.Path | None:
+    """The checkpoint's file, if a path is the folder of one."""
+    file = pathlib.Path(path or "") / CHECKPOINT_FILE
+    return file if path is not None and file.is_file() else None
 
 
-def check(path: str | None) -> None:
+def check(path: str | None, file: str = CHECKPOINT_FILE, where: str = "a folder below checkpoints/ of a run") -> None:
     """Checks what a user gives to resume.
+
+    Args:
+        path: a folder, or None.
+        file: which it must hold.
+        where: such folders are.
 
     Raises:
         FileNotFoundError: if a path is given that is no checkpoint.
     """
-    if path is not None and not is_checkpoint(path):
+    if path is not None and not (pathlib.Path(path) / file).is_file():
         raise FileNotFoundError(
-            f"there is no {CHECKPOINT_FILE} in agent_path={path!r}: give a folder below checkpoints/ of a run that "
-            "had checkpoint_interval=1, say."
+            f"there is no {file} in agent_path={path!r}: give {where} that had checkpoint_interval=1, say."
         )
 
 

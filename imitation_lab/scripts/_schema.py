@@ -195,6 +195,18 @@ def nearest(name: object, known: Iterable[object]) -> str:
     return hint or (f"Did you mean {' or '.join(map(repr, same))}?" if same else f"There are: {', '.join(names)}.")
 
 
+def known(where: str, given: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """What is given, after its keys have been checked.
+
+    Raises:
+        ValueError: if one of them does not exist, naming the nearest.
+    """
+    for key in given:
+        if key not in keys:
+            raise ValueError(f"{where}.{key} does not exist. {nearest(key, keys)}")
+    return given
+
+
 def describe(annotation: Any) -> str:
     """A type in words."""
     words = {

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from imitation_lab.scripts._schema import nearest
-
 FORMS = ("grid", "grid_search", "choice", "uniform", "loguniform", "randint", "quniform")
 _NUMBERS = {"uniform": 2, "loguniform": 2, "randint": 2, "quniform": 3}
 
@@ -42,17 +40,6 @@ def _checked(form: str, arguments: Any, where: str) -> list[Any]:
         if form == "loguniform" and arguments[0] <= 0:
             raise ValueError(f"{where}: loguniform needs positive bounds, got {list(arguments)!r}.")
     return list(arguments)
-
-
-def check_keys(space: Mapping[str, Any]) -> None:
-    """Checks the space's own keys.
-
-    Raises:
-        ValueError: naming the nearest.
-    """
-    for key in space:
-        if key not in ("named_configs", "config_updates"):
-            raise ValueError(f"search_space.{key} does not exist. {nearest(key, ('named_configs', 'config_updates'))}")
 
 
 def points(space: Mapping[str, Any], num_samples: int, rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from imitation_lab.scripts import _results, _schema, _space, _values
 from imitation_lab.viz.tables import text_table
 
 STATE = "sweep.json"
+_PARTS = ("named_configs", "config_updates")
 _STARTS = 3
 """How often Ray is started before giving up: on a busy machine its 30 seconds may not be enough."""
 _RAY_ENVIRONMENT = {
@@ -100,8 +101,7 @@ def check_space(plan: Plan, space: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: if a name, key or form does not exist.
     """
-    _space.check_keys(space)
-    space = {"named_configs": [], "config_updates": {}, **space}
+    space = {"named_configs": [], "config_updates": {}, **_schema.known("search_space", space, *_PARTS)}
     space["config_updates"] = _values.nested(space["config_updates"])
     for point in _space.points(space, 1, np.random.default_rng(0)):
         plan.check(point)

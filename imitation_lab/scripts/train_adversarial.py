@@ -69,7 +69,7 @@ def train_adversarial(
     kwargs = {**_names.with_classes(algorithm_kwargs), **_names.with_classes(algorithm_specific.get(algorithm, {}))}
     _names.check("algorithm_kwargs", kwargs, cls, AdversarialTrainer)
     with frame.start("train_adversarial") as (rng, trajectories, out, venv):
-        if agent_path is not None and _resuming.is_checkpoint(agent_path):
+        if agent_path is not None and _resuming.checkpoint(agent_path):
             trainer = cls.load(agent_path, venv, custom_logger=out.logger, log_dir=out / "log")
         else:
             generator = rl.make(venv, policy, util.make_seeds(rng), agent_path)

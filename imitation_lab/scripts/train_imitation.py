@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import pathlib
 import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -145,11 +144,7 @@ def dagger(
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the expert's under `expert_stats`.
     """
-    if agent_path is not None and not (pathlib.Path(agent_path) / "checkpoint-latest.safetensors").is_file():
-        raise FileNotFoundError(
-            f"there is no checkpoint in agent_path={agent_path!r}: give the folder scratch of a run of dagger that had "
-            "checkpoint_interval=1, say."
-        )
+    _resuming.check(agent_path, "checkpoint-latest.safetensors", "the folder scratch of a run of dagger")
     start = frame.start("train_imitation", demonstrated=dagger.use_offline_rollouts)
     with start as (rng, trajectories, out, venv):
         expert_policy = frame.expert.load(venv, frame.environment.gym_id)

@@ -15,7 +15,6 @@ The last learns a reward from episodes that were saved, without training a polic
 # ruff: noqa: B008 (defaults are never changed)
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -106,7 +105,7 @@ def train_preference_comparisons(
     """
     rng, evaluation_rng = streams(seed)
     trajectories = None if trajectory_path is None else serialize.load_with_rewards(trajectory_path)
-    resumed = _resuming.is_checkpoint(agent_path)
+    resumed = _resuming.checkpoint(agent_path)
     with (
         logging.start("train_preference_comparisons", environment.gym_id) as out,
         environment.venv(rng, out.folder) as venv,
@@ -157,13 +156,11 @@ def train_preference_comparisons(
             query_schedule=query_schedule,
         )
         saving: dict[str, Any] = {"progress_bar": False}
-        if checkpoint_interval > 0:
-            saving |= {
-                "checkpoint_path": out / "checkpoints" / CHECKPOINT_FILE,
-                "checkpoint_interval": checkpoint_interval,
-            }
+        if checkpoint_interval:
+            path = out / "checkpoints" / CHECKPOINT_FILE
+            saving |= {"checkpoint_path": path, "checkpoint_interval": checkpoint_interval}
         if resumed:
-            comparisons.restore(pathlib.Path(str(agent_path)) / CHECKPOINT_FILE)
+            comparisons.restore(resumed)
             result: dict[str, Any] = dict(comparisons.resume(**saving))
         else:
             result = dict(comparisons.train(total_timesteps, total_comparisons, **saving))

@@ -95,15 +95,15 @@ def train_rl(
             # Observations are normalized inside the policy, if at all: statistics outside of it would be lost.
             kwargs = {"norm_obs": False, **normalize_kwargs}
             train_venv = normalizer = _names.call("normalize_kwargs", VecNormalize, train_venv, **kwargs)
-        resumed = _resuming.is_checkpoint(agent_path)
+        resumed = _resuming.checkpoint(agent_path)
         algorithm = rl.make(train_venv, policy, util.make_seeds(rng), None if resumed else agent_path)
         algorithm.set_logger(out.logger)
         if resumed:
-            _restore(pathlib.Path(str(agent_path)), algorithm, normalizer, rng, train_venv)
+            _restore(resumed, algorithm, normalizer, rng, train_venv)
 
         def save(name: str) -> None:
             save_stable_model(out / "policies" / name, algorithm)
-            _save(out / "policies" / name, algorithm, normalizer, rng, train_venv)
+            _save(out / "policies" / name / CHECKPOINT_FILE, algorithm, normalizer, rng, train_venv)
 
         def go_on(steps: int) -> None:
             algorithm.learn(steps, reset_num_timesteps=False, callback=callback)
@@ -121,7 +121,7 @@ def train_rl(
         return policy_evaluation.evaluate(algorithm, environment, rng)
 
 
-def _save(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
+def _save(file: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
     """Saves all that training changes; the environments begin anew, as they do in a run that goes on from here."""
     state = checkpoint.State()
     checkpoint.pack_algorithm(state, "agent", algorithm)
@@ -129,12 +129,12 @@ def _save(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: 
         for name in ("mean", "var", "count"):
             state.tensors[f"returns/{name}"] = np.asarray(getattr(normalizer.ret_rms, name), dtype=np.float64)
     checkpoint.pack_randomness(state, "random", script=rng)
-    state.write(folder / CHECKPOINT_FILE, _VERSION)
+    state.write(file, _VERSION)
     _begin_anew(algorithm, rng, venv)
 
 
-def _restore(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
-    state = checkpoint.State.read(folder / CHECKPOINT_FILE, _VERSION)
+def _restore(file: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
+    state = checkpoint.State.read(file, _VERSION)
     checkpoint.unpack_algorithm(state, "agent", algorithm)
     if normalizer is not None:
         for name in ("mean", "var", "count"):

@@ -15,7 +15,7 @@ from imitation_lab.rewards.reward_nets import BasicPotentialMLP, NormalizedRewar
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
 from imitation_lab.rewards.serialize import load_reward
 from imitation_lab.scripts import _engine, _names
-from imitation_lab.scripts._schema import AtLeast
+from imitation_lab.scripts._schema import AtLeast, known
 
 __all__ = ["Reward", "learned_reward", "reward_ingredient"]
 
@@ -61,7 +61,7 @@ class Reward:
                     raise ValueError("reward.add_std_alpha needs an ensemble: set reward.ensemble_size, such as 3.")
                 return self._normalized(self._net(venv, default))
             keys = ("net_cls", "net_kwargs", "normalize_output_layer")
-            changes = _known("reward.ensemble_member_config", self.ensemble_member_config, *keys)
+            changes = known("reward.ensemble_member_config", self.ensemble_member_config, *keys)
             member = dataclasses.replace(self, **changes)
             members = [member._normalized(member._net(venv, default)) for _ in range(self.ensemble_size)]
             ensemble = reward_nets.RewardEnsemble(venv.observation_space, venv.action_space, members)
@@ -75,7 +75,7 @@ class Reward:
         net: RewardNet = _names.call("reward.net_kwargs", cls, venv.observation_space, venv.action_space, **kwargs)
         if self.shaping is None:
             return net
-        shaping = {"hid_sizes": [32, 32], **_known("reward.shaping", self.shaping, "discount_factor", "hid_sizes")}
+        shaping = {"hid_sizes": [32, 32], **known("reward.shaping", self.shaping, "discount_factor", "hid_sizes")}
         if "discount_factor" not in shaping:
             raise ValueError("reward.shaping needs the policy's discount: reward.shaping.discount_factor=0.99, say.")
         layer = {"normalize_input_layer": kwargs.get("normalize_input_layer")}
@@ -87,13 +87,6 @@ class Reward:
         if self.normalize_output_layer is None:
             return net
         return NormalizedRewardNet(net, _names.find("norm", self.normalize_output_layer))
-
-
-def _known(where: str, given: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    for key in given:
-        if key not in keys:
-            raise ValueError(f"{where} has no key {key!r}; it has {', '.join(keys)}.")
-    return given
 
 
 def learned_reward(venv: VecEnv, reward_type: str, reward_path: str | None, **kwargs: Any) -> RewardVecEnvWrapper:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from imitation_lab.policies.sb3_zip import read_sb3_zip
 from imitation_lab.rewards.serialize import inspect_reward
@@ -111,10 +112,13 @@ def _zip(file: pathlib.Path) -> str:
         f"model of Stable-Baselines3, {_size(file)}, {saved.policy_class().__name__}; pickles inside are not opened"
     ]
     lines += _values({k: v for k, v in saved.scalars().items() if not k.startswith("_") and v is not None})
-    states = {part: state for part, state in saved.states.items() if not part.endswith("optimizer")}
-    return _tensors(
-        lines, {f"{part}.{k}": (v.dtype, v.shape) for part, state in states.items() for k, v in state.items()}
-    )
+    tensors = {
+        f"{part}.{name}": (tensor.dtype, tensor.shape)
+        for part, state in saved.states.items()
+        if not part.endswith("optimizer")
+        for name, tensor in state.items()
+    }
+    return _tensors(lines, tensors)
 
 
 def _tensors(lines: list[str], tensors: Mapping[str, tuple[Any, Sequence[int]]]) -> str:
@@ -167,9 +171,5 @@ def _shortened(lines: list[str]) -> list[str]:
 
 
 def _size(path: pathlib.Path) -> str:
-    size = float(path.stat().st_size)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+    size = path.stat().st_size
+    return f"{size} bytes" if size < 1000 else tqdm.format_sizeof(size, "B")

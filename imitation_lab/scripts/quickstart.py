@@ -35,18 +35,18 @@ def run(argv: Sequence[str], program: str) -> int:
         if importlib.util.find_spec(module) is None:
             raise ImportError(f'{module} is not installed; run: pip install "imitation-lab[notebooks]"')
     output = pathlib.Path(arguments.output).resolve()
-    source = tutorials.folder() / "00_quickstart.ipynb"
+    source, shown = tutorials.folder() / "00_quickstart.ipynb", os.path.relpath(output)
     start = time.perf_counter()
     print("imitation_lab quickstart: behavioral cloning of the bundled CartPole expert")
     notebook, failure = _execute(source, output)
     figures = _write(notebook, output)
     if failure is not None:
-        raise ValueError(f"the notebook failed; see {_short(output / 'quickstart.ipynb')}\n{failure}")
+        raise ValueError(f"the notebook failed; see {shown}/quickstart.ipynb\n{failure}")
     print("\n" + _tagged_text(notebook, "results"))
     print(f"finished in {time.perf_counter() - start:.0f} s\n")
-    print(f"  executed notebook  {_short(output / 'quickstart.ipynb')}")
-    print(f"  page to read       {_short(output / 'quickstart.html')}")
-    print(f"  figures            {_short(output / 'figures')} ({figures} files)")
+    print(f"  executed notebook  {shown}/quickstart.ipynb")
+    print(f"  page to read       {shown}/quickstart.html")
+    print(f"  figures            {shown}/figures ({figures} files)")
     print("\nnext: `imitation-lab lab` opens this notebook and the other tutorials in JupyterLab")
     return 0
 
@@ -114,8 +114,3 @@ def _tagged_text(notebook: Any, tag: str) -> str:
         for result in cell.get("outputs", [])
         if result.output_type == "stream" and result.name == "stdout"
     )
-
-
-def _short(path: pathlib.Path) -> str:
-    """Give a path relative to the current folder where it lies below it."""
-    return os.path.relpath(path) if path.is_relative_to(pathlib.Path.cwd()) else str(path)

@@ -27,15 +27,6 @@ UNOBSERVED = {
 """Commands that run nothing."""
 
 
-def main_console(experiment: Any) -> Callable[..., None]:
-    """Makes the function that runs an experiment from `sys.argv` and exits."""
-
-    def main(argv: Sequence[str] | None = None) -> None:
-        sys.exit(run(experiment, sys.argv[1:] if argv is None else argv))
-
-    return main
-
-
 def run(experiment: Any, argv: Sequence[str], program: str | None = None) -> int:
     """Runs an experiment as the shell asks for it.
 
@@ -52,33 +43,27 @@ def run(experiment: Any, argv: Sequence[str], program: str | None = None) -> int
 
 def guarded(function: Callable[[], int], debug: bool) -> int:
     """Calls a function; its errors become short messages and an exit status, unless `debug`."""
+    if debug:
+        return function()
     try:
         return function()
     except USER_ERRORS as error:
-        if debug:
-            raise
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if debug:
-            raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(last.filename)}:{last.lineno}"
         print(f"failed: {type(error).__name__}: {error} ({where}; --debug shows all)", file=sys.stderr)
         return 1
 
 
-def parser(program: str, description: str, example: str) -> argparse.ArgumentParser:
-    """The parser of a command that is no experiment."""
-    made = argparse.ArgumentParser(
-        prog=program,
-        description=description,
-        epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parser(program: str, description: str, example: str = "") -> argparse.ArgumentParser:
+    """A parser that knows --debug and leaves the texts as they are."""
+    raw = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(prog=program, description=description, epilog=example, formatter_class=raw)
     made.add_argument("--debug", action="store_true", help="show tracebacks")
     return made
 
@@ -86,18 +71,13 @@ def parser(program: str, description: str, example: str) -> argparse.ArgumentPar
 def execute(experiment: Any, argv: Sequence[str], program: str | None = None) -> int:
     """As `run`, but errors are raised."""
     program = program or f"python -m imitation_lab.scripts.{experiment.path}"
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=_description(experiment, program, argv[0] if argv else ""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s [COMMAND] [with NAME... KEY=VALUE...] [options]",
-    )
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    parser.add_argument("-u", "--unobserved", action="store_true", help="do not record the run in output/sacred")
-    parser.add_argument("-l", "--loglevel", metavar="LEVEL", help="of Sacred's messages, such as WARNING")
-    parser.add_argument("-c", "--comment", metavar="TEXT", help="a comment to record with the run")
-    given = parser.parse_intermixed_args(list(argv))
+    reader = parser(program, _description(experiment, program, argv[0] if argv else ""))
+    reader.usage = "%(prog)s [COMMAND] [with NAME... KEY=VALUE...] [options]"
+    reader.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    reader.add_argument("-u", "--unobserved", action="store_true", help="do not record the run in output/sacred")
+    reader.add_argument("-l", "--loglevel", metavar="LEVEL", help="of Sacred's messages, such as WARNING")
+    reader.add_argument("-c", "--comment", metavar="TEXT", help="a comment to record with the run")
+    given = reader.parse_intermixed_args(list(argv))
     words = given.words
     command = words.pop(0) if words and words[0] != "with" else None
     about = None

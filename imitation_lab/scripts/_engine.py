@@ -6,11 +6,11 @@ its ingredients and named configurations, and checks all that a user gives befor
 
 from __future__ import annotations
 
-import functools
-import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from imitation_lab.scripts import _console, _schema, config
 from imitation_lab.scripts._values import Named
 
 try:
@@ -33,13 +33,13 @@ class Missing:
 _ingredients: dict[type, Any] = {}
 
 
-def ingredient(name: str, cls: type, named: Mapping[str, Named] | None = None) -> Any:
+def ingredient(name: str, cls: type) -> Any:
     """Makes the Sacred ingredient of a group of keys, which all experiments share that have this group."""
-    _ingredients[cls] = Missing(name) if _sacred is None else _sacred.make_ingredient(name, cls(), named or {})
+    _ingredients[cls] = Missing(name) if _sacred is None else _sacred.make_ingredient(name, cls())
     return _ingredients[cls]
 
 
-def experiment(name: str, commands: Sequence[Callable[..., Any]], named: Mapping[str, Named] | None = None) -> Any:
+def experiment(name: str, commands: Sequence[Callable[..., Any]], named: Mapping[str, Named]) -> Any:
     """A `sacred.Experiment` of typed functions.
 
     Args:
@@ -47,19 +47,37 @@ def experiment(name: str, commands: Sequence[Callable[..., Any]], named: Mapping
         commands: main functions; the first is what runs if no command is named.
         named: its named configurations.
     """
-    return Missing(name) if _sacred is None else _sacred.make_experiment(name, commands, named or {}, _ingredients)
+    return Missing(name) if _sacred is None else _sacred.Experiment(name, commands, named, _ingredients)
 
 
-def variant(function: Callable[..., Any], name: str, doc: str, **bound: Any) -> Callable[..., Any]:
-    """A command of its own name and first line, made of a main function by setting some of its arguments."""
+def script(name: str, *commands: Callable[..., Any]) -> tuple[Any, Callable[..., None]]:
+    """The experiment of a script, with the named configurations of `config.<name>`, and its `main_console`.
 
-    @functools.wraps(function)
-    def run(**kwargs: Any) -> Any:
-        return function(**bound, **kwargs)
+    The latter runs the experiment from `sys.argv` and exits.
+    """
+    made = experiment(name, commands, config.of(name))
 
-    signature = inspect.signature(function)
-    left = [parameter for key, parameter in signature.parameters.items() if key not in bound]
-    run.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
-    run.__name__ = run.__qualname__ = name
-    run.__doc__ = f"{doc}\n{(function.__doc__ or '').partition(chr(10))[2]}"
-    return run
+    def main_console(argv: Sequence[str] | None = None) -> None:
+        sys.exit(_console.run(made, sys.argv[1:] if argv is None else argv))
+
+    return made, main_console
+
+
+def command(frame: Any, *given: Any, name: str = "", doc: str = "") -> Callable[[Callable[..., Any]], Any]:
+    """Makes a main function of one that takes a frame: its keys are those of both.
+
+    Args:
+        frame: a dataclass of keys that commands share.
+        *given: what the function takes after the frame.
+        name: of the command, if it is not the function's.
+        doc: its explanation, if it is not the function's.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        def run(**values: Any) -> Any:
+            shared = {key: values.pop(key) for key in frame.__dataclass_fields__ if key in values}
+            return function(frame(**shared), *given, **values)
+
+        return _schema.keyed(run, name or function.__name__, doc or function.__doc__, function, frame)
+
+    return decorate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from imitation_lab.algorithms.presets.names import KINDS, find_class, with_classes, with_names
@@ -36,21 +36,21 @@ def call(where: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T
     Raises:
         ValueError: if it has no such argument; the text names the key and the nearest argument.
     """
-    check(where, kwargs, function)
-    return function(*args, **kwargs)
+    return function(*args, **check(where, kwargs, function))
 
 
-def check(where: str, kwargs: Mapping[str, Any], *functions: Callable[..., Any]) -> None:
-    """Checks that at least one of the functions has each argument; those that take any are not asked.
+def check(where: str, kwargs: dict[str, Any], *functions: Callable[..., Any]) -> dict[str, Any]:
+    """Checks that at least one of the functions has each argument, and gives them; those that take any are not asked.
 
     Raises:
         ValueError: naming the key and the nearest argument.
     """
     signatures = [inspect.signature(function).parameters for function in functions]
     if any(p.kind is p.VAR_KEYWORD for p in signatures[-1].values()):
-        return
+        return kwargs
     known = list(dict.fromkeys(name for parameters in signatures for name in parameters))
     for key in kwargs:
         if key not in known:
             name = getattr(functions[0], "__qualname__", str(functions[0]))
             raise ValueError(f"{where}.{key}: {name} has no argument {key!r}. {nearest(key, known)}")
+    return kwargs

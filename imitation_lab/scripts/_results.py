@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from imitation_lab.scripts._values import flat
+from imitation_lab.testing.intervals import interquartile_mean
 from imitation_lab.util import sacred
 from imitation_lab.util.paths import atomic_path
 from imitation_lab.util.sacred import dict_get_nested
@@ -27,13 +28,13 @@ def collect(source_dirs: Iterable[str]) -> list[Any]:
         FileNotFoundError: if there is no such folder, or no run in any.
         ValueError: if a run's files are damaged; the text names the file.
     """
-    folders = [folder for source in source_dirs for folder in sacred.filter_subdirs(source, nested_ok=True)]
-    if not folders:
+    runs = list(sacred.load_runs(*source_dirs))
+    if not runs:
         raise FileNotFoundError(
             f"there are no recorded runs in {', '.join(map(str, source_dirs))}: a run's folder holds config.json and "
             "run.json, such as output/sacred/train_rl/1."
         )
-    return [sacred.SacredDicts.load_from_dir(folder) for folder in dict.fromkeys(folders)]
+    return runs
 
 
 def describe(dicts: Any) -> Row:
@@ -68,11 +69,6 @@ def describe(dicts: Any) -> Row:
     }
 
 
-def all_numbers(dicts: Any) -> Row:
-    """One run as a row with every number of its result, under dotted names."""
-    return {**describe(dicts), **numbers(dicts.run.get("result") or {})}
-
-
 def numbers(values: Mapping[str, Any]) -> Row:
     """The numbers in nested dictionaries, under dotted names."""
     return {key: value for key, value in flat(values).items() if isinstance(value, int | float)}
@@ -84,8 +80,6 @@ def summarize(rows: Sequence[Row]) -> list[Row]:
     `return_std` is the standard deviation over runs (n − 1), None for a single one. `return_iqm` is the interquartile
     mean of the runs, see `testing.intervals`, None where a run's return is not finite.
     """
-    from imitation_lab.testing.intervals import interquartile_mean
-
     groups: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["algorithm"], row["environment"]].append(row)
@@ -93,6 +87,7 @@ def summarize(rows: Sequence[Row]) -> list[Row]:
     for (algorithm, environment), members in sorted(groups.items(), key=lambda item: tuple(map(str, item[0]))):
         returns = np.array([row["return_mean"] for row in members if row["return_mean"] is not None], dtype=float)
         experts = [row["expert_return_mean"] for row in members if row["expert_return_mean"] is not None]
+        finite = len(returns) and np.isfinite(returns).all()
         summary.append(
             {
                 "algorithm": algorithm,
@@ -101,9 +96,7 @@ def summarize(rows: Sequence[Row]) -> list[Row]:
                 "finished": len(returns),
                 "return_mean": float(returns.mean()) if len(returns) else None,
                 "return_std": float(returns.std(ddof=1)) if len(returns) > 1 else None,
-                "return_iqm": float(interquartile_mean(returns))
-                if all(np.isfinite(returns)) and len(returns)
-                else None,
+                "return_iqm": float(interquartile_mean(returns)) if finite else None,
                 "expert_return_mean": float(np.mean(experts)) if experts else None,
             }
         )

@@ -10,32 +10,37 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from imitation_lab.algorithms.checkpoint import rollout_steps, schedules_over, whole_steps
-from imitation_lab.scripts.output import CHECKPOINT_FILE, Output
-from imitation_lab.util.paths import atomic_path
+from imitation_lab.scripts import _values
+from imitation_lab.scripts.output import CHECKPOINT_FILE
 
 _PROGRESS_FILE = "progress.json"
 
 
-def is_checkpoint(path: str | None) -> bool:
-    """Whether a path is the folder of a checkpoint."""
-    return path is not None and (pathlib.Path(path) / CHECKPOINT_FILE).is_file()
+def checkpoint(path: str | None) -> pathlib.Path | None:
+    """The checkpoint's file, if a path is the folder of one."""
+    file = pathlib.Path(path or "") / CHECKPOINT_FILE
+    return file if path is not None and file.is_file() else None
 
 
-def check(path: str | None) -> None:
+def check(path: str | None, file: str = CHECKPOINT_FILE, where: str = "a folder below checkpoints/ of a run") -> None:
     """Checks what a user gives to resume.
+
+    Args:
+        path: a folder, or None.
+        file: which it must hold.
+        where: such folders are.
 
     Raises:
         FileNotFoundError: if a path is given that is no checkpoint.
     """
-    if path is not None and not is_checkpoint(path):
+    if path is not None and not (pathlib.Path(path) / file).is_file():
         raise FileNotFoundError(
-            f"there is no {CHECKPOINT_FILE} in agent_path={path!r}: give a folder below checkpoints/ of a run that "
-            "had checkpoint_interval=1, say."
+            f"there is no {file} in agent_path={path!r}: give {where} that had checkpoint_interval=1, say."
         )
 
 
 def learn(
-    algorithm: BaseAlgorithm, total: int, interval: int, go_on: Callable[[int], Any], save: Callable[[], Any]
+    algorithm: BaseAlgorithm, total: int, interval: int, go_on: Callable[[int], Any], save: Callable[[str], Any]
 ) -> None:
     """Learns until the algorithm has made `total` steps in the environments; an interrupt ends it.
 
@@ -44,7 +49,7 @@ def learn(
         total: steps, at least those of a rollout.
         interval: steps between two calls of `save`; 0 makes none.
         go_on: learns for so many steps.
-        save: saves; the environments begin anew then, as they do in a run that goes on from there.
+        save: saves under a name; the environments begin anew then, as they do in a run that goes on from there.
     """
     whole_steps(algorithm, "total_timesteps", total)
     while (before := algorithm.num_timesteps) < total:
@@ -54,23 +59,12 @@ def learn(
         if algorithm.num_timesteps - before < steps:
             return
         if interval:
-            save()
-
-
-def saver(trainer: Any, out: Output) -> Callable[[str], None]:
-    """A function that saves a trainer in checkpoints/<name>, and its policy in policies/<name>."""
-
-    def save(name: str) -> None:
-        trainer.save(out / "checkpoints" / name)
-        out.save_policy(trainer.policy, name)
-
-    return save
+            save(f"{algorithm.num_timesteps:012d}")
 
 
 def write_progress(folder: pathlib.Path, done: int) -> None:
     """Notes beside a checkpoint how much has been done, where the checkpoint does not know."""
-    with atomic_path(folder / _PROGRESS_FILE) as temporary:
-        temporary.write_text(json.dumps({"done": done}), encoding="utf-8")
+    _values.write_json(folder / _PROGRESS_FILE, {"done": done})
 
 
 def read_progress(folder: str) -> int:

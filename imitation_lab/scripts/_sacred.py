@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from imitation_lab.scripts import _console, _names, _schema, _values, output
+from imitation_lab.scripts import _console, _names, _schema, _values, config, output
 
 with warnings.catch_warnings():
     # Sacred 0.8 imports pkg_resources, which complains; that is why the extra holds setuptools back.
@@ -52,67 +52,63 @@ class _NamedValues(ConfigDict):
         return super().__call__(fixed, preset, fallback) if own is None else own(fixed, preset, fallback)
 
 
-def make_ingredient(name: str, instance: Any, named: Mapping[str, _values.Named]) -> sacred.Ingredient:
+def make_ingredient(name: str, instance: Any) -> sacred.Ingredient:
     """The ingredient of a dataclass, whose defaults are those of `instance`."""
-    group = _schema._group(type(instance), instance)
+    group = _schema.group(instance)
     made = sacred.Ingredient(name, save_git_info=False)
     made.doc = group.doc
-    made.configurations.append(_Documented(_schema.defaults(group.keys), _schema.flat_docs(group.keys)))
-    for key, config in named.items():
-        made._add_named_config(key, _NamedValues(config))
+    _fill(made, group.keys, config.of(name))
     return made
 
 
-def make_experiment(
-    name: str,
-    commands: Sequence[Callable[..., Any]],
-    named: Mapping[str, _values.Named],
-    ingredients: Mapping[type, sacred.Ingredient],
-) -> Experiment:
-    """See `_engine.experiment`."""
-    schema = _schema.of(commands)
-    groups = {key: entry for key, entry in schema.items() if isinstance(entry, _schema.Group)}
-    parts = []
-    for key, group in groups.items():
-        values = {inner: entry.default for inner, entry in group.keys.items()}
-        part = ingredients.get(group.cls)
-        if part is None or values != vars(group.cls()):  # defaults of its own need an ingredient of its own
-            own = make_ingredient(key, group.cls(**values), {})
-            own.named_configs.update({} if part is None else part.named_configs)
-            part = own
-        parts.append(part)
-    made = Experiment(name, parts, schema)
-    made.doc = (commands[0].__doc__ or "").strip().partition("\n")[0]
-    plain = {key: entry for key, entry in schema.items() if key not in groups and key != "seed"}
-    docs = _schema.flat_docs({key: entry for key, entry in schema.items() if key not in groups})
-    made.configurations.append(_Documented(_schema.defaults(plain), docs))
-    for key, config in named.items():
-        made._add_named_config(key, _NamedValues(config))
-    for function in commands:
-        made.add(function)
-    made.default_command = commands[0].__name__  # type: ignore[assignment]
-    return made
+def _fill(made: sacred.Ingredient, keys: Mapping[str, Any], named: Mapping[str, _values.Named]) -> None:
+    """Gives an experiment or ingredient its keys, Sacred knowing of the seed already, and named configurations."""
+    plain = {key: entry for key, entry in keys.items() if key != "seed"}
+    made.configurations.append(_Documented(_schema.defaults(plain), _schema.flat_docs(keys)))
+    for key, found in named.items():
+        made._add_named_config(key, _NamedValues(found))
+
+
+def _ingredient(key: str, group: _schema.Group, known: Mapping[type, sacred.Ingredient]) -> sacred.Ingredient:
+    """The ingredient that all experiments share; defaults of its own need an ingredient of its own."""
+    instance = group.cls(**{name: entry.default for name, entry in group.keys.items()})
+    return known[group.cls] if group.cls in known and instance == group.cls() else make_ingredient(key, instance)
 
 
 class Experiment(sacred.Experiment):
-    """A `sacred.Experiment` that checks names and keys before a run begins, and says what is wrong with them."""
+    """A `sacred.Experiment` that checks names and keys before a run begins, and says what is wrong with them.
 
-    def __init__(self, name: str, ingredients: Sequence[sacred.Ingredient], schema: _schema.Schema) -> None:
-        super().__init__(name, ingredients, interactive=True, save_git_info=False)
-        self.schema = schema
-        self.functions: dict[str, Callable[..., Any]] = {}
+    Its arguments are those of `_engine.experiment`, and the ingredients by dataclass.
+    """
 
-    def add(self, function: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        commands: Sequence[Callable[..., Any]],
+        named: Mapping[str, _values.Named],
+        ingredients: Mapping[type, sacred.Ingredient],
+    ) -> None:
+        self.schema = _schema.of(commands)
+        self.functions = {function.__name__: function for function in commands}
+        groups = {key: entry for key, entry in self.schema.items() if isinstance(entry, _schema.Group)}
+        parts = [_ingredient(key, group, ingredients) for key, group in groups.items()]
+        super().__init__(name, parts, interactive=True, save_git_info=False)
+        self.doc = (commands[0].__doc__ or "").strip().partition("\n")[0]
+        _fill(self, {key: entry for key, entry in self.schema.items() if key not in groups}, named)
+        for function in commands:
+            self._add(function)
+        self.default_command = commands[0].__name__  # type: ignore[assignment]
+
+    def _add(self, function: Callable[..., Any]) -> None:
         """Makes a typed function a command."""
 
         def command(_config: Any, _run: Any) -> Any:
-            with output.recording(_run):
-                return output.one_thread(function)(**_schema.bind(function, _config))
+            with output.recording(_run), output.one_thread():
+                return function(**_schema.bind(function, _config))
 
         command.__name__ = command.__qualname__ = function.__name__
         command.__doc__ = function.__doc__
         self.command(command)
-        self.functions[function.__name__] = function
 
     def run(
         self,

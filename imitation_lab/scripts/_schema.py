@@ -7,13 +7,14 @@ keys (an ingredient). The explanations are those of the docstrings, under `Args:
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
+
+from imitation_lab.util import checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,32 +53,57 @@ class Keys:
     """What the dataclass of a group derives from: its numbers are checked as it is made."""
 
     def __post_init__(self) -> None:
-        for name, key in _group(type(self), self).keys.items():
-            _bounded(key.default, key.annotation, name)
+        for name, key in read(type(self), self).items():
+            if isinstance(key, Key):
+                _bounded(key.default, key.annotation, name)
 
 
-def read(function: Callable[..., Any]) -> Schema:
-    """The keys of a function: its keyword-only parameters, all of which have a type and a default."""
+def read(function: Callable[..., Any], instance: Any = None) -> Schema:
+    """The keys of a function or dataclass: its keyword-only parameters, all of which have a type and a default.
+
+    Args:
+        function: or a dataclass.
+        instance: of the dataclass, which has the defaults; None makes one.
+    """
+    if isinstance(known := getattr(function, "schema", None), dict):
+        return known
+    if made := isinstance(function, type):
+        instance = instance or function()
     hints = typing.get_type_hints(function, include_extras=True)
-    docs = explained(function.__doc__ or "", "Args")
+    docs = explained(function.__doc__ or "", "Attributes" if made else "Args")
     schema: Schema = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is not parameter.KEYWORD_ONLY:
-            continue
-        kind, default = hints[name], parameter.default
-        if dataclasses.is_dataclass(kind):
-            schema[name] = _group(typing.cast(type, kind), default)
-        else:
-            schema[name] = Key(kind, default, docs.get(name, ""))
+    for name, parameter in _parameters(function).items():
+        kind, default = hints.get(name, Any), getattr(instance, name, parameter.default)
+        schema[name] = group(default) if dataclasses.is_dataclass(kind) else Key(kind, default, docs.get(name, ""))
     return schema
 
 
-def _group(cls: type, instance: Any) -> Group:
-    hints = typing.get_type_hints(cls, include_extras=True)
-    docs = explained(cls.__doc__ or "", "Attributes")
-    fields = dataclasses.fields(cls)
-    keys = {f.name: Key(hints[f.name], getattr(instance, f.name), docs.get(f.name, "")) for f in fields}
-    return Group(cls, (cls.__doc__ or "").strip().partition("\n")[0], keys)
+def group(instance: Any) -> Group:
+    """The keys of an ingredient, whose defaults are those of an instance."""
+    keys = typing.cast(dict[str, Key], read(type(instance), instance))
+    return Group(type(instance), (instance.__doc__ or "").strip().partition("\n")[0], keys)
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function).parameters
+    return {name: parameter for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def keyed(run: Callable[..., Any], name: str, doc: str | None, *parts: Callable[..., Any]) -> Callable[..., Any]:
+    """A main function of `run(**values)`, whose keys are those of the parts: functions and dataclasses.
+
+    Raises:
+        TypeError: if a key has no default.
+    """
+    parameters = {key: parameter for part in parts for key, parameter in _parameters(part).items()}
+    for parameter in parameters.values():
+        if parameter.default is parameter.empty:
+            raise TypeError(f"{name}: the setting {parameter.name!r} needs a default for the command line.")
+    made: Any = run
+    made.__name__, made.__qualname__, made.__module__, made.__doc__ = name, name, parts[0].__module__, doc
+    made.__signature__ = inspect.Signature(list(parameters.values()))
+    made.schema = {key: entry for part in parts for key, entry in read(part).items()}
+    return made
 
 
 def of(commands: Iterable[Callable[..., Any]]) -> Schema:
@@ -132,14 +158,13 @@ def checked(schema: Schema, updates: Mapping[str, Any]) -> dict[str, Any]:
 
 def bind(function: Callable[..., Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a function out of a configuration that may hold more."""
-    arguments: dict[str, Any] = {}
-    for name, entry in read(function).items():
-        if isinstance(entry, Group):
-            values = {k: convert(config[name][k], key.annotation, f"{name}.{k}") for k, key in entry.keys.items()}
-            arguments[name] = entry.cls(**values)
-        else:
-            arguments[name] = convert(config[name], entry.annotation, name)
-    return arguments
+    schema = read(function)
+    given = {
+        name: {key: config[name][key] for key in entry.keys} if isinstance(entry, Group) else config[name]
+        for name, entry in schema.items()
+    }
+    values = checked(schema, given)
+    return {name: e.cls(**values[name]) if isinstance(e, Group) else values[name] for name, e in schema.items()}
 
 
 def convert(value: Any, annotation: Any, where: str) -> Any:
@@ -155,39 +180,52 @@ def convert(value: Any, annotation: Any, where: str) -> Any:
             return _bounded(result, annotation, where)
     if any(kind is str for kind in _alternatives(annotation)) and isinstance(value, int | float):
         return str(value)  # a name such as 42 reads as a number on a command line
-    choices = [choice for kind in _alternatives(annotation) for choice in _choices(kind)]
+    literals = [kind for kind in _alternatives(annotation) if typing.get_origin(kind) is Literal]
+    choices = [choice for kind in literals for choice in typing.get_args(kind)]
     hint = f" {nearest(value, choices)}" if isinstance(value, str) else ""
     raise ValueError(f"{where}={value!r} is of the wrong kind: expected {describe(annotation)}.{hint}")
 
 
-def nearest(name: object, known: Iterable[object], label: str = "") -> str:
+def nearest(name: object, known: Iterable[object]) -> str:
     """A hint at the known names nearest to a wrong one: "Did you mean …?", or all there are."""
     names = [str(item) for item in known]
-    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.5)
-    if not near:  # the last part alone may be right
-        tail = str(name).rpartition(".")[2]
-        near = [item for item in names if item.rpartition(".")[2] == tail][:2]
-    if near:
-        return f"Did you mean {' or '.join(map(repr, near))}?"
-    return f"There are{label}: {', '.join(names)}." if names else ""
+    tail = str(name).rpartition(".")[2]
+    same = [item for item in names if item.rpartition(".")[2] == tail][:2]  # the last part alone may be right
+    hint = checks.did_you_mean(name, names, n=2, cutoff=0.5).strip()
+    return hint or (f"Did you mean {' or '.join(map(repr, same))}?" if same else f"There are: {', '.join(names)}.")
+
+
+def known(where: str, given: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """What is given, after its keys have been checked.
+
+    Raises:
+        ValueError: if one of them does not exist, naming the nearest.
+    """
+    for key in given:
+        if key not in keys:
+            raise ValueError(f"{where}.{key} does not exist. {nearest(key, keys)}")
+    return given
 
 
 def describe(annotation: Any) -> str:
     """A type in words."""
-    words = {int: "an integer", float: "a number", bool: "True or False", str: "text", type(None): "None"}
+    words = {
+        int: "an integer",
+        float: "a number",
+        bool: "True or False",
+        str: "text",
+        type(None): "None",
+        type: "a class or its name",
+    }
     named = []
     for kind in _alternatives(annotation):
         origin = typing.get_origin(kind) or kind
         if origin is Literal:
             named.append("one of " + ", ".join(map(repr, typing.get_args(kind))))
-        elif isinstance(origin, type) and issubclass(origin, Mapping):
-            named.append("a dictionary")
-        elif isinstance(origin, type) and issubclass(origin, Sequence) and origin is not str:
-            named.append("a list")
-        elif origin is type:
-            named.append("a class or its name")
+        elif kind not in words and isinstance(origin, type) and issubclass(origin, Mapping | Sequence):
+            named.append("a dictionary" if issubclass(origin, Mapping) else "a list")
         else:
-            named.append(words.get(kind, getattr(kind, "__name__", str(kind))))
+            named.append(words.get(origin, getattr(kind, "__name__", str(kind))))
     return " or ".join(dict.fromkeys(named))
 
 
@@ -223,29 +261,17 @@ def _least(annotation: Any) -> float:
     return max(map(_least, parts), default=float("-inf"))
 
 
-def _choices(kind: Any) -> tuple[Any, ...]:
-    return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
-
-
 def _fit(value: Any, kind: Any) -> tuple[bool, Any]:
     origin = typing.get_origin(kind) or kind
     if kind is Any:
         return True, value
     if origin is Literal:
         return value in typing.get_args(kind), value
-    if kind is type(None):
-        return value is None, value
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return True, int(value)
-    if kind in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
-        return False, value
-    if kind is float:
-        return True, float(value)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return isinstance(value, Mapping), value
-    if isinstance(origin, type) and issubclass(origin, Sequence) and origin is not str:
-        return isinstance(value, Sequence) and not isinstance(value, str), value
-    return isinstance(origin, type) and isinstance(value, origin), value
+    if kind in (int, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return (True, kind(value)) if number and (kind is float or value % 1 == 0) else (False, value)
+    text = isinstance(value, str) and origin is not str  # which is a sequence too
+    return isinstance(origin, type) and isinstance(value, origin) and not text, value
 
 
 def _plain(value: Any) -> Any:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from imitation_lab.scripts._schema import nearest
-
 FORMS = ("grid", "grid_search", "choice", "uniform", "loguniform", "randint", "quniform")
 _NUMBERS = {"uniform": 2, "loguniform": 2, "randint": 2, "quniform": 3}
-Path = tuple[str, ...]
 
 
-def varying(space: Any, path: Path = ()) -> Iterator[tuple[Path, str, list[Any]]]:
-    """The values that vary: path, form, arguments.
+def varying(space: Any, path: str = "") -> Iterator[tuple[str, str, list[Any]]]:
+    """The values that vary: dotted path, form, arguments.
 
     Raises:
         ValueError: if a form's arguments are wrong.
@@ -26,10 +23,10 @@ def varying(space: Any, path: Path = ()) -> Iterator[tuple[Path, str, list[Any]]
         return
     if len(space) == 1 and next(iter(space)) in FORMS:
         ((form, arguments),) = space.items()
-        yield path, form, _checked(form, arguments, ".".join(path))
+        yield path, form.removesuffix("_search"), _checked(form, arguments, path)
         return
     for key, value in space.items():
-        yield from varying(value, (*path, str(key)))
+        yield from varying(value, f"{path}.{key}" if path else str(key))
 
 
 def _checked(form: str, arguments: Any, where: str) -> list[Any]:
@@ -45,39 +42,18 @@ def _checked(form: str, arguments: Any, where: str) -> list[Any]:
     return list(arguments)
 
 
-def check_keys(space: Mapping[str, Any]) -> None:
-    """Checks the space's own keys.
-
-    Raises:
-        ValueError: naming the nearest.
-    """
-    for key in space:
-        if key not in ("named_configs", "config_updates"):
-            raise ValueError(f"search_space.{key} does not exist. {nearest(key, ('named_configs', 'config_updates'))}")
-
-
-def is_grid(form: str) -> bool:
-    """Whether all values of a form are run through."""
-    return form in ("grid", "grid_search")
-
-
 def points(space: Mapping[str, Any], num_samples: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     """All points of a sweep, each the space with values in place of forms.
 
     A grid is run through once per sample; the other values are drawn anew for each point.
     """
     found = list(varying(space))
-    grids = [(path, arguments) for path, form, arguments in found if is_grid(form)]
+    grids = [[(path, value) for value in arguments] for path, form, arguments in found if form == "grid"]
     result = []
     for _ in range(num_samples):
-        for chosen in itertools.product(*(arguments for _, arguments in grids)):
-            point = dict(space)
-            for (path, _), value in zip(grids, chosen, strict=True):
-                point = replaced(point, path, value)
-            for path, form, arguments in found:
-                if not is_grid(form):
-                    point = replaced(point, path, _draw(form, arguments, rng))
-            result.append(point)
+        for chosen in itertools.product(*grids):
+            drawn = {path: _draw(form, arguments, rng) for path, form, arguments in found if form != "grid"}
+            result.append(filled(space, {**dict(chosen), **drawn}))
     return result
 
 
@@ -93,26 +69,25 @@ def _draw(form: str, arguments: list[Any], rng: np.random.Generator) -> Any:
     return round(value / arguments[2]) * arguments[2] if form == "quniform" else value
 
 
-def replaced(space: Mapping[str, Any], path: Path, value: Any) -> dict[str, Any]:
-    """The space with another value at a path; nothing is changed in place."""
-    first, *rest = path
-    return {**space, first: replaced(space[first], tuple(rest), value) if rest else value}
-
-
 def ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
     """The varying values as Ray's domains, by dotted path."""
     from ray import tune
 
-    return {".".join(path): getattr(tune, form)(*_ray_arguments(form, args)) for path, form, args in varying(space)}
-
-
-def _ray_arguments(form: str, arguments: list[Any]) -> list[Any]:
-    return [arguments] if form == "choice" else arguments
+    return {
+        path: getattr(tune, form)(*([arguments] if form == "choice" else arguments))
+        for path, form, arguments in varying(space)
+    }
 
 
 def filled(space: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The space with values by dotted path in place of forms."""
     point = dict(space)
     for path, _, _ in varying(space):
-        point = replaced(point, path, values[".".join(path)])
+        point = _replaced(point, path.split("."), values[path])
     return point
+
+
+def _replaced(space: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """The space with another value at a path; nothing is changed in place."""
+    first, *rest = path
+    return {**space, first: _replaced(space[first], rest, value) if rest else value}

@@ -15,15 +15,15 @@ import os
 import pathlib
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from imitation_lab.scripts import _results, _schema, _space, _values
-from imitation_lab.util.paths import atomic_path
 from imitation_lab.viz.tables import text_table
 
 STATE = "sweep.json"
+_PARTS = ("named_configs", "config_updates")
 _STARTS = 3
 """How often Ray is started before giving up: on a busy machine its 30 seconds may not be enough."""
 _RAY_ENVIRONMENT = {
@@ -34,6 +34,36 @@ _RAY_ENVIRONMENT = {
 }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep(_schema.Keys):
+    """What a sweep and a search are both told.
+
+    Attributes:
+        init_kwargs: for `ray.init`: num_cpus; address for a running cluster.
+        run_name: name of the sweep, recorded with each run; None takes the time.
+        resources_per_trial: of one trial: cpu, gpu.
+        base_named_configs: named configurations of every trial, such as the environment.
+        base_config_updates: values of every trial.
+        search_space: named_configs, a list, or one of the forms of `parallel` with lists to choose from; and
+            config_updates, nested values, some of them in one of those forms.
+        tune_run_kwargs: for Ray's `TuneConfig`, such as max_concurrent_trials and time_budget_s.
+        mode: whether the metric shall be large or small.
+        resume: whether to go on with the sweep of this run_name: finished trials are kept, failed ones tried again.
+    """
+
+    init_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    run_name: str | None = None
+    resources_per_trial: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"cpu": 1})
+    base_named_configs: Sequence[str] = ()
+    base_config_updates: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    search_space: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: {"named_configs": [], "config_updates": {}}
+    )
+    tune_run_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    mode: Literal["max", "min"] = "max"
+    resume: bool = False
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What all trials have in common."""
@@ -41,20 +71,18 @@ class Plan:
     experiment: str
     command: str | None
     run_name: str
-    named_configs: tuple[str, ...]
+    named_configs: Sequence[str]
     updates: Mapping[str, Any]
 
-    def check(self, known: Sequence[str]) -> None:
-        """Checks names and keys.
+    def check(self, point: Mapping[str, Any] = {}) -> None:
+        """Checks names and keys of one trial.
 
         Raises:
             ValueError: naming the nearest.
         """
-        if self.experiment not in known:
-            raise ValueError(f"There is no experiment {self.experiment!r}. {_schema.nearest(self.experiment, known)}")
-        experiment = load(self.experiment)
-        experiment.check_names(self.command, self.named_configs)
-        experiment.check_updates(self.updates)
+        experiment, (names, updates) = load(self.experiment), self.arguments(point)
+        experiment.check_names(self.command, names)
+        experiment.check_updates(updates)
 
     def arguments(self, point: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
         """Named configurations and updates of one trial."""
@@ -73,23 +101,15 @@ def check_space(plan: Plan, space: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: if a name, key or form does not exist.
     """
-    _space.check_keys(space)
-    space = {"named_configs": [], "config_updates": {}, **space}
+    space = {"named_configs": [], "config_updates": {}, **_schema.known("search_space", space, *_PARTS)}
     space["config_updates"] = _values.nested(space["config_updates"])
-    experiment = load(plan.experiment)
     for point in _space.points(space, 1, np.random.default_rng(0)):
-        names, updates = plan.arguments(point)
-        experiment.check_names(plan.command, names)
-        experiment.check_updates(updates)
+        plan.check(point)
     return space
 
 
-def has_grid(space: Mapping[str, Any]) -> bool:
-    """Whether some value of a space is a grid."""
-    return any(_space.is_grid(form) for _, form, _ in _space.varying(space))
-
-
 def run(
+    frame: Sweep,
     plan: Plan,
     space: Mapping[str, Any],
     folder: pathlib.Path,
@@ -98,12 +118,7 @@ def run(
     repeat: int,
     search: str,
     metric: str | None,
-    mode: str,
     max_failures: int,
-    resume: bool,
-    init_kwargs: dict[str, Any],
-    resources: dict[str, Any],
-    tune_kwargs: dict[str, Any],
 ) -> dict[str, Any]:
     """Runs a sweep, or the rest of it; see `parallel`."""
     for name, value in _RAY_ENVIRONMENT.items():
@@ -114,50 +129,43 @@ def run(
     except ImportError as error:
         raise ImportError(f"sweeps need Ray ({error}): pip install 'imitation-lab[parallel]'.") from error
 
-    if resume:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        plan = Plan(**{**state["plan"], "named_configs": tuple(state["plan"]["named_configs"])})
-        space, points, search = state["space"], state["points"], state["search"]
+    if frame.resume:
+        state = _values.read_json(folder / STATE)
+        plan, space, search = Plan(**state["plan"]), state["space"], state["search"]
     else:
         drawn = _space.points(space, num_samples, np.random.default_rng(0))
         points = [_seeded(point, i) for point in drawn for i in range(repeat)] if search == "random" else []
         state = {"plan": dataclasses.asdict(plan), "space": space, "points": points, "search": search}
-        state |= {"num_samples": num_samples}
-        _write(folder / STATE, state)
-    total = len(points) or state["num_samples"]
+        state["num_samples"] = num_samples
+        _values.write_json(folder / STATE, state)
+    total = len(state["points"]) or state["num_samples"]
     before = read_trials(folder)
     done = {row["trial"] for row in before if row["status"] == "COMPLETED"}
     left = [i for i in range(total) if i not in done]
     if left:
-        settings: dict[str, Any] = {"num_samples": 1, "reuse_actors": True, **tune_kwargs}
+        settings: dict[str, Any] = {"num_samples": 1, "reuse_actors": True, **frame.tune_run_kwargs}
         parameters: dict[str, Any] = {"trial": tune.grid_search(left)}
         if search == "optuna":
-            settings |= {"num_samples": len(left), "search_alg": _optuna(space, before, metric, mode)}
+            settings |= {"num_samples": len(left), "search_alg": _optuna(space, before, metric, frame.mode)}
             settings.setdefault("max_concurrent_trials", 4)
             parameters = {}
-        trainable = tune.with_parameters(
-            _trial, plan=dataclasses.asdict(plan), space=space, points=points, folder=str(folder)
-        )
-        ours = _start(ray, init_kwargs)
+        trainable = tune.with_parameters(_trial, state=state, folder=folder)
+        failures = tune.FailureConfig(max_failures=max_failures)
+        ours = _start(ray, frame.init_kwargs)
         try:
             tune.Tuner(
-                tune.with_resources(trainable, resources),
+                tune.with_resources(trainable, dict(frame.resources_per_trial)),
                 param_space=parameters,
                 tune_config=tune.TuneConfig(**settings),
-                run_config=tune.RunConfig(
-                    name="ray",
-                    storage_path=str(folder),
-                    failure_config=tune.FailureConfig(max_failures=max_failures),
-                    verbose=0,
-                ),
+                run_config=tune.RunConfig(name="ray", storage_path=str(folder), failure_config=failures, verbose=0),
             ).fit()
         finally:
             if ours:
                 ray.shutdown()
-    return _report(plan, folder, total, metric, mode)
+    return _report(plan, folder, total, metric, frame.mode)
 
 
-def _start(ray: Any, init_kwargs: dict[str, Any]) -> bool:
+def _start(ray: Any, init_kwargs: Mapping[str, Any]) -> bool:
     """Starts Ray here, or joins a cluster; says whether it is ours to end."""
     if ray.is_initialized():
         return False
@@ -182,11 +190,12 @@ def _optuna(space: Mapping[str, Any], before: Sequence[Mapping[str, Any]], metri
     from ray.tune.search.optuna import OptunaSearch
 
     known = [row for row in before if row["status"] == "COMPLETED" and metric in row["result"]]
-    past: dict[str, Any] = {}
-    if known:
-        past["points_to_evaluate"] = [row["drawn"] for row in known]
-        past["evaluated_rewards"] = [row["result"][metric] for row in known]
-    return OptunaSearch(_space.ray_domains(space), metric=metric, mode=mode, seed=len(known), **past)
+    past: dict[str, Any] = {
+        "points_to_evaluate": [row["drawn"] for row in known],
+        "evaluated_rewards": [row["result"][metric] for row in known],
+    }
+    domains = _space.ray_domains(space)
+    return OptunaSearch(domains, metric=metric, mode=mode, seed=len(known), **(past if known else {}))
 
 
 def _seeded(point: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -194,33 +203,26 @@ def _seeded(point: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**point, "config_updates": {"seed": seed, **point["config_updates"]}}
 
 
-def _trial(
-    config: dict[str, Any],
-    *,
-    plan: Mapping[str, Any],
-    space: Mapping[str, Any],
-    points: Sequence[Mapping[str, Any]],
-    folder: str,
-) -> None:
+def _trial(config: dict[str, Any], *, state: Mapping[str, Any], folder: pathlib.Path) -> None:
     """One trial, in a process of Ray's: its result, or its error, goes to a file and to Ray."""
     from ray import tune
 
-    if points:
-        index, point, drawn = config["trial"], points[config["trial"]], {}
-        name = f"{index:05d}"
+    if state["points"]:
+        index, drawn = config["trial"], {}
+        name, point = f"{index:05d}", state["points"][index]
     else:  # the search makes points as it goes, and Ray names them
         index = name = tune.get_context().get_trial_id()
-        point, drawn = _seeded(_space.filled(space, config), 0), dict(config)
-    file = pathlib.Path(folder) / "trials" / f"{name}.json"
-    tries = json.loads(file.read_text(encoding="utf-8"))["tries"] if file.exists() else 0
+        point, drawn = _seeded(_space.filled(state["space"], config), 0), dict(config)
+    file = folder / "trials" / f"{name}.json"
+    tries = _values.read_json(file)["tries"] if file.exists() else 0
     row = {"trial": index, "tries": tries + 1, "point": point, "drawn": drawn, "result": {}, "error": None}
     try:
-        result = run_one(Plan(**plan), point, pathlib.Path(folder))
+        result = run_one(Plan(**state["plan"]), point, folder)
     except Exception as error:
         text = "".join(traceback.format_exception_only(error)).strip()
-        _write(file, {**row, "status": "FAILED", "error": text})
+        _values.write_json(file, {**row, "status": "FAILED", "error": text})
         raise
-    _write(file, {**row, "status": "COMPLETED", "result": result})
+    _values.write_json(file, {**row, "status": "COMPLETED", "result": result})
     tune.report(result)
 
 
@@ -235,11 +237,6 @@ def run_one(plan: Plan, point: Mapping[str, Any], folder: pathlib.Path) -> dict[
     return _results.numbers(result if isinstance(result, Mapping) else {"result": result})
 
 
-def _write(path: pathlib.Path, content: Any) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
 def read_trials(folder: pathlib.Path) -> list[dict[str, Any]]:
     """What the trials of a sweep gave so far.
 
@@ -250,7 +247,7 @@ def read_trials(folder: pathlib.Path) -> list[dict[str, Any]]:
     for path in sorted((folder / "trials").glob("*.json")):
         try:
             rows.append(json.loads(path.read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}): remove it, and the trial runs again.") from None
     return rows
 
@@ -259,38 +256,31 @@ def _report(plan: Plan, folder: pathlib.Path, total: int, metric: str | None, mo
     """Writes and prints the table."""
     trials = read_trials(folder)
     points = [
-        {
-            "named_configs": " ".join(trial["point"]["named_configs"]),
-            **_values.flat(trial["point"]["config_updates"]),
-        }
+        {"named_configs": " ".join(trial["point"]["named_configs"]), **_values.flat(trial["point"]["config_updates"])}
         for trial in trials
     ]
-    about = [{key: trial[key] for key in ("trial", "status", "tries")} for trial in trials]
+    about = ("trial", "status", "tries")
     rows = [
-        {**head, **point, **trial["result"], "error": trial["error"]}
-        for head, point, trial in zip(about, points, trials, strict=True)
+        {**{key: trial[key] for key in about}, **point, **trial["result"], "error": trial["error"]}
+        for trial, point in zip(trials, points, strict=True)
     ]
     table = folder / "results.csv"
     _results.write(str(table), _results.to_csv(rows))
     failed = sum(trial["status"] == "FAILED" for trial in trials)
-    summary: dict[str, Any] = {
-        "table": str(table),
-        "trials": max(total, len(trials)),
-        "finished": len(trials) - failed,
-        "failed": failed,
-    }
-    scored = [t for t in trials if metric is not None and metric in t["result"]]
+    finished = len(trials) - failed
+    summary: dict[str, Any] = {"table": str(table), "trials": max(total, len(trials))}
+    summary |= {"finished": finished, "failed": failed}
+    scored = [trial for trial in trials if metric in trial["result"]]
     if scored:
         best = (max if mode == "max" else min)(scored, key=lambda trial: trial["result"][metric])
         summary["best"] = {"trial": best["trial"], "point": best["point"], metric: best["result"][metric]}
     varied = [key for key in _results.columns(points) if len({repr(point.get(key)) for point in points}) > 1]
     shown = [
-        {**head, **{key: row[key] for key in row if key in varied or key.endswith("return_mean")}}
-        for head, row in zip(about, rows, strict=True)
+        {key: row[key] for key in row if key in about or key in varied or key.endswith("return_mean")} for row in rows
     ]
     print(text_table(shown) if shown else "no trial has ended")
     print(f"table:  {os.path.relpath(table)}")
     if len(trials) < total or failed:
         name = plan.run_name.partition("/")[0]  # of what the user has started
-        print(f"{len(trials) - failed} of {total} trials finished; go on with: run_name={name} resume=True")
+        print(f"{finished} of {total} trials finished; go on with: run_name={name} resume=True")
     return summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -44,19 +45,12 @@ class Task:
 
     def demonstrations(self, n: int, seed: int) -> list[types.TrajectoryWithRew]:
         """`n` episodes of the expert, acting deterministically; fewer are the first of more."""
-        venv, rng = self.make_venv(seed, 1), np.random.default_rng(seed)
+        rng, until = np.random.default_rng(seed), rollout.make_min_episodes(1)
+        acting = {"deterministic_policy": hasattr(self.expert, "predict")}
         found: list[types.TrajectoryWithRew] = []
-        try:
+        with contextlib.closing(self.make_venv(seed, 1)) as venv:
             for _ in range(n):  # one by one: together they would come in random order
-                found += rollout.generate_trajectories(
-                    self.expert,
-                    venv,
-                    rollout.make_min_episodes(1),
-                    rng,
-                    deterministic_policy=hasattr(self.expert, "predict"),
-                )
-        finally:
-            venv.close()
+                found += rollout.generate_trajectories(self.expert, venv, until, rng, **acting)
         return found
 
 

@@ -9,6 +9,8 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from imitation_lab.util.paths import AnyPath, atomic_path
+
 
 @dataclasses.dataclass(frozen=True)
 class Named:
@@ -94,13 +96,28 @@ def read_config_file(path: str) -> dict[str, Any]:
     file = pathlib.Path(path)
     if file.suffix != ".json":
         raise ValueError(f"{path} is a file, but configurations are read from .json files only (a pickle runs code).")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}.") from None
+    values = read_json(file)
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds a {type(values).__name__}, expected an object of configuration keys.")
     return values
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}.") from None
+
+
+def write_json(path: AnyPath, content: Any) -> None:
+    """Writes plain data as a JSON file, atomically; parent folders are created."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def refuse_tags(value: Any, where: str = "") -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch as th
@@ -37,18 +38,15 @@ def _ppo(setup: Setup, venv: VecEnv, options: Options) -> PPO:
     return PPO("MlpPolicy", venv, seed=setup.seed, device="cpu", **options)
 
 
-def _clone(
-    setup: Setup,
-    venv: VecEnv,
-    demonstrations: Any,
-    batch_size: int | None,
-    learning_rate: float,
-    ent_weight: float,
-) -> bc.BC:
-    return bc.BC(
+def _make_clone(
+    cls: type, setup: Setup, *, batch_size: int | None = None, learning_rate: float = 3e-3, ent_weight: float = 1e-3
+) -> Any:
+    """Behavioral cloning, or DAgger by it."""
+    venv = setup.make_venv(1)
+    clone = bc.BC(
         observation_space=venv.observation_space,
         action_space=venv.action_space,
-        demonstrations=demonstrations,
+        demonstrations=setup.demonstrations if cls is bc.BC else None,
         rng=setup.rng,
         batch_size=batch_size or min(32, len(setup.demonstrations[0])),
         optimizer_kwargs={"lr": learning_rate},
@@ -56,22 +54,8 @@ def _clone(
         custom_logger=setup.logger,
         device="cpu",
     )
-
-
-def _make_bc(
-    setup: Setup, *, batch_size: int | None = None, learning_rate: float = 3e-3, ent_weight: float = 1e-3
-) -> bc.BC:
-    return _clone(setup, setup.make_venv(1), setup.demonstrations, batch_size, learning_rate, ent_weight)
-
-
-def _train_bc(trainer: bc.BC, setup: Setup, *, n_batches: int) -> None:
-    trainer.train(n_batches=n_batches, **_QUIET)
-
-
-def _make_dagger(
-    setup: Setup, *, batch_size: int | None = None, learning_rate: float = 3e-3, ent_weight: float = 1e-3
-) -> dagger.SimpleDAggerTrainer:
-    venv = setup.make_venv(1)
+    if cls is bc.BC:
+        return clone
     return dagger.SimpleDAggerTrainer(
         venv=venv,
         scratch_dir=setup.folder,
@@ -79,8 +63,12 @@ def _make_dagger(
         rng=setup.rng,
         # at first a learner gets stuck; then all labels of an episode would be of one cell
         beta_schedule=dagger.LinearBetaSchedule(len(setup.demonstrations)),
-        bc_trainer=_clone(setup, venv, None, batch_size, learning_rate, ent_weight),
+        bc_trainer=clone,
     )
+
+
+def _train_bc(trainer: bc.BC, setup: Setup, *, n_batches: int) -> None:
+    trainer.train(n_batches=n_batches, **_QUIET)
 
 
 def _train_dagger(trainer: dagger.SimpleDAggerTrainer, setup: Setup, *, n_batches: int) -> Iterator[Look]:
@@ -121,16 +109,15 @@ class _Standardised(VecEnvWrapper):
 
 def _make_density(setup: Setup, *, ppo: Options, density: Options = {}) -> DensityAlgorithm:
     venv = setup.make_venv(None)
-    learner, options = _ppo(setup, venv, ppo), dict(density)
-    if "density_type" in options:
-        options["density_type"] = DensityType[options["density_type"]]
+    learner = _ppo(setup, venv, ppo)
+    kind = {key: DensityType[name] for key, name in density.items() if key == "density_type"}
     trainer = DensityAlgorithm(
         demonstrations=setup.demonstrations,
         venv=venv,
         rng=setup.rng,
         rl_algo=learner,
         custom_logger=setup.logger,
-        **options,
+        **{**density, **kind},
     )
     trainer.train()
     learner.set_env(_Standardised(trainer.venv_wrapped))
@@ -147,10 +134,11 @@ def _train_density(trainer: DensityAlgorithm, setup: Setup, *, steps: int) -> It
 def _make_adversarial(
     cls: type[AdversarialTrainer],
     setup: Setup,
+    *,
     ppo: Options,
-    trainer: Options,
-    net: Options,
-    disc_learning_rate: float,
+    trainer: Options = {},
+    net: Options = {},
+    disc_learning_rate: float = 1e-3,
 ) -> AdversarialTrainer:
     venv = setup.make_venv(None)
     learner = _ppo(setup, venv, ppo)
@@ -175,18 +163,6 @@ def _make_adversarial(
         gen_replay_buffer_capacity=8 * learner.n_steps * learner.n_envs,
         **options,
     )
-
-
-def _make_gail(
-    setup: Setup, *, ppo: Options, trainer: Options = {}, net: Options = {}, disc_learning_rate: float = 1e-3
-) -> AdversarialTrainer:
-    return _make_adversarial(GAIL, setup, ppo, trainer, net, disc_learning_rate)
-
-
-def _make_airl(
-    setup: Setup, *, ppo: Options, trainer: Options = {}, net: Options = {}, disc_learning_rate: float = 1e-3
-) -> AdversarialTrainer:
-    return _make_adversarial(AIRL, setup, ppo, trainer, net, disc_learning_rate)
 
 
 def _train_adversarial(trainer: AdversarialTrainer, setup: Setup, *, steps: int) -> Iterator[Look]:
@@ -279,15 +255,13 @@ def _train_preferences(
     trainer: pc.PreferenceComparisons, setup: Setup, *, steps: int, comparisons: int, rounds: int = 4
 ) -> Iterator[Look]:
     generator: Any = trainer.trajectory_generator
-    rewards: Any = trainer.model
+    learner, rewards = generator.algorithm, trainer.model
     rounds = max(setup.n_looks, rounds)
     rounds += -rounds % setup.n_looks
-    assert isinstance(trainer.trajectory_generator, pc.AgentTrainer)
-    least = rollout_steps(trainer.trajectory_generator.algorithm)
+    least = rollout_steps(learner)
     for number in range(1, rounds + 1):
         trainer.step(comparisons // rounds, max(least, int(steps * setup.budget) // rounds))
         if number % (rounds // setup.n_looks) == 0:
-            learner = generator.algorithm
             yield Look(learner, len(trainer.dataset), learner.num_timesteps, rewards.base.predict)
 
 
@@ -297,11 +271,13 @@ def _own(name: str, cls: type, make: Any, train: Any) -> Algorithm:
 
 
 OWN = {
-    "BC": _own("bc", bc.BC, _make_bc, _train_bc),
-    "DAgger": _own("dagger", dagger.SimpleDAggerTrainer, _make_dagger, _train_dagger),
+    "BC": _own("bc", bc.BC, partial(_make_clone, bc.BC), _train_bc),
+    "DAgger": _own(
+        "dagger", dagger.SimpleDAggerTrainer, partial(_make_clone, dagger.SimpleDAggerTrainer), _train_dagger
+    ),
     "Density": _own("density", DensityAlgorithm, _make_density, _train_density),
-    "GAIL": _own("gail", GAIL, _make_gail, _train_adversarial),
-    "AIRL": _own("airl", AIRL, _make_airl, _train_adversarial),
+    "GAIL": _own("gail", GAIL, partial(_make_adversarial, GAIL), _train_adversarial),
+    "AIRL": _own("airl", AIRL, partial(_make_adversarial, AIRL), _train_adversarial),
     "SQIL": _own("sqil", sqil.SQIL, _make_sqil, _train_sqil),
     "MCE IRL": _own("mce_irl", mce_irl.MCEIRL, _make_mce_irl, _train_mce_irl),
     "Preferences": _own("preferences", pc.PreferenceComparisons, _make_preferences, _train_preferences),

@@ -12,6 +12,7 @@ make the rows; on one machine only the times differ from run to run.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -25,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.vec_env import VecEnv
 from tqdm.auto import tqdm
 
 from imitation_lab.algorithms.plugins import Look, Setup
@@ -33,8 +33,8 @@ from imitation_lab.data import rollout, types
 from imitation_lab.scripts import _console
 from imitation_lab.scripts._tasks import ALGORITHMS, OWN, TASKS, Task
 from imitation_lab.testing import intervals
+from imitation_lab.util import checks, util
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util import util
 from imitation_lab.util.paths import atomic_path
 
 __all__ = ["ALGORITHMS", "TASKS", "Task", "compare", "final", "load", "references", "returns_of", "scores", "summary"]
@@ -91,14 +91,13 @@ def compare(
     names = _names(chosen, algorithms)
     numbers = [n_demonstrations] if isinstance(n_demonstrations, int) else list(n_demonstrations)
     seeds = list(seeds)
-    for name, value in (("n_looks", n_looks), ("n_episodes", n_episodes), *(("n_demonstrations", n) for n in numbers)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}.")
-    if not budget > 0:
-        raise ValueError(f"budget must be positive, got {budget!r}.")
+    checks.at_least(1, n_looks=n_looks, n_episodes=n_episodes)
+    for number in numbers:
+        checks.at_least(1, n_demonstrations=number)
+    checks.positive(budget=budget)
     if not (seeds and numbers and names):
         raise ValueError("There is nothing to compare: seeds, n_demonstrations and algorithms must not be empty.")
-    low, high = references(chosen)
+    ends = references(chosen)
     rows: list[Row] = []
     runs = [(seed, number, name) for seed in seeds for number in numbers for name in names]
     bar = tqdm(runs, desc=chosen.name, unit="run", disable=not progress_bar)
@@ -108,8 +107,8 @@ def compare(
         with th.random.fork_rng(devices=()), tempfile.TemporaryDirectory() as folder:
             setup = Setup(
                 make_env=chosen.make_env,
-                make_venv=functools.partial(_venv, chosen, seed + 1000),
-                load_expert=functools.partial(getattr, chosen, "expert"),
+                make_venv=functools.partial(lambda first, n: chosen.make_venv(first, n or 16), seed + 1000),
+                load_expert=lambda: chosen.expert,
                 demonstrations=chosen.demonstrations(max(numbers), seed)[:number],
                 seed=seed,
                 n_looks=n_looks,
@@ -118,24 +117,26 @@ def compare(
                 folder=pathlib.Path(folder),
             )
             th.manual_seed(seed)
-            about = {"task": chosen.name, "algorithm": name, "seed": seed, "n_demonstrations": number}
-            rows += _looks(ALGORITHMS[name].run(setup, options), about, chosen, n_episodes, (low, high), on_look)
+            for look_number, (look, cpu, wall) in enumerate(_timed(ALGORITHMS[name].run(setup, options)), 1):
+                mean = float(returns_of(chosen, look.policy, n_episodes).mean())
+                row = {
+                    **dict(zip(_RUN, (chosen.name, name, seed, number), strict=True)),
+                    "look": look_number,
+                    "labels": look.labels,
+                    "env_steps": look.env_steps,
+                    "return": mean,
+                    "score": float(intervals.normalized_score(mean, *ends)),
+                    "cpu_s": round(cpu, 2),
+                    "wall_s": round(wall, 2),
+                }
+                rows.append(row)
+                if on_look is not None:
+                    on_look(row, look)
     return rows
 
 
-def _venv(task: Task, seed: int, n_envs: int | None) -> VecEnv:
-    return task.make_venv(seed, n_envs or 16)
-
-
-def _looks(
-    run: Iterator[Look],
-    about: Row,
-    task: Task,
-    n_episodes: int,
-    ends: tuple[float, float],
-    on_look: Callable[[Row, Look], Any] | None,
-) -> list[Row]:
-    rows: list[Row] = []
+def _timed(run: Iterator[Look]) -> Iterator[tuple[Look, float, float]]:
+    """Each look with the processor's and the clock's seconds that training took so far."""
     cpu = wall = 0.0
     while True:
         cpu_before, wall_before = time.process_time(), time.perf_counter()
@@ -143,29 +144,14 @@ def _looks(
         cpu += time.process_time() - cpu_before
         wall += time.perf_counter() - wall_before
         if look is None:
-            return rows
-        mean = float(returns_of(task, look.policy, n_episodes).mean())
-        rows.append(
-            {
-                **about,
-                "look": len(rows) + 1,
-                "labels": look.labels,
-                "env_steps": look.env_steps,
-                "return": mean,
-                "score": float(intervals.normalized_score(mean, *ends)),
-                "cpu_s": round(cpu, 2),
-                "wall_s": round(wall, 2),
-            }
-        )
-        if on_look is not None:
-            on_look(rows[-1], look)
+            return
+        yield look, cpu, wall
 
 
 def returns_of(task: str | Task, policy: Any, n_episodes: int = 100, seed: int = _REFERENCE_SEED) -> np.ndarray:
     """Returns `(n_episodes,)` of a policy; None acts at random. The same seed gives everybody the same starts."""
     task = _task(task)
-    venv = task.make_venv(seed, min(20, n_episodes))
-    try:
+    with contextlib.closing(task.make_venv(seed, min(20, n_episodes))) as venv:
         episodes = rollout.generate_trajectories(
             policy,
             venv,
@@ -173,8 +159,6 @@ def returns_of(task: str | Task, policy: Any, n_episodes: int = 100, seed: int =
             np.random.default_rng(seed),
             deterministic_policy=hasattr(policy, "predict"),
         )
-    finally:
-        venv.close()
     return np.array([episode.rews.sum() for episode in episodes[:n_episodes]])
 
 
@@ -191,12 +175,8 @@ def _references(task: Task) -> tuple[float, float]:
 
 def final(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     """The last look of each run."""
-    last: dict[tuple, Row] = {}
-    for row in rows:
-        key = tuple(row[name] for name in _RUN)
-        if key not in last or row["look"] > last[key]["look"]:
-            last[key] = dict(row)
-    return list(last.values())
+    in_order = sorted(rows, key=lambda row: row["look"])
+    return list({tuple(row[name] for name in _RUN): dict(row) for row in in_order}.values())
 
 
 def scores(rows: Iterable[Mapping[str, Any]], key: str = "score") -> dict[str, np.ndarray]:
@@ -212,11 +192,10 @@ def scores(rows: Iterable[Mapping[str, Any]], key: str = "score") -> dict[str, n
                 f"The rows have the {name} {', '.join(map(str, different))}: choose those of one, such as "
                 f'[row for row in rows if row["{name}"] == {different[0]!r}].'
             )
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {row["algorithm"]: [] for row in rows}
     for row in sorted(final(rows), key=lambda row: row["seed"]):
-        found.setdefault(row["algorithm"], []).append(row[key])
-    order = list(dict.fromkeys(row["algorithm"] for row in rows))
-    return {name: np.array(found[name]) for name in order}
+        found[row["algorithm"]].append(row[key])
+    return {name: np.array(values) for name, values in found.items()}
 
 
 def summary(rows: Iterable[Mapping[str, Any]], confidence: float = 0.95) -> list[Row]:
@@ -226,20 +205,13 @@ def summary(rows: Iterable[Mapping[str, Any]], confidence: float = 0.95) -> list
         ValueError: as `scores`.
     """
     rows = list(rows)
-    columns = {key: scores(rows, key) for key in ("score", "labels", "env_steps", "cpu_s", "wall_s")}
+    took = {key: scores(rows, key) for key in ("labels", "env_steps", "cpu_s", "wall_s")}
     table = []
-    for name, values in columns["score"].items():
+    for name, values in scores(rows).items():
         low, high = intervals.bootstrap_interval(values, confidence=confidence)
-        table.append(
-            {
-                "algorithm": name,
-                "score": float(intervals.interquartile_mean(values)),
-                "from": low,
-                "to": high,
-                "runs": len(values),
-                **{key: float(columns[key][name].mean()) for key in ("labels", "env_steps", "cpu_s", "wall_s")},
-            }
-        )
+        score = float(intervals.interquartile_mean(values))
+        means = {key: float(found[name].mean()) for key, found in took.items()}
+        table.append({"algorithm": name, "score": score, "from": low, "to": high, "runs": len(values), **means})
     return table
 
 
@@ -325,24 +297,23 @@ def main(arguments: Sequence[str] | None = None, program: str = "imitation-lab c
 
 def _read(file: pathlib.Path) -> dict[str, list]:
     text = file.read_text(encoding="utf-8")
-    try:
+    with contextlib.suppress(json.JSONDecodeError):
         found = json.loads(text)
-    except json.JSONDecodeError:
-        found = None
-    if not (isinstance(found, dict) and set(found) == {"commands", "rows"}):
-        raise ValueError(f"{file} holds no comparison: expected JSON with commands and rows, as --output writes it.")
-    return found
+        if isinstance(found, dict) and set(found) == {"commands", "rows"}:
+            return found
+    raise ValueError(f"{file} holds no comparison: expected JSON with commands and rows, as --output writes it.")
 
 
 class _Kept:
     """The rows in the command's file, if there is one, and the commands that made them."""
 
     def __init__(self, path: str | None, command: str) -> None:
-        self._file = None if path is None else util.parse_path(path)
-        if self._file is not None and not self._file.parent.is_dir():
-            raise FileNotFoundError(f"There is no folder {self._file.parent} for --output: make it first.")
-        there = self._file is not None and self._file.exists()
-        found = _read(self._file) if self._file is not None and there else {"commands": [], "rows": []}
+        self._file = util.parse_optional_path(path)
+        found: dict[str, list] = {"commands": [], "rows": []}
+        if self._file is not None:
+            if not self._file.parent.is_dir():
+                raise FileNotFoundError(f"There is no folder {self._file.parent} for --output: make it first.")
+            found = _read(self._file) if self._file.exists() else found
         self.rows: list[Row] = found["rows"]
         self._commands = list(dict.fromkeys([*found["commands"], command]))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from imitation_lab import __version__
 from imitation_lab.algorithms import plugins
@@ -14,22 +14,31 @@ from imitation_lab.scripts import _console, _schema
 
 __all__ = ["TRAIN", "main"]
 
-_DESCRIPTION = """\
+_COMMANDS = {
+    "quickstart": ("quickstart", "clone an expert from its demonstrations (about a minute)"),
+    "lab": ("lab", "open the tutorials in JupyterLab"),
+    "train bc with cartpole": ("", "train by any algorithm; results land in output/"),
+    "eval with cartpole": ("eval_policy", "evaluate a policy: statistics, videos, saved episodes"),
+    "compare": ("compare", "every algorithm on one task, over seeds"),
+    "analyze": ("analyze", "tables of what was trained"),
+    "parallel with bc_seeds": ("parallel", "sweeps on Ray"),
+    "tune with bc": ("tuning", "tuning on Ray"),
+    "convert old.npz": ("convert_trajs", "old trajectory files to the native format"),
+    "inspect output": ("inspecting", "what a file or folder holds"),
+    "experts": ("experts", "the bundled experts"),
+    "doctor": ("doctor", "versions, GPU, optional parts, a self-test"),
+    "classroom new spring": ("classroom", "hand out and grade assignments"),
+}
+"""Calls, whose first words are the commands; the module of each, and what it does.
+
+A module has an experiment, or `run`, which takes the arguments and how the user calls it.
+"""
+_MODULES = {call.split()[0]: module for call, (module, _) in _COMMANDS.items()}
+_LISTED = "\n".join(f"  imitation-lab {call:<30}{doc}" for call, (_, doc) in _COMMANDS.items())
+_DESCRIPTION = f"""\
 Imitation learning and reward learning: the library's command line.
 
-  imitation-lab quickstart                     clone an expert from its demonstrations (about a minute)
-  imitation-lab lab                            open the tutorials in JupyterLab
-  imitation-lab train bc with cartpole         train by any algorithm; results land in output/
-  imitation-lab eval with cartpole             evaluate a policy: statistics, videos, saved episodes
-  imitation-lab compare                        every algorithm on one task, over seeds
-  imitation-lab analyze                        tables of what was trained
-  imitation-lab parallel with bc_seeds         sweeps on Ray
-  imitation-lab tune with bc                   tuning on Ray
-  imitation-lab convert old.npz                old trajectory files to the native format
-  imitation-lab inspect output                 what a file or folder holds
-  imitation-lab experts                        the bundled experts
-  imitation-lab doctor                         versions, GPU, optional parts, a self-test
-  imitation-lab classroom new spring           hand out and grade assignments
+{_LISTED}
 
 Each has more to say: imitation-lab COMMAND --help.
 """
@@ -46,24 +55,6 @@ TRAIN = {
     "mce_irl": ("train_mce_irl", "train_mce_irl"),
 }
 """Our algorithms: module and command; those of other packages all have one module."""
-
-_EXPERIMENTS = {
-    "eval": ("eval_policy", "eval_policy_ex"),
-    "analyze": ("analyze", "analysis_ex"),
-    "parallel": ("parallel", "parallel_ex"),
-    "tune": ("tuning", "tuning_ex"),
-}
-_OTHERS = {
-    "quickstart": "quickstart",
-    "lab": "lab",
-    "compare": "compare",
-    "convert": "convert_trajs",
-    "inspect": "inspecting",
-    "experts": "experts",
-    "doctor": "doctor",
-    "classroom": "classroom",
-}
-"""Commands that are no experiment: module, whose `run` takes the arguments and how the user calls it."""
 
 _TRAIN_HELP = """\
 usage: imitation-lab train ALGORITHM [with NAME... KEY=VALUE...] [options]
@@ -85,17 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
-    commands = ("train", *_EXPERIMENTS, *_OTHERS)
-    if not given or given[0] not in commands:
-        parser = argparse.ArgumentParser(
-            prog="imitation-lab", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+    if not given or given[0] not in _MODULES:
+        parser = _console.parser("imitation-lab", _DESCRIPTION)
         parser.add_argument("--version", action="version", version=f"imitation_lab {__version__}")
-        parser.add_argument("--debug", action="store_true", help="show tracebacks")
-        parser.add_argument("command", metavar="COMMAND", choices=commands)
+        parser.add_argument("command", metavar="COMMAND", choices=_MODULES)
         parser.parse_args(given)  # exits
     name, *rest = given
-    return _console.guarded(lambda: _train(rest) if name == "train" else _command(name)(rest), debug)
+    return _console.guarded(lambda: _train(rest) if name == "train" else _command(name, rest), debug)
 
 
 def _train(argv: list[str]) -> int:
@@ -111,20 +98,22 @@ def _train(argv: list[str]) -> int:
     if not rest or rest[0] == "with" or rest[0].startswith("-") or rest[0] in _console.UNOBSERVED:
         rest = [command, *rest]
     loaded = _load(module)
-    experiment = getattr(loaded, f"{module}_ex") if name in TRAIN else loaded.experiment(name)
+    experiment = _experiment(loaded) if name in TRAIN else loaded.experiment(name)
     return _console.execute(experiment, rest, f"imitation-lab train {name}")
 
 
-def _command(name: str) -> Callable[[list[str]], int]:
-    program = f"imitation-lab {name}"
-    if name in _OTHERS:
-        return lambda argv: _load(_OTHERS[name]).run(argv, program)
-    module, attribute = _EXPERIMENTS[name]
-    return lambda argv: _console.execute(getattr(_load(module), attribute), argv, program)
+def _command(name: str, argv: list[str]) -> int:
+    program, loaded = f"imitation-lab {name}", _load(_MODULES[name])
+    run = getattr(loaded, "run", None)
+    return run(argv, program) if run else _console.execute(_experiment(loaded), argv, program)
 
 
 def _load(module: str) -> types.ModuleType:
     return importlib.import_module(f"imitation_lab.scripts.{module}")
+
+
+def _experiment(module: types.ModuleType) -> Any:
+    return next(value for name, value in vars(module).items() if name.endswith("_ex"))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import sys
@@ -29,8 +30,10 @@ _OPTIONAL = {
     "notebooks": ("jupyterlab", "ipywidgets", "anywidget"),
     "cli": ("sacred", "tensorboard"),
     "parallel": ("ray", "optuna"),
-    "hub": ("datasets", "huggingface_hub", "wandb"),
+    "hub": ("datasets", "huggingface_hub"),
     "minari": ("minari",),
+    "tables": ("pandas",),
+    "wandb": ("wandb",),
     "mujoco": ("mujoco",),
     "seals": ("seals",),
     "classroom": ("nbgrader",),
@@ -77,11 +80,8 @@ def _version(name: str) -> str | None:
 
 def _self_test() -> int:
     """Clones the CartPole expert, saves and loads the policy, and compares it with random actions."""
-    start = time.perf_counter()
-
-    def measure() -> tuple[float, float]:
-        rng = np.random.default_rng(0)
-        venv = util.make_vec_env("imitation_lab/CartPole-v0", rng=rng, n_envs=5)
+    start, rng = time.perf_counter(), np.random.default_rng(0)
+    with one_thread(), contextlib.closing(util.make_vec_env("imitation_lab/CartPole-v0", rng=rng, n_envs=5)) as venv:
         with tempfile.TemporaryDirectory() as folder:
             trainer = BC(
                 observation_space=venv.observation_space,
@@ -97,10 +97,7 @@ def _self_test() -> int:
         for actor in (policy, RandomPolicy(venv.observation_space, venv.action_space, rng=rng)):
             episodes = rollout.generate_trajectories(actor, venv, rollout.make_min_episodes(5), rng)
             returns.append(float(rollout.rollout_stats(episodes)["return_mean"]))
-        venv.close()
-        return returns[0], returns[1]
-
-    learned, random = one_thread(measure)()
+    learned, random = returns
     works = learned > 5 * random
     print(
         f"self-test: a clone of the CartPole expert reaches {learned:.0f} of 500, random actions {random:.0f} "

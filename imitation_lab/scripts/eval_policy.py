@@ -10,7 +10,6 @@ python -m imitation_lab.scripts.eval_policy with cartpole expert.policy_type=ppo
 # ruff: noqa: B008 (defaults are never changed)
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,14 +18,13 @@ import gymnasium as gym
 
 from imitation_lab.data import rollout, serialize
 from imitation_lab.policies.exploration_wrapper import ExplorationWrapper
-from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
-from imitation_lab.rewards.serialize import load_reward
-from imitation_lab.scripts import _console, _engine, _names
+from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import eval_policy as config
 from imitation_lab.scripts.ingredients import Environment, Expert, Logging
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
-from imitation_lab.scripts.output import Output, streams
+from imitation_lab.scripts.ingredients.reward import learned_reward
+from imitation_lab.scripts.output import streams
+from imitation_lab.util import checks
 from imitation_lab.util.video_wrapper import VideoWrapper
 
 __all__ = ["eval_policy", "eval_policy_ex", "main_console"]
@@ -72,27 +70,27 @@ def eval_policy(
     """
     if videos and render:
         raise ValueError("videos and render exclude each other: an environment draws either frames or a window.")
-    if not render_fps > 0:
-        raise ValueError(f"render_fps must be positive, got {render_fps}.")
-    _names.check("video_kwargs", video_kwargs, VideoWrapper)
+    checks.positive(render_fps=render_fps)
+    _names.check("video_kwargs", dict(video_kwargs), VideoWrapper)
     until = rollout.make_sample_until(eval_n_timesteps, eval_n_episodes)
     rng, _ = streams(seed)
     changes: dict[str, Any] = {}
     if videos or render:
         mode = "rgb_array" if videos else "human"
         changes["env_make_kwargs"] = {**environment.env_make_kwargs, "render_mode": mode}
-    wrappers: list[Any] = [lambda env, _: _Paced(env, render_fps)] if render else []
-    with contextlib.ExitStack() as open_:
-        out = open_.enter_context(logging.start("eval_policy", environment.gym_id))
-        if videos:
-            wrappers = _video(out, video_kwargs)
-        venv = open_.enter_context(environment.venv(rng, out.folder, wrappers=wrappers, **changes))
+
+    def shown(env: gym.Env, copy: int) -> gym.Env:
+        return VideoWrapper(env, out / "videos" / str(copy), **video_kwargs) if videos else _Paced(env, render_fps)
+
+    wrappers = [shown] if changes else []
+    with (
+        logging.start("eval_policy", environment.gym_id) as out,
+        environment.venv(rng, out.folder, wrappers=wrappers, **changes) as venv,
+    ):
         policy: Any = expert.load(venv, environment.gym_id)
         acting = venv
         if reward_type is not None:
-            if reward_path is None and reward_type != "zero":
-                raise ValueError(f"reward_type={reward_type!r} needs reward_path=FILE.")
-            acting = RewardVecEnvWrapper(venv, load_reward(reward_type, reward_path or "", venv))
+            acting = learned_reward(venv, reward_type, reward_path)
         if explore_kwargs is not None:
             policy = _names.call("explore_kwargs", ExplorationWrapper, policy, acting, rng=rng, **explore_kwargs)
         trajectories = rollout.generate_trajectories(policy, acting, until, rng)
@@ -100,13 +98,6 @@ def eval_policy(
         episodes = [rollout.unwrap_traj(trajectory) for trajectory in trajectories]
         serialize.save(out / rollout_save_path, episodes)
     return statistics(trajectories)
-
-
-def _video(out: Output, kwargs: Mapping[str, Any]) -> list[Any]:
-    def record(env: gym.Env, copy: int) -> gym.Env:
-        return VideoWrapper(env, out / "videos" / str(copy), **kwargs)
-
-    return [record]
 
 
 class _Paced(gym.Wrapper):
@@ -122,8 +113,7 @@ class _Paced(gym.Wrapper):
         return self.env.step(action)
 
 
-eval_policy_ex = _engine.experiment("eval_policy", [eval_policy], config.NAMED)
-main_console = _console.main_console(eval_policy_ex)
+eval_policy_ex, main_console = _engine.script("eval_policy", eval_policy)
 
 if __name__ == "__main__":
     main_console()

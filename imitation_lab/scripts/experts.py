@@ -6,6 +6,8 @@ and a card. On the same versions and processor the result is the same bit for bi
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -97,23 +99,20 @@ def train(settings: dict[str, Any]) -> BasePolicy:
         values = _values.merged(_schema.defaults(_schema.read(train_rl)), _values.merged(settings, ours))
         train_rl(**_schema.bind(train_rl, values))
         environment = values["environment"]
-        venv = util.make_vec_env(environment["gym_id"], rng=np.random.default_rng(0), n_envs=1)
         kind = values["rl"]["rl_cls"].lower()
-        policy: Any = load_policy(kind, venv, path=f"{folder}/policies/final/model.zip")
-        venv.close()
+        with contextlib.closing(
+            util.make_vec_env(environment["gym_id"], rng=np.random.default_rng(0), n_envs=1)
+        ) as venv:
+            policy: Any = load_policy(kind, venv, path=f"{folder}/policies/final/model.zip")
     policy.set_training_mode(False)
     return policy
 
 
 def sample(policy: BasePolicy, env_id: str, n: int, seed: int) -> list:
     """`n` episodes of `policy` acting deterministically."""
-    rng = np.random.default_rng(seed)
-    venv = util.make_vec_env(env_id, rng=rng, n_envs=min(n, 10))
-    try:
-        until = rollout.make_min_episodes(n)
+    rng, until = np.random.default_rng(seed), rollout.make_min_episodes(n)
+    with contextlib.closing(util.make_vec_env(env_id, rng=rng, n_envs=min(n, 10))) as venv:
         return list(rollout.generate_trajectories(policy, venv, until, rng, deterministic_policy=True))[:n]
-    finally:
-        venv.close()
 
 
 def make(name: str, output: pathlib.Path) -> dict[str, Any]:
@@ -125,7 +124,8 @@ def make(name: str, output: pathlib.Path) -> dict[str, Any]:
     evaluation = _returns(sample(policy, env_id, EPISODES, seed=seed + 10_000))
     demonstrations = sample(policy, env_id, found["n_demonstrations"], seed=seed + 20_000)
     save_policy(policy, folder / POLICY_FILE)
-    serialize.save(folder / DEMONSTRATIONS_FILE, [_without_infos(t) for t in demonstrations])
+    kept = [dataclasses.replace(t, infos=None, rews=np.asarray(t.rews, dtype=np.float32)) for t in demonstrations]
+    serialize.save(folder / DEMONSTRATIONS_FILE, kept)
     spec = gym.spec(env_id)
     rl_kwargs = values["rl"]["rl_kwargs"]
     card = {
@@ -167,16 +167,6 @@ def _returns(episodes: Sequence[Any]) -> dict[str, float]:
     returns = np.array([t.rews.sum(dtype=np.float64) for t in episodes])
     statistics = {"mean": returns.mean(), "std": returns.std(), "min": returns.min(), "max": returns.max()}
     return {f"return_{key}": round(float(value), 3) for key, value in statistics.items()}
-
-
-def _without_infos(trajectory: Any) -> Any:
-    return type(trajectory)(
-        obs=trajectory.obs,
-        acts=trajectory.acts,
-        infos=None,
-        terminal=trajectory.terminal,
-        rews=np.asarray(trajectory.rews, dtype=np.float32),
-    )
 
 
 def _facts(path: pathlib.Path) -> dict[str, Any]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 import pathlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from imitation_lab.policies.sb3_zip import read_sb3_zip
 from imitation_lab.rewards.serialize import inspect_reward
 from imitation_lab.scripts import _console, _results
-from imitation_lab.scripts._values import flat
+from imitation_lab.scripts._values import flat, read_json
 from imitation_lab.util import artifacts, sacred
 
 __all__ = ["run", "describe"]
@@ -61,21 +61,18 @@ def describe(path: str) -> str:
         raise FileNotFoundError(f"no such file or folder: {path}")
     if file.is_dir():
         return _folder(file)
-    if file.suffix == ".json":
-        return _json(file)
-    if file.suffix == ".csv":
-        return _csv(file)
+    if file.suffix in (".json", ".csv"):
+        return _json(file) if file.suffix == ".json" else _csv(file)
     if file.suffix in _OTHERS:
         return f"{_OTHERS[file.suffix]}, {_size(file)}"
     if ".tfevents." in file.name:
         return f"TensorBoard's log, {_size(file)}: tensorboard --logdir {file.parent}"
-    kind = artifacts.sniff(path)
     readers: dict[str, Callable[[pathlib.Path], str]] = {"native": _native, "npz": _npz, "zip": _zip}
+    if (kind := artifacts.sniff(path)) in readers:
+        return readers[kind](file)
     if kind == "pickle":
         raise ValueError(f"{path} is a pickle, which runs code when it is opened: it is not looked into.")
-    if kind not in readers:
-        raise ValueError(f"{path} is of no kind that the library writes or reads.")
-    return readers[kind](file)
+    raise ValueError(f"{path} is of no kind that the library writes or reads.")
 
 
 def _native(file: pathlib.Path) -> str:
@@ -84,12 +81,8 @@ def _native(file: pathlib.Path) -> str:
     if header.kind == "reward":
         return str(inspect_reward(file))
     lines = [f"{header.kind}, native format version {header.version}, {_size(file)}, checksum right"]
-    lines += _values(header.meta)
-    rows = [
-        f"  {name}  {np.dtype(artifacts._DTYPES[dtype]).name} {list(shape)}"
-        for name, (dtype, shape) in sorted(header.tensors.items())
-    ]
-    return "\n".join([*lines, "tensors:", *_shortened(rows)])
+    tensors = {name: (np.dtype(artifacts._DTYPES[dtype]), shape) for name, (dtype, shape) in header.tensors.items()}
+    return _tensors([*lines, *_values(header.meta)], dict(sorted(tensors.items())))
 
 
 def _npz(file: pathlib.Path) -> str:
@@ -98,12 +91,8 @@ def _npz(file: pathlib.Path) -> str:
         for name in archive.namelist():
             with archive.open(name) as member:
                 try:
-                    version = np.lib.format.read_magic(member)
-                    read = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
+                    first, _ = np.lib.format.read_magic(member)
+                    read = getattr(np.lib.format, f"read_array_header_{min(first, 2)}_0")
                     shape, _, dtype = read(member)
                 except ValueError as error:
                     raise ValueError(f"{file}: {name!r} is damaged: {error}") from None
@@ -123,25 +112,27 @@ def _zip(file: pathlib.Path) -> str:
         f"model of Stable-Baselines3, {_size(file)}, {saved.policy_class().__name__}; pickles inside are not opened"
     ]
     lines += _values({k: v for k, v in saved.scalars().items() if not k.startswith("_") and v is not None})
-    rows = [
-        f"  {part}.{name}  {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    tensors = {
+        f"{part}.{name}": (tensor.dtype, tensor.shape)
         for part, state in saved.states.items()
         if not part.endswith("optimizer")
         for name, tensor in state.items()
-    ]
+    }
+    return _tensors(lines, tensors)
+
+
+def _tensors(lines: list[str], tensors: Mapping[str, tuple[Any, Sequence[int]]]) -> str:
+    """What is known of a file, and its tensors: dtype and shape by name."""
+    rows = [f"  {name}  {str(kind).removeprefix('torch.')} {list(shape)}" for name, (kind, shape) in tensors.items()]
     return "\n".join([*lines, "tensors:", *_shortened(rows)])
 
 
 def _folder(folder: pathlib.Path) -> str:
     if sacred.dir_contains_sacred_jsons(folder):
         run = sacred.SacredDicts.load_from_dir(folder)
-        head = f"recorded run of {run.run.get('experiment', {}).get('name')} {run.run.get('command')}"
-        return "\n".join(
-            [
-                f"{head}, {run.run.get('status')}",
-                *_values({**run.config, **_results.numbers({"result": run.run.get("result") or {}})}),
-            ]
-        )
+        name, command, status = run.run.get("experiment", {}).get("name"), run.run.get("command"), run.run.get("status")
+        result = _results.numbers({"result": run.run.get("result") or {}})
+        return "\n".join([f"recorded run of {name} {command}, {status}", *_values({**run.config, **result})])
     names = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     lines = [f"folder with {len(names)} files"]
     if (folder / "sacred").is_dir():
@@ -150,14 +141,9 @@ def _folder(folder: pathlib.Path) -> str:
 
 
 def _json(file: pathlib.Path) -> str:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid JSON: {error}") from None
+    content = read_json(file)
     if not isinstance(content, dict):
-        return (
-            f"JSON, a {type(content).__name__} of {len(content)}" if isinstance(content, list) else f"JSON: {content}"
-        )
+        return f"JSON, a list of {len(content)}" if isinstance(content, list) else f"JSON: {content}"
     return "\n".join([f"JSON, {_size(file)}", *_values(content)])
 
 
@@ -185,9 +171,5 @@ def _shortened(lines: list[str]) -> list[str]:
 
 
 def _size(path: pathlib.Path) -> str:
-    size = float(path.stat().st_size)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+    size = path.stat().st_size
+    return f"{size} bytes" if size < 1000 else tqdm.format_sizeof(size, "B")

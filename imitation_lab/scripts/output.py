@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
-import functools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -65,6 +64,11 @@ class Output:
         """Writes a policy to `policies/<name>`."""
         native.save_policy(policy, self.folder / "policies" / name / POLICY_FILE)
 
+    def save_checkpoint(self, trainer: Any, name: str) -> None:
+        """Saves a trainer in `checkpoints/<name>`, and its policy."""
+        trainer.save(self.folder / "checkpoints" / name)
+        self.save_policy(trainer.policy, name)
+
     def save_reward(self, net: RewardNet, name: str) -> None:
         """Writes a reward network to `reward/<name>.safetensors`."""
         save_reward(net, self.folder / "reward" / f"{name}.safetensors")
@@ -99,19 +103,15 @@ def make_folder(script: str, subject: str, log_root: str | None, log_dir: str | 
     return folder
 
 
-def one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs a function with one torch thread, unless OMP_NUM_THREADS says otherwise.
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside, unless OMP_NUM_THREADS says otherwise.
 
     Small networks are faster so, and the number of threads changes results.
     """
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        before = th.get_num_threads()
-        th.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
-        try:
-            return function(*args, **kwargs)
-        finally:
-            th.set_num_threads(before)
-
-    return run
+    before = th.get_num_threads()
+    th.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+    try:
+        yield
+    finally:
+        th.set_num_threads(before)

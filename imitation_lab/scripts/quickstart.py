@@ -35,18 +35,18 @@ def run(argv: Sequence[str], program: str) -> int:
         if importlib.util.find_spec(module) is None:
             raise ImportError(f'{module} is not installed; run: pip install "imitation-lab[notebooks]"')
     output = pathlib.Path(arguments.output).resolve()
-    source = tutorials.folder() / "00_quickstart.ipynb"
+    source, shown = tutorials.folder() / "00_quickstart.ipynb", os.path.relpath(output)
     start = time.perf_counter()
     print("imitation_lab quickstart: behavioral cloning of the bundled CartPole expert")
     notebook, failure = _execute(source, output)
     figures = _write(notebook, output)
     if failure is not None:
-        raise ValueError(f"the notebook failed; see {_short(output / 'quickstart.ipynb')}\n{failure}")
+        raise ValueError(f"the notebook failed; see {shown}/quickstart.ipynb\n{failure}")
     print("\n" + _tagged_text(notebook, "results"))
     print(f"finished in {time.perf_counter() - start:.0f} s\n")
-    print(f"  executed notebook  {_short(output / 'quickstart.ipynb')}")
-    print(f"  page to read       {_short(output / 'quickstart.html')}")
-    print(f"  figures            {_short(output / 'figures')} ({figures} files)")
+    print(f"  executed notebook  {shown}/quickstart.ipynb")
+    print(f"  page to read       {shown}/quickstart.html")
+    print(f"  figures            {shown}/figures ({figures} files)")
     print("\nnext: `imitation-lab lab` opens this notebook and the other tutorials in JupyterLab")
     return 0
 
@@ -62,10 +62,6 @@ def _execute(source: pathlib.Path, output: pathlib.Path) -> tuple[Any, str | Non
     # Frozen modules make the debugger of the kernel complain on stderr; nobody debugs here.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     with tqdm(total=code_cells, unit="cell", desc="quickstart") as bar:
-
-        def begin(cell: Any, cell_index: int) -> None:
-            bar.set_postfix_str(_section(notebook, cell_index))
-
         client = nbclient.NotebookClient(
             notebook,
             timeout=CELL_TIMEOUT,
@@ -73,7 +69,7 @@ def _execute(source: pathlib.Path, output: pathlib.Path) -> tuple[Any, str | Non
             record_timing=False,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             resources={"metadata": {"path": str(output)}},
-            on_cell_start=begin,
+            on_cell_start=lambda cell, cell_index: bar.set_postfix_str(_section(notebook, cell_index)),
             on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(cell.cell_type == "code"),
         )
         try:
@@ -101,15 +97,12 @@ def _write(notebook: Any, output: pathlib.Path) -> int:
     page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
     with atomic_path(output / "quickstart.html") as path:
         path.write_text(page, encoding="utf-8")
-    number = 0
-    for cell in notebook.cells:
-        for result in cell.get("outputs", []):
-            png = result.get("data", {}).get("image/png")
-            if png:
-                number += 1
-                with atomic_path(output / "figures" / f"figure_{number:02d}.png") as path:
-                    path.write_bytes(base64.b64decode(png))
-    return number
+    results = [result for cell in notebook.cells for result in cell.get("outputs", [])]
+    pictures = [png for result in results if (png := result.get("data", {}).get("image/png"))]
+    for number, png in enumerate(pictures, 1):
+        with atomic_path(output / "figures" / f"figure_{number:02d}.png") as path:
+            path.write_bytes(base64.b64decode(png))
+    return len(pictures)
 
 
 def _tagged_text(notebook: Any, tag: str) -> str:
@@ -121,8 +114,3 @@ def _tagged_text(notebook: Any, tag: str) -> str:
         for result in cell.get("outputs", [])
         if result.output_type == "stream" and result.name == "stdout"
     )
-
-
-def _short(path: pathlib.Path) -> str:
-    """Give a path relative to the current folder where it lies below it."""
-    return os.path.relpath(path) if path.is_relative_to(pathlib.Path.cwd()) else str(path)

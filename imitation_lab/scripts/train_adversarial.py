@@ -18,47 +18,33 @@ from typing import Any, Literal
 from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.common import AdversarialTrainer
 from imitation_lab.algorithms.adversarial.gail import GAIL
-from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts import _engine, _names, _resuming
+from imitation_lab.scripts._frame import Imitation, Result
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import train_adversarial as config
-from imitation_lab.scripts.ingredients import (
-    RL,
-    Demonstrations,
-    Environment,
-    Expert,
-    Logging,
-    Policy,
-    PolicyEvaluation,
-    Reward,
-)
-from imitation_lab.scripts.output import Output, streams
+from imitation_lab.scripts.ingredients import RL, Policy, Reward
 from imitation_lab.util import util
 
 __all__ = ["train_adversarial", "gail", "airl", "train_adversarial_ex", "main_console"]
 
 
 def train_adversarial(
-    *,
+    frame: Imitation,
     algorithm: Literal["gail", "airl"],
+    *,
     show_config: bool = False,
     total_timesteps: Count = 1_000_000,
     algorithm_kwargs: Mapping[str, Any] = {"demo_batch_size": 1024, "n_disc_updates_per_round": 4},
     algorithm_specific: Mapping[str, Any] = {},
     checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
-    environment: Environment = Environment(),
-    demonstrations: Demonstrations = Demonstrations(),
-    expert: Expert = Expert(),
     rl: RL = RL(),
     policy: Policy = Policy(),
     reward: Reward = Reward(),
-    policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
-    logging: Logging = Logging(),
-    seed: Natural | None = None,
-) -> dict[str, dict[str, float]]:
+) -> Result:
     """Adversarial imitation.
 
     Args:
+        frame: shared keys.
         algorithm: "gail" or "airl".
         show_config: whether to print the configuration first.
         total_timesteps: environment steps of the generator; those of the run at agent_path count.
@@ -68,35 +54,25 @@ def train_adversarial(
             there.
         agent_path: a checkpoint's folder of an earlier run, to go on from; or a model's zip, for the generator to begin
             with its weights.
-        environment: see there.
-        demonstrations: see there.
-        expert: see there; used where demonstrations are generated.
         rl: see there; the generator.
         policy: see there; the generator's.
         reward: see there; the discriminator's network.
-        policy_evaluation: see there.
-        logging: see there.
-        seed: of everything random; None draws one.
 
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
     if show_config:
-        pprint.pprint({key: value for key, value in locals().items() if key != "show_config"})
+        given = {**locals(), **vars(frame)}
+        pprint.pprint({key: value for key, value in given.items() if key not in ("show_config", "frame")})
 
     cls: type[AdversarialTrainer] = GAIL if algorithm == "gail" else AIRL
     kwargs = {**_names.with_classes(algorithm_kwargs), **_names.with_classes(algorithm_specific.get(algorithm, {}))}
     _names.check("algorithm_kwargs", kwargs, cls, AdversarialTrainer)
-    rng, evaluation_rng = streams(seed)
-    trajectories = demonstrations.load(environment, expert, rng)
-    with logging.start("train_adversarial", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:
-        if agent_path is not None and _resuming.is_checkpoint(agent_path):
+    with frame.start("train_adversarial") as (rng, trajectories, out, venv):
+        if agent_path is not None and _resuming.checkpoint(agent_path):
             trainer = cls.load(agent_path, venv, custom_logger=out.logger, log_dir=out / "log")
         else:
-            agent_seed = util.make_seeds(rng)
-            make = rl.make if agent_path is None else lambda *given: rl.load(agent_path, *given)
-            generator = make(venv, policy, agent_seed)
-            generator.num_timesteps = 0
+            generator = rl.make(venv, policy, util.make_seeds(rng), agent_path)
             default = "BasicRewardNet" if algorithm == "gail" else "BasicShapedRewardNet"
             trainer = cls(
                 demonstrations=trajectories,
@@ -107,32 +83,29 @@ def train_adversarial(
                 custom_logger=out.logger,
                 **{"rng": rng, **kwargs},
             )
+
+        def at_end_of_round(round_number: int) -> None:
+            done = trainer.gen_algo.num_timesteps // trainer.gen_train_timesteps  # counted from the very beginning
+            if checkpoint_interval and done % checkpoint_interval == 0:
+                out.save_checkpoint(trainer, f"{done:05d}")
+
         left = total_timesteps - trainer.gen_algo.num_timesteps
         if left >= trainer.gen_train_timesteps or trainer.gen_algo.num_timesteps == 0:
-            trainer.train(left, callback=_saver(trainer, out, checkpoint_interval), progress_bar=False)
+            trainer.train(left, callback=at_end_of_round, progress_bar=False)
         out.save_policy(trainer.policy)
         out.save_reward(trainer.reward_train, "train")
         out.save_reward(trainer.reward_test, "test")
-    return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
+    return frame.compare(trainer.policy, trajectories)
 
 
-def _saver(trainer: AdversarialTrainer, out: Output, interval: int) -> Any:
-    """Saves the trainer after every `interval` rounds, counted from the very beginning."""
-    save = _resuming.saver(trainer, out)
+gail = _engine.command(Imitation, "gail", name="gail", doc="Generative adversarial imitation learning.")(
+    train_adversarial
+)
+airl = _engine.command(Imitation, "airl", name="airl", doc="Adversarial inverse reinforcement learning.")(
+    train_adversarial
+)
 
-    def at_end_of_round(round_number: int) -> None:
-        done = trainer.gen_algo.num_timesteps // trainer.gen_train_timesteps
-        if done % interval == 0:
-            save(f"{done:05d}")
-
-    return at_end_of_round if interval > 0 else None
-
-
-gail = _engine.variant(train_adversarial, "gail", "Generative adversarial imitation learning.", algorithm="gail")
-airl = _engine.variant(train_adversarial, "airl", "Adversarial inverse reinforcement learning.", algorithm="airl")
-
-train_adversarial_ex = _engine.experiment("train_adversarial", [gail, airl], config.NAMED)
-main_console = _console.main_console(train_adversarial_ex)
+train_adversarial_ex, main_console = _engine.script("train_adversarial", gail, airl)
 
 if __name__ == "__main__":
     main_console()

@@ -7,20 +7,22 @@ python -m imitation_lab.scripts.train_density with fixed_cartpole density_type=S
 # ruff: noqa: B008 (defaults are never changed)
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 from imitation_lab.algorithms.density.density import DensityAlgorithm, DensityType
-from imitation_lab.scripts import _console, _engine, _resuming
+from imitation_lab.scripts import _engine, _resuming
+from imitation_lab.scripts._frame import Imitation, Result
 from imitation_lab.scripts._schema import Natural
-from imitation_lab.scripts.config import train_density as config
-from imitation_lab.scripts.ingredients import RL, Demonstrations, Environment, Expert, Logging, Policy, PolicyEvaluation
-from imitation_lab.scripts.output import streams
+from imitation_lab.scripts.ingredients import RL, Policy
 from imitation_lab.util import util
 
 __all__ = ["train_density", "train_density_ex", "main_console"]
 
 
+@_engine.command(Imitation)
 def train_density(
+    frame: Imitation,
     *,
     total_timesteps: Natural = 1_000_000,
     density_type: Literal["STATE_DENSITY", "STATE_ACTION_DENSITY", "STATE_STATE_DENSITY"] = "STATE_ACTION_DENSITY",
@@ -33,18 +35,13 @@ def train_density(
     allow_variable_horizon: bool = False,
     checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
-    environment: Environment = Environment(),
-    demonstrations: Demonstrations = Demonstrations(),
-    expert: Expert = Expert(),
     rl: RL = RL(),
     policy: Policy = Policy(),
-    policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
-    logging: Logging = Logging(),
-    seed: Natural | None = None,
-) -> dict[str, dict[str, float]]:
+) -> Result:
     """Density-based imitation.
 
     Args:
+        frame: shared keys.
         total_timesteps: environment steps of the policy; those of the run at agent_path count.
         density_type: what the density is over.
         kernel: gaussian, exponential, tophat, epanechnikov, linear or cosine.
@@ -57,22 +54,14 @@ def train_density(
         checkpoint_interval: environment steps between checkpoints in checkpoints/<step>; 0 makes none. All environments
             are reset there.
         agent_path: a checkpoint's folder of an earlier run, to go on from, with its density.
-        environment: see there.
-        demonstrations: see there.
-        expert: see there; used where demonstrations are generated.
         rl: see there.
         policy: see there.
-        policy_evaluation: see there.
-        logging: see there.
-        seed: of everything random; None draws one.
 
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
     _resuming.check(agent_path)
-    rng, evaluation_rng = streams(seed)
-    trajectories = demonstrations.load(environment, expert, rng)
-    with logging.start("train_density", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:
+    with frame.start("train_density") as (rng, trajectories, out, venv):
         if agent_path is not None:
             trainer = DensityAlgorithm.load(agent_path, venv, custom_logger=out.logger)
         else:
@@ -92,21 +81,19 @@ def train_density(
                 allow_variable_horizon=allow_variable_horizon,
             )
             trainer.train()
-        learner, save = trainer.rl_algo, _resuming.saver(trainer, out)
-        assert learner is not None
+        assert trainer.rl_algo is not None
         _resuming.learn(
-            learner,
+            trainer.rl_algo,
             total_timesteps,
             checkpoint_interval,
             lambda steps: trainer.train_policy(steps, progress_bar=False),
-            lambda: save(f"{learner.num_timesteps:012d}"),
+            functools.partial(out.save_checkpoint, trainer),
         )
         out.save_policy(trainer.policy)
-    return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
+    return frame.compare(trainer.policy, trajectories)
 
 
-train_density_ex = _engine.experiment("train_density", [train_density], config.NAMED)
-main_console = _console.main_console(train_density_ex)
+train_density_ex, main_console = _engine.script("train_density", train_density)
 
 if __name__ == "__main__":
     main_console()

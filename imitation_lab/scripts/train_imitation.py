@@ -13,7 +13,7 @@ The last goes on where the run before it had saved a checkpoint, and ends as tha
 from __future__ import annotations
 
 import dataclasses
-import pathlib
+import functools
 import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,25 +26,13 @@ from imitation_lab.algorithms.dagger.dagger import (
     reconstruct_trainer,
 )
 from imitation_lab.algorithms.sqil.sqil import SQIL
-from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts import _engine, _names, _resuming
+from imitation_lab.scripts._frame import Imitation, Result
 from imitation_lab.scripts._schema import Count, Keys, Natural
-from imitation_lab.scripts.config import train_imitation as config
-from imitation_lab.scripts.ingredients import (
-    BCSettings,
-    Demonstrations,
-    Environment,
-    Expert,
-    Logging,
-    Policy,
-    PolicyEvaluation,
-    SQILSettings,
-)
-from imitation_lab.scripts.output import Output, streams
+from imitation_lab.scripts.ingredients import BCSettings, Policy, SQILSettings
 from imitation_lab.util import util
 
 __all__ = ["Result", "DAggerSettings", "bc", "dagger", "sqil", "train_imitation_ex", "main_console"]
-
-Result = dict[str, dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,10 +62,7 @@ class DAggerSettings(Keys):
         """
         if not isinstance(self.beta_schedule, Mapping):
             return self.beta_schedule
-        kinds: dict[str, Any] = {
-            "linear": LinearBetaSchedule,
-            "exponential": ExponentialBetaSchedule,
-        }
+        kinds: dict[str, Any] = {"linear": LinearBetaSchedule, "exponential": ExponentialBetaSchedule}
         if len(self.beta_schedule) != 1 or not self.beta_schedule.keys() <= kinds.keys():
             raise ValueError(
                 f"dagger.beta_schedule={dict(self.beta_schedule)!r} is of no known form: write "
@@ -87,110 +72,82 @@ class DAggerSettings(Keys):
         return kinds[kind](number)
 
 
+@_engine.command(Imitation)
 def bc(
+    frame: Imitation,
     *,
     checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
     bc: BCSettings = BCSettings(),
-    environment: Environment = Environment(),
-    demonstrations: Demonstrations = Demonstrations(),
-    expert: Expert = Expert(),
     policy: Policy = Policy(),
-    policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
-    logging: Logging = Logging(),
-    seed: Natural | None = None,
 ) -> Result:
     """Behavioral cloning.
 
     Args:
+        frame: shared keys.
         checkpoint_interval: how much training between checkpoints: passes over the demonstrations, or updates with
             bc.train_kwargs.n_batches (bc), rounds (dagger), environment steps (sqil); 0 makes none.
         agent_path: of an earlier run, to go on from: for bc and sqil a folder checkpoints/<n>, for dagger scratch.
         bc: see there.
-        environment: see there.
-        demonstrations: see there.
-        expert: see there; used where demonstrations are generated.
         policy: see there.
-        policy_evaluation: see there.
-        logging: see there.
-        seed: of everything random; None draws one.
 
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
     _resuming.check(agent_path)
-    rng, evaluation_rng = streams(seed)
-    trajectories = demonstrations.load(environment, expert, rng)
     done = 0
-    with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:
+    with frame.start("train_imitation") as (rng, trajectories, out, venv):
         if agent_path is not None:
             trainer = BC.load(agent_path, custom_logger=out.logger)
             done = _resuming.read_progress(agent_path)
         else:
             trainer = bc.make(venv, policy, rng, demonstrations=trajectories, custom_logger=out.logger)
-        kwargs = _checked("bc.train_kwargs", trainer.train, bc.arguments())
-        _train_bc(trainer, kwargs, done, checkpoint_interval, out)
+        kwargs = _names.check("bc.train_kwargs", bc.arguments(), trainer.train)
+        if checkpoint_interval and kwargs.get("early_stop_patience") is not None:
+            raise ValueError("early_stop_patience counts within one training, which checkpoint_interval cuts: use one.")
+        unit = "n_batches" if kwargs.get("n_epochs") is None else "n_epochs"
+        total = kwargs[unit]
+        while done < total:
+            piece = min(checkpoint_interval or total, total - done)
+            trainer.train(**{**kwargs, unit: piece})
+            if trainer.interrupted:
+                break
+            done += piece
+            if checkpoint_interval:
+                name = f"{done:05d}"
+                out.save_checkpoint(trainer, name)
+                _resuming.write_progress(out / "checkpoints" / name, done)
         out.save_policy(trainer.policy)
-    return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
+    return frame.compare(trainer.policy, trajectories)
 
 
-def _train_bc(trainer: BC, kwargs: dict[str, Any], done: int, interval: int, out: Output) -> None:
-    unit = "n_batches" if kwargs.get("n_epochs") is None else "n_epochs"
-    if interval and kwargs.get("early_stop_patience") is not None:
-        raise ValueError("early_stop_patience counts within one training, which checkpoint_interval cuts: use one.")
-    save, total = _resuming.saver(trainer, out), kwargs[unit]
-    while done < total:
-        piece = min(interval or total, total - done)
-        trainer.train(**{**kwargs, unit: piece})
-        if trainer.interrupted:
-            return
-        done += piece
-        if interval:
-            save(f"{done:05d}")
-            _resuming.write_progress(out / "checkpoints" / f"{done:05d}", done)
-
-
+@_engine.command(Imitation)
 def dagger(
+    frame: Imitation,
     *,
     checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
     dagger: DAggerSettings = DAggerSettings(),
     bc: BCSettings = BCSettings(),
-    environment: Environment = Environment(),
-    demonstrations: Demonstrations = Demonstrations(),
-    expert: Expert = Expert(),
     policy: Policy = Policy(),
-    policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
-    logging: Logging = Logging(),
-    seed: Natural | None = None,
 ) -> Result:
     """DAgger: behavioral cloning of an expert who labels what the learner meets.
 
     Args:
+        frame: shared keys.
         checkpoint_interval: rounds between checkpoints.
         agent_path: the folder scratch of an earlier run with checkpoints; it is copied.
         dagger: see there.
         bc: see there; trained so after each round.
-        environment: see there.
-        demonstrations: see there; used if dagger.use_offline_rollouts.
-        expert: see there; it labels.
         policy: see there.
-        policy_evaluation: see there.
-        logging: see there.
-        seed: of everything random; None draws one.
 
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the expert's under `expert_stats`.
     """
-    if agent_path is not None and not (pathlib.Path(agent_path) / "checkpoint-latest.safetensors").is_file():
-        raise FileNotFoundError(
-            f"there is no checkpoint in agent_path={agent_path!r}: give the folder scratch of a run of dagger that had "
-            "checkpoint_interval=1, say."
-        )
-    rng, evaluation_rng = streams(seed)
-    trajectories = demonstrations.load(environment, expert, rng) if dagger.use_offline_rollouts else None
-    with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:
-        expert_policy = expert.load(venv, environment.gym_id)
+    _resuming.check(agent_path, "checkpoint-latest.safetensors", "the folder scratch of a run of dagger")
+    start = frame.start("train_imitation", demonstrated=dagger.use_offline_rollouts)
+    with start as (rng, trajectories, out, venv):
+        expert_policy = frame.expert.load(venv, frame.environment.gym_id)
         if agent_path is not None:
             shutil.copytree(agent_path, out / "scratch")
             trainer: Any = reconstruct_trainer(out / "scratch", venv, out.logger, expert_policy=expert_policy)
@@ -199,7 +156,7 @@ def dagger(
                 venv=venv,
                 scratch_dir=out / "scratch",
                 expert_policy=expert_policy,
-                expert_trajs=trajectories,
+                expert_trajs=trajectories or None,
                 beta_schedule=dagger.schedule(),
                 bc_trainer=bc.make(venv, policy, rng, custom_logger=out.logger),
                 custom_logger=out.logger,
@@ -212,57 +169,41 @@ def dagger(
 
         left = dagger.total_timesteps - trainer.n_labels
         if agent_path is not None:
-            left += sum(map(len, trajectories or []))  # these are no labels of this kind
+            left += sum(map(len, trajectories))  # these are no labels of this kind
         if left > 0:
             trainer.train(
                 left,
                 rollout_round_min_episodes=dagger.rollout_round_min_episodes or 1,
                 rollout_round_min_timesteps=dagger.rollout_round_min_timesteps,
-                bc_train_kwargs=_checked("bc.train_kwargs", trainer.bc_trainer.train, bc.arguments()),
+                bc_train_kwargs=_names.check("bc.train_kwargs", bc.arguments(), trainer.bc_trainer.train),
                 on_round_end=at_end_of_round,
                 progress_bar=False,
             )
         out.save_policy(trainer.policy)
-    if trajectories is not None:
-        return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
-    return {
-        "imit_stats": policy_evaluation.evaluate(trainer.policy, environment, evaluation_rng),
-        "expert_stats": policy_evaluation.evaluate(expert_policy, environment, evaluation_rng),
-    }
+    return frame.compare(trainer.policy, trajectories or expert_policy)
 
 
+@_engine.command(Imitation)
 def sqil(
+    frame: Imitation,
     *,
     checkpoint_interval: Natural = 0,
     agent_path: str | None = None,
     sqil: SQILSettings = SQILSettings(),
-    environment: Environment = Environment(),
-    demonstrations: Demonstrations = Demonstrations(),
-    expert: Expert = Expert(),
-    policy_evaluation: PolicyEvaluation = PolicyEvaluation(),
-    logging: Logging = Logging(),
-    seed: Natural | None = None,
 ) -> Result:
     """SQIL: off-policy learning in which the expert's transitions earn 1 and the learner's 0.
 
     Args:
+        frame: shared keys.
         checkpoint_interval: environment steps between checkpoints, where all environments are reset.
         agent_path: a folder checkpoints/<step> of an earlier run.
         sqil: see there.
-        environment: see there.
-        demonstrations: see there.
-        expert: see there; used where demonstrations are generated.
-        policy_evaluation: see there.
-        logging: see there.
-        seed: of everything random; None draws one.
 
     Returns:
         Statistics of the policy's episodes under `imit_stats`, of the demonstrations under `expert_stats`.
     """
     _resuming.check(agent_path)
-    rng, evaluation_rng = streams(seed)
-    trajectories = demonstrations.load(environment, expert, rng)
-    with logging.start("train_imitation", environment.gym_id) as out, environment.venv(rng) as venv:
+    with frame.start("train_imitation") as (rng, trajectories, out, venv):
         if agent_path is not None:
             trainer = SQIL.load(agent_path, venv, custom_logger=out.logger)
         else:
@@ -274,28 +215,21 @@ def sqil(
                 policy=sqil.policy,
                 custom_logger=out.logger,
                 rl_algo_class=cls,
-                rl_kwargs=_checked("sqil.rl_kwargs", cls, rl_kwargs),
+                rl_kwargs=_names.check("sqil.rl_kwargs", rl_kwargs, cls),
             )
-        learner, save = trainer.rl_algo, _resuming.saver(trainer, out)
         kwargs = {"progress_bar": False, "reset_num_timesteps": False, **sqil.train_kwargs}
         _resuming.learn(
-            learner,
+            trainer.rl_algo,
             sqil.total_timesteps,
             checkpoint_interval,
             lambda steps: trainer.train(total_timesteps=steps, **kwargs),
-            lambda: save(f"{learner.num_timesteps:012d}"),
+            functools.partial(out.save_checkpoint, trainer),
         )
         out.save_policy(trainer.policy)
-    return policy_evaluation.compare(trainer.policy, trajectories, environment, evaluation_rng)
+    return frame.compare(trainer.policy, trajectories)
 
 
-def _checked(where: str, function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    _names.check(where, kwargs, function)
-    return kwargs
-
-
-train_imitation_ex = _engine.experiment("train_imitation", [bc, dagger, sqil], config.NAMED)
-main_console = _console.main_console(train_imitation_ex)
+train_imitation_ex, main_console = _engine.script("train_imitation", bc, dagger, sqil)
 
 if __name__ == "__main__":
     main_console()

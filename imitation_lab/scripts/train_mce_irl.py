@@ -15,13 +15,12 @@ import gymnasium as gym
 from imitation_lab.algorithms.mce_irl.mce_irl import MCEIRL, TabularPolicy, mce_occupancy_measures, mce_partition_fh
 from imitation_lab.data import rollout
 from imitation_lab.envs.tabular import StateObservation, tabular_model
-from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts import _engine, _names, _resuming
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import train_mce_irl as config
 from imitation_lab.scripts.ingredients import Environment, Logging, Reward
 from imitation_lab.scripts.ingredients.policy_evaluation import statistics
 from imitation_lab.scripts.output import streams
-from imitation_lab.util import util
+from imitation_lab.util import checks, util
 
 __all__ = ["train_mce_irl", "train_mce_irl_ex", "main_console"]
 
@@ -73,8 +72,7 @@ def train_mce_irl(
         Statistics of the learned policy's episodes under `imit_stats`, of the expert's under `expert_stats`.
     """
     _resuming.check(agent_path)
-    if not expert_temperature > 0:
-        raise ValueError(f"expert_temperature must be positive, got {expert_temperature}.")
+    checks.positive(expert_temperature=expert_temperature)
     rng, evaluation_rng = streams(seed)
     environment.register()
     env = gym.make(util._find_spec(environment.gym_id), **environment.env_make_kwargs)
@@ -121,8 +119,7 @@ def train_mce_irl(
     }
 
 
-train_mce_irl_ex = _engine.experiment("train_mce_irl", [train_mce_irl], config.NAMED)
-main_console = _console.main_console(train_mce_irl_ex)
+train_mce_irl_ex, main_console = _engine.script("train_mce_irl", train_mce_irl)
 
 if __name__ == "__main__":
     main_console()

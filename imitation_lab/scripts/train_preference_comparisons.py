@@ -15,15 +15,13 @@ The last learns a reward from episodes that were saved, without training a polic
 # ruff: noqa: B008 (defaults are never changed)
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from imitation_lab.algorithms import preference_comparisons as pc
 from imitation_lab.data import serialize
-from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts import _engine, _names, _resuming
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import train_preference_comparisons as config
 from imitation_lab.scripts.ingredients import RL, Environment, Logging, Policy, PolicyEvaluation, Reward
 from imitation_lab.scripts.output import CHECKPOINT_FILE, streams
 from imitation_lab.util import util
@@ -107,7 +105,7 @@ def train_preference_comparisons(
     """
     rng, evaluation_rng = streams(seed)
     trajectories = None if trajectory_path is None else serialize.load_with_rewards(trajectory_path)
-    resumed = _resuming.is_checkpoint(agent_path)
+    resumed = _resuming.checkpoint(agent_path)
     with (
         logging.start("train_preference_comparisons", environment.gym_id) as out,
         environment.venv(rng, out.folder) as venv,
@@ -117,9 +115,7 @@ def train_preference_comparisons(
         if trajectories is not None:
             generator: pc.TrajectoryGenerator = pc.TrajectoryDataset(trajectories, rng)
         else:
-            make = rl.make if agent_path is None or resumed else lambda *given: rl.load(str(agent_path), *given)
-            agent = make(venv, policy, util.make_seeds(rng))
-            agent.num_timesteps = 0
+            agent = rl.make(venv, policy, util.make_seeds(rng), None if resumed else agent_path)
             net = net.to(agent.device)
             kwargs = {"exploration_frac": exploration_frac, **trajectory_generator_kwargs}
             generator = _names.call(
@@ -160,13 +156,11 @@ def train_preference_comparisons(
             query_schedule=query_schedule,
         )
         saving: dict[str, Any] = {"progress_bar": False}
-        if checkpoint_interval > 0:
-            saving |= {
-                "checkpoint_path": out / "checkpoints" / CHECKPOINT_FILE,
-                "checkpoint_interval": checkpoint_interval,
-            }
+        if checkpoint_interval:
+            path = out / "checkpoints" / CHECKPOINT_FILE
+            saving |= {"checkpoint_path": path, "checkpoint_interval": checkpoint_interval}
         if resumed:
-            comparisons.restore(pathlib.Path(str(agent_path)) / CHECKPOINT_FILE)
+            comparisons.restore(resumed)
             result: dict[str, Any] = dict(comparisons.resume(**saving))
         else:
             result = dict(comparisons.train(total_timesteps, total_comparisons, **saving))
@@ -181,10 +175,9 @@ def train_preference_comparisons(
     return result
 
 
-train_preference_comparisons_ex = _engine.experiment(
-    "train_preference_comparisons", [train_preference_comparisons], config.NAMED
+train_preference_comparisons_ex, main_console = _engine.script(
+    "train_preference_comparisons", train_preference_comparisons
 )
-main_console = _console.main_console(train_preference_comparisons_ex)
 
 if __name__ == "__main__":
     main_console()

@@ -21,12 +21,10 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from imitation_lab.algorithms import checkpoint
 from imitation_lab.data import rollout, serialize
 from imitation_lab.policies.serialize import save_stable_model
-from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
-from imitation_lab.rewards.serialize import load_reward
-from imitation_lab.scripts import _console, _engine, _names, _resuming
+from imitation_lab.scripts import _engine, _names, _resuming
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import train_rl as config
 from imitation_lab.scripts.ingredients import RL, Environment, Logging, Policy, PolicyEvaluation
+from imitation_lab.scripts.ingredients.reward import learned_reward
 from imitation_lab.scripts.output import CHECKPOINT_FILE
 from imitation_lab.util import util
 
@@ -89,25 +87,23 @@ def train_rl(
         raise ValueError(f"normalize_kwargs={dict(normalize_kwargs)!r} needs normalize_reward=True.")
     rng = np.random.default_rng(seed)
     with logging.start("train_rl", environment.gym_id) as out, environment.venv(rng, out.folder) as venv:
-        train_venv, callback, normalizer = _rewarded(
-            venv, reward_type, reward_path, load_reward_kwargs, normalize_kwargs if normalize_reward else None
-        )
-        agent_seed = util.make_seeds(rng)
-        resumed = _resuming.is_checkpoint(agent_path)
-        if agent_path is not None and not resumed:
-            algorithm = rl.load(agent_path, train_venv, policy, agent_seed)
-        else:
-            algorithm = rl.make(train_venv, policy, agent_seed)
+        train_venv, callback, normalizer = venv, None, None
+        if reward_type is not None:
+            train_venv = learned_reward(venv, reward_type, reward_path, **load_reward_kwargs)
+            callback = train_venv.make_log_callback()
+        if normalize_reward:
+            # Observations are normalized inside the policy, if at all: statistics outside of it would be lost.
+            kwargs = {"norm_obs": False, **normalize_kwargs}
+            train_venv = normalizer = _names.call("normalize_kwargs", VecNormalize, train_venv, **kwargs)
+        resumed = _resuming.checkpoint(agent_path)
+        algorithm = rl.make(train_venv, policy, util.make_seeds(rng), None if resumed else agent_path)
         algorithm.set_logger(out.logger)
         if resumed:
-            _restore(pathlib.Path(str(agent_path)), algorithm, normalizer, rng, train_venv)
-        else:
-            algorithm.num_timesteps = 0
+            _restore(resumed, algorithm, normalizer, rng, train_venv)
 
-        def save() -> None:
-            folder = out / "policies" / f"{algorithm.num_timesteps:012d}"
-            save_stable_model(folder, algorithm)
-            _save(folder, algorithm, normalizer, rng, train_venv)
+        def save(name: str) -> None:
+            save_stable_model(out / "policies" / name, algorithm)
+            _save(out / "policies" / name / CHECKPOINT_FILE, algorithm, normalizer, rng, train_venv)
 
         def go_on(steps: int) -> None:
             algorithm.learn(steps, reset_num_timesteps=False, callback=callback)
@@ -116,29 +112,16 @@ def train_rl(
         if policy_save_final:
             save_stable_model(out / "policies" / "final", algorithm)
         if rollout_save_final:
-            path = out / "rollouts" / "final.safetensors"
-            _save_rollouts(path, algorithm, environment, rng, rollout_save_n_timesteps, rollout_save_n_episodes)
+            if rollout_save_n_timesteps is None and rollout_save_n_episodes is None:
+                rollout_save_n_timesteps = 2000
+            until = rollout.make_sample_until(rollout_save_n_timesteps, rollout_save_n_episodes)
+            with environment.venv(rng) as fresh:
+                episodes = rollout.rollout(algorithm, fresh, until, rng, verbose=False)
+            serialize.save(out / "rollouts" / "final.safetensors", episodes)
         return policy_evaluation.evaluate(algorithm, environment, rng)
 
 
-def _rewarded(
-    venv: VecEnv, reward_type: str | None, path: str | None, kwargs: Mapping[str, Any], normalize: Mapping | None
-) -> tuple[VecEnv, Any, Any]:
-    """The environments under the reward to train on, the callback that logs it, and the normalizer."""
-    callback = None
-    if reward_type is not None:
-        if path is None and reward_type != "zero":
-            raise ValueError(f"reward_type={reward_type!r} needs reward_path=FILE.")
-        venv = RewardVecEnvWrapper(venv, load_reward(reward_type, path or "", venv, **kwargs))
-        callback = venv.make_log_callback()
-    if normalize is None:
-        return venv, callback, None
-    # Observations are normalized inside the policy, if at all: statistics outside of it would be lost with the run.
-    normalizer = _names.call("normalize_kwargs", VecNormalize, venv, **{"norm_obs": False, **normalize})
-    return normalizer, callback, normalizer
-
-
-def _save(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
+def _save(file: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
     """Saves all that training changes; the environments begin anew, as they do in a run that goes on from here."""
     state = checkpoint.State()
     checkpoint.pack_algorithm(state, "agent", algorithm)
@@ -146,12 +129,12 @@ def _save(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: 
         for name in ("mean", "var", "count"):
             state.tensors[f"returns/{name}"] = np.asarray(getattr(normalizer.ret_rms, name), dtype=np.float64)
     checkpoint.pack_randomness(state, "random", script=rng)
-    state.write(folder / CHECKPOINT_FILE, _VERSION)
+    state.write(file, _VERSION)
     _begin_anew(algorithm, rng, venv)
 
 
-def _restore(folder: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
-    state = checkpoint.State.read(folder / CHECKPOINT_FILE, _VERSION)
+def _restore(file: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
+    state = checkpoint.State.read(file, _VERSION)
     checkpoint.unpack_algorithm(state, "agent", algorithm)
     if normalizer is not None:
         for name in ("mean", "var", "count"):
@@ -164,19 +147,7 @@ def _begin_anew(algorithm: BaseAlgorithm, rng: np.random.Generator, venv: VecEnv
     checkpoint.new_boundary(algorithm, venv, lambda: util.make_seeds(rng))
 
 
-def _save_rollouts(
-    path: pathlib.Path, policy: Any, environment: Environment, rng: Any, timesteps: int | None, episodes: int | None
-) -> None:
-    if timesteps is None and episodes is None:
-        timesteps = 2000
-    with environment.venv(rng) as venv:
-        serialize.save(
-            path, rollout.rollout(policy, venv, rollout.make_sample_until(timesteps, episodes), rng, verbose=False)
-        )
-
-
-train_rl_ex = _engine.experiment("train_rl", [train_rl], config.NAMED)
-main_console = _console.main_console(train_rl_ex)
+train_rl_ex, main_console = _engine.script("train_rl", train_rl)
 
 if __name__ == "__main__":
     main_console()

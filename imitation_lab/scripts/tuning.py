@@ -9,92 +9,65 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from imitation_lab.scripts import _console, _engine, _sweep, _values
+from imitation_lab.scripts import _engine, _sweep, _values
 from imitation_lab.scripts._schema import Count, Natural
-from imitation_lab.scripts.config import tuning as config
 from imitation_lab.scripts.parallel import parallel
 from imitation_lab.util import util
 
 __all__ = ["tune", "tuning_ex", "main_console"]
 
 
+@_engine.command(_sweep.Sweep)
 def tune(
+    frame: _sweep.Sweep,
     *,
     sacred_ex_name: str = "train_imitation",
     command_name: str | None = "bc",
-    base_named_configs: Sequence[str] = [],
-    base_config_updates: Mapping[str, Any] = {},
-    search_space: Mapping[str, Any] = {"named_configs": [], "config_updates": {}},
     search: Literal["random", "optuna"] = "optuna",
     metric: str = "imit_stats.return_mean",
-    mode: Literal["max", "min"] = "max",
     num_samples: Count = 20,
     num_eval_seeds: Natural = 5,
-    run_name: str | None = None,
-    resume: bool = False,
-    init_kwargs: Mapping[str, Any] = {},
-    resources_per_trial: Mapping[str, Any] = {"cpu": 1},
-    tune_run_kwargs: Mapping[str, Any] = {},
     storage_path: str = "output/tuning",
 ) -> dict[str, Any]:
     """Tunes hyperparameters.
 
     Args:
+        frame: shared keys.
         sacred_ex_name: the experiment; the named configurations rl, bc, dagger, gail, airl and pc set this and more.
         command_name: its command.
-        base_named_configs: named configurations of every trial, such as the environment.
-        base_config_updates: values of every trial.
-        search_space: see `parallel`.
         search: draws points by Optuna from what was found, or at random.
         metric: number of the result that shall become large or small.
-        mode: which of the two.
         num_samples: trials of the search.
         num_eval_seeds: runs of the best settings, with seeds that the search has not seen; 0 makes none.
-        run_name: name of the search; None takes the time.
-        resume: whether to go on with the search of this run_name.
-        init_kwargs: for `ray.init`.
-        resources_per_trial: of one trial: cpu, gpu.
-        tune_run_kwargs: for Ray's `TuneConfig`.
         storage_path: folder for the searches.
 
     Returns:
         `best`, the settings, also in best.json, a configuration file; and what their runs gave: `mean`, `std`.
     """
-    run_name = run_name or util.make_unique_timestamp()
+    run_name = frame.run_name or util.make_unique_timestamp()
     folder = pathlib.Path(storage_path).absolute() / run_name
-    shared: dict[str, Any] = {
-        "sacred_ex_name": sacred_ex_name,
-        "command_name": command_name,
-        "base_named_configs": base_named_configs,
-        "base_config_updates": base_config_updates,
-        "init_kwargs": init_kwargs,
-        "resources_per_trial": resources_per_trial,
-        "tune_run_kwargs": tune_run_kwargs,
-        "metric": metric,
-        "mode": mode,
-        "storage_path": storage_path,
-    }
+    shared = {**vars(frame), "run_name": run_name, "sacred_ex_name": sacred_ex_name, "command_name": command_name}
+    shared |= {"metric": metric, "storage_path": storage_path}
 
     def run(**settings: Any) -> dict[str, Any]:
-        found = parallel(**shared, **settings)
+        found = parallel(**{**shared, **settings})
         missing = found["trials"] - found["finished"] - found["failed"]
-        if missing and "time_budget_s" not in tune_run_kwargs:  # Ray ends quietly on Ctrl-C
+        if missing and "time_budget_s" not in frame.tune_run_kwargs:  # Ray ends quietly on Ctrl-C
             raise KeyboardInterrupt
         return found
 
-    found = run(search_space=search_space, search=search, num_samples=num_samples, run_name=run_name, resume=resume)
+    found = run(search=search, num_samples=num_samples)
     if "best" not in found:
         raise RuntimeError(f"no trial gave {metric}: see {found['table']}.")
     point = found["best"]["point"]
     updates = {key: value for key, value in point["config_updates"].items() if key != "seed"}
-    best = {"named_configs": [*base_named_configs, *point["named_configs"]], "config_updates": updates}
+    best = {"named_configs": [*frame.base_named_configs, *point["named_configs"]], "config_updates": updates}
     result: dict[str, Any] = {"best": best, "search_table": found["table"], metric: found["best"][metric]}
-    _sweep._write(folder / "best.json", _values.merged(base_config_updates, updates))
+    _values.write_json(folder / "best.json", _values.merged(frame.base_config_updates, updates))
     if num_eval_seeds:
         again = (folder / "evaluation").exists()
         seeds = list(range(1000, 1000 + num_eval_seeds))
@@ -107,8 +80,7 @@ def tune(
     return result
 
 
-tuning_ex = _engine.experiment("tuning", [tune], config.NAMED)
-main_console = _console.main_console(tuning_ex)
+tuning_ex, main_console = _engine.script("tuning", tune)
 
 if __name__ == "__main__":
     main_console()

@@ -27,22 +27,22 @@ def quiet():
 @pytest.fixture
 def without_ray(monkeypatch):
     """Sweeps whose trials run here, one after the other."""
-    from imitation_lab.scripts import _space, _sweep
+    from imitation_lab.scripts import _space, _sweep, _values
 
-    def sweep(plan, space, folder, *, num_samples, repeat, metric, mode, resume, **others):
-        if resume:
+    def sweep(frame, plan, space, folder, *, num_samples, repeat, metric, **others):
+        if frame.resume:
             state = json.loads((folder / _sweep.STATE).read_text())
             plan, points = _sweep.Plan(**state["plan"]), state["points"]
         else:
             drawn = _space.points(space, num_samples, np.random.default_rng(0))
             points = [_sweep._seeded(point, seed) for point in drawn for seed in range(repeat)]
-            _sweep._write(folder / _sweep.STATE, {"plan": vars(plan), "points": points})
+            _values.write_json(folder / _sweep.STATE, {"plan": vars(plan), "points": points})
         for i, point in enumerate(points):
             if (folder / f"trials/{i:05d}.json").exists():
                 continue
             row = {"trial": i, "tries": 1, "point": point, "drawn": {}, "error": None, "status": "COMPLETED"}
             result = _sweep.run_one(plan, point, folder)
-            _sweep._write(folder / f"trials/{i:05d}.json", {**row, "result": result})
-        return _sweep._report(plan, folder, len(points), metric, mode)
+            _values.write_json(folder / f"trials/{i:05d}.json", {**row, "result": result})
+        return _sweep._report(plan, folder, len(points), metric, frame.mode)
 
     monkeypatch.setattr(_sweep, "run", sweep)

@@ -1,6 +1,8 @@
 """The console script: the tutorials' copy, and short messages for a user's mistakes."""
 
 import json
+import pathlib
+import tomllib
 
 import pytest
 
@@ -201,6 +203,14 @@ def test_experts_and_conversion(tmp_path, monkeypatch, capsys):
         assert len(serialize.load("old.safetensors")) == 1
     else:  # infos are pickled objects
         assert "pickle" in told.err
+
+
+def test_doctor_tells_of_every_extra(capsys):
+    project = tomllib.loads((pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert console.main(["doctor", "--no-test"]) == 0
+    shown = capsys.readouterr().out.partition("optional parts:")[2]
+    told = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
+    assert set(told) == set(project["optional-dependencies"]) - {"docs", "dev"}
 
 
 @pytest.mark.slow

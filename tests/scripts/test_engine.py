@@ -89,21 +89,23 @@ def test_wrong_keys_and_values_are_told_with_the_nearest_right_one(updates, text
         _schema.checked(_schema.read(work), updates)
 
 
-def test_variants_leave_out_what_is_bound():
-    def main(*, algorithm: str, steps: int = 1) -> tuple[str, int]:
+def test_a_command_has_the_keys_of_its_frame_too():
+    def main(frame: Group, algorithm: str, *, steps: int = 1) -> tuple[str, int, int]:
         """Two algorithms.
 
         Args:
+            frame: shared.
             algorithm: which.
             steps: how many.
         """
-        return algorithm, steps
+        return algorithm, steps, frame.size
 
-    one = _engine.variant(main, "one", "The first.", algorithm="one")
-    assert list(_schema.read(one)) == ["steps"]
-    assert _schema.flat_docs(_schema.read(one)) == {"steps": "how many."}
-    assert one.__doc__.startswith("The first.\n")
-    assert one(steps=3) == ("one", 3)
+    one = _engine.command(Group, "first", name="one", doc="The first.")(main)
+    assert list(_schema.read(one)) == ["steps", "size", "kind"]
+    docs = {"steps": "how many.", "size": "how large; a text that goes on.", "kind": "which."}
+    assert _schema.flat_docs(_schema.read(one)) == docs
+    assert (one.__name__, one.__doc__) == ("one", "The first.")
+    assert one(steps=3, size=2) == ("first", 3, 2)
 
 
 def test_updates_are_literals_and_nothing_is_evaluated():
@@ -202,6 +204,6 @@ def test_classes_are_recorded_by_name():
 def test_without_sacred_the_experiment_says_what_to_install(monkeypatch):
     monkeypatch.setattr(_engine, "_sacred", None)
     monkeypatch.setattr(_engine, "_why", "no module", raising=False)
-    experiment = _engine.experiment("work", [work])
+    experiment = _engine.experiment("work", [work], {})
     with pytest.raises(ImportError, match=r"work needs Sacred .no module.: pip install 'imitation-lab\[cli\]'"):
         experiment.run()

@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -415,6 +416,15 @@ def test_settings_that_do_not_fit(updates, text):
         train_rl.train_rl_ex.run(
             None, updates, ["cartpole", "fast", "logging.quiet"], options={"--loglevel": "CRITICAL"}
         )
+
+
+def test_a_package_that_a_run_needs_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match=r'logging to wandb needs .*pip install "imitation-lab\[wandb\]"'):
+        Logging(log_format_strs=["wandb"]).start("work", "x")
+    monkeypatch.setitem(sys.modules, "seals", None)
+    with pytest.raises(ImportError, match=r'seals/Ant-v1 needs .*pip install "imitation-lab\[seals\]"'):
+        Environment(gym_id="seals/Ant-v1").register()
 
 
 def test_beta_schedules_are_data():

@@ -1,4 +1,8 @@
-"""The named configurations of each experiment: `algorithms.presets` by environment; `named.json` holds the others."""
+"""The named configurations: `algorithms.presets` by environment; `named.json` holds the others.
+
+`named.json` says under `experiments` how those of an experiment are made, see `named`, and under the name of an
+experiment, or of a group of keys, what it has besides.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ from typing import Any
 
 from imitation_lab.algorithms import presets
 from imitation_lab.scripts._values import Named, merged
-from imitation_lab.scripts.ingredients import demonstrations, environment, policy_evaluation, rl
 
 __all__ = ["named", "of"]
 
@@ -20,16 +23,10 @@ ENVIRONMENTS: dict[str, str] = _NAMED["environments"]
 VARIABLE_HORIZON = {"acrobot", "ant", "cartpole", "hopper", "humanoid", "mountain_car", "walker"}
 # Nothing is bundled for these; the hub has experts and demonstrations.
 HUB = {"demonstrations": {"source": "huggingface"}, "expert": {"policy_type": "ppo-huggingface"}}
-FAST = {
-    "environment": environment.FAST,
-    "demonstrations": demonstrations.FAST,
-    "rl": rl.FAST,
-    "policy_evaluation": policy_evaluation.FAST,
-}
 
 
 def named(
-    commands: Mapping[str, str | Mapping[str, Any]] = {},
+    commands: Mapping[str, str | Mapping[str, Any]],
     *,
     groups: Iterable[str] = (),
     variable: Mapping[str, Any] = {},
@@ -47,8 +44,7 @@ def named(
     made = {}
     known = {command: _presets(found) if isinstance(found, str) else found for command, found in commands.items()}
     for name in dict.fromkeys([*environments, *(name for found in known.values() for name in found)]):
-        found = {command: _preset(own, name) for command, own in known.items()}
-        found = {command: preset for command, preset in found.items() if "values" in preset}
+        found = {command: preset for command, own in known.items() if "values" in (preset := _preset(own, name))}
         first = next(iter(found.values()), {})
         values = _base(name, first, groups, variable)
         if "gym_id" in first.get("values", {}).get("environment", {}):  # a whole configuration, for every command
@@ -60,9 +56,10 @@ def named(
     return made
 
 
-def of(experiment: str) -> dict[str, Named]:
-    """Those of an experiment that is about no algorithm."""
-    return {name: Named(**found) for name, found in _NAMED[experiment].items()}
+def of(name: str) -> dict[str, Named]:
+    """Those of an experiment or of a group of keys."""
+    made = named(**_NAMED["experiments"][name]) if name in _NAMED["experiments"] else {}
+    return made | {key: Named(**found) for key, found in _NAMED.get(name, {}).items()}
 
 
 def _presets(algorithm: str) -> dict[str, Any]:
@@ -80,7 +77,7 @@ def _base(
 ) -> Mapping[str, Any]:
     """What a configuration holds for every command."""
     if name == "fast":
-        return {key: FAST[key] for key in groups if key in FAST}
+        return {group: _NAMED[group][name]["values"] for group in groups if name in _NAMED.get(group, {})}
     gym_id = ENVIRONMENTS.get(name, preset.get("env_name"))
     if gym_id is None:
         return {}

@@ -1,7 +1,7 @@
 """Named configurations of `eval_policy`."""
 
-from imitation_lab.scripts.config import named, of
+from imitation_lab.scripts.config import of
 
 __all__ = ["NAMED"]
 
-NAMED = {**named(groups=("environment", "expert")), **of("eval_policy")}
+NAMED = of("eval_policy")

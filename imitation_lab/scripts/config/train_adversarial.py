@@ -1,11 +1,7 @@
 """Named configurations of `train_adversarial`."""
 
-from imitation_lab.scripts.config import named
+from imitation_lab.scripts.config import of
 
 __all__ = ["NAMED"]
 
-NAMED = named(
-    {"gail": "gail", "airl": "airl"},
-    groups=("environment", "demonstrations", "expert", "rl", "policy_evaluation"),
-    variable={"algorithm_kwargs": {"allow_variable_horizon": True}},
-)
+NAMED = of("train_adversarial")

@@ -1,10 +1,7 @@
 """Named configurations of `train_imitation`."""
 
-from imitation_lab.scripts.config import named
+from imitation_lab.scripts.config import of
 
 __all__ = ["NAMED"]
 
-NAMED = named(
-    {"bc": "bc", "dagger": "dagger", "sqil": "sqil"},
-    groups=("environment", "demonstrations", "expert", "policy_evaluation"),
-)
+NAMED = of("train_imitation")

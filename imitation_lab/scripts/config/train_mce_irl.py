@@ -1,7 +1,7 @@
 """Named configurations of `train_mce_irl`."""
 
-from imitation_lab.scripts.config import named
+from imitation_lab.scripts.config import of
 
 __all__ = ["NAMED"]
 
-NAMED = named({"train_mce_irl": "mce_irl"}, environments={})
+NAMED = of("train_mce_irl")

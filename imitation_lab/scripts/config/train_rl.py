@@ -1,7 +1,7 @@
 """Named configurations of `train_rl`."""
 
-from imitation_lab.scripts.config import named
+from imitation_lab.scripts.config import of
 
 __all__ = ["NAMED"]
 
-NAMED = named({"train_rl": "rl"}, groups=("environment", "rl", "policy_evaluation"))
+NAMED = of("train_rl")

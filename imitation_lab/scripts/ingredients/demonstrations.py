@@ -11,12 +11,12 @@ import numpy as np
 from imitation_lab import experts
 from imitation_lab.data import huggingface_utils, minari_io, rollout, serialize
 from imitation_lab.data.types import Trajectory
-from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.environment import Environment
 from imitation_lab.scripts.ingredients.expert import Expert
 
-__all__ = ["Demonstrations", "FAST", "demonstrations_ingredient"]
+__all__ = ["Demonstrations", "demonstrations_ingredient"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,8 +90,4 @@ class Demonstrations(Keys):
         return self.path
 
 
-FAST = {"n_expert_demos": 1}
-
-demonstrations_ingredient = _engine.ingredient(
-    "demonstrations", Demonstrations, {"fast": _values.Named("one episode, for tests", FAST)}
-)
+demonstrations_ingredient = _engine.ingredient("demonstrations", Demonstrations)

@@ -13,11 +13,11 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.data.wrappers import RolloutInfoWrapper
-from imitation_lab.scripts import _engine, _values
+from imitation_lab.scripts import _engine
 from imitation_lab.scripts._schema import Count, Keys
-from imitation_lab.util import util
+from imitation_lab.util import checks, util
 
-__all__ = ["Environment", "FAST", "environment_ingredient"]
+__all__ = ["Environment", "environment_ingredient"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,18 +73,9 @@ class Environment(Keys):
     def register(self) -> None:
         """Imports what registers the environment."""
         if self.gym_id.startswith("seals/"):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # it extends environments that Gymnasium calls outdated
-                    import seals  # noqa: F401
-            except ImportError as error:
-                raise ImportError(f"{self.gym_id} needs seals: pip install 'imitation-lab[seals]'.") from error
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it extends environments that Gymnasium calls outdated
+                checks.optional("seals", "seals", f"{self.gym_id} needs")
 
 
-FAST = {"num_vec": 2, "max_episode_steps": 20}
-
-environment_ingredient = _engine.ingredient(
-    "environment",
-    Environment,
-    {"fast": _values.Named("two copies, short episodes: for tests", FAST)},
-)
+environment_ingredient = _engine.ingredient("environment", Environment)

@@ -7,8 +7,8 @@ import logging as python_logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imitation_lab.scripts import _engine, _values, output
-from imitation_lab.util import logger
+from imitation_lab.scripts import _engine, output
+from imitation_lab.util import checks, logger
 
 __all__ = ["Logging", "logging_ingredient"]
 
@@ -48,19 +48,9 @@ class Logging:
         logger.check_formats(formats)
         folder = output.make_folder(script, subject, self.log_root, self.log_dir)
         if "wandb" in formats:
-            try:
-                import wandb
-            except ImportError as error:
-                raise ImportError("logging to wandb needs wandb: pip install 'imitation-lab[hub]'.") from error
+            wandb = checks.optional("wandb", "wandb", "logging to wandb needs")
             wandb.init(dir=str(folder), name=f"{script}-{subject}-{folder.name}", **self.wandb_kwargs)
         return output.Output(folder, logger.configure(folder / "log", formats))
 
 
-logging_ingredient = _engine.ingredient(
-    "logging",
-    Logging,
-    {
-        "wandb_logging": _values.Named("log to Weights & Biases too", {"log_format_strs_additional": {"wandb": None}}),
-        "quiet": _values.Named("log to files only", {"log_format_strs": ["csv"]}),
-    },
-)
+logging_ingredient = _engine.ingredient("logging", Logging)

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.ppo import PPO
 
 from imitation_lab.algorithms.base import seeded_torch
-from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts import _engine, _names
 
 __all__ = ["Policy", "policy_ingredient"]
 
@@ -56,20 +56,4 @@ class Policy:
             )
 
 
-policy_ingredient = _engine.ingredient(
-    "policy",
-    Policy,
-    {
-        "sac": _values.Named("two layers of 1024, for SAC", {"policy_cls": "SAC1024Policy"}),
-        "cnn_policy": _values.Named("a convolutional network, for images", {"policy_cls": "CnnPolicy"}),
-        "normalize_running": _values.Named(
-            "observations normalized inside the policy",
-            {
-                "policy_kwargs": {
-                    "features_extractor_class": "NormalizeFeaturesExtractor",
-                    "features_extractor_kwargs": {"normalize_class": "RunningNorm"},
-                }
-            },
-        ),
-    },
-)
+policy_ingredient = _engine.ingredient("policy", Policy)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from imitation_lab.data import rollout
-from imitation_lab.scripts import _engine, _values
+from imitation_lab.scripts import _engine
 from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.environment import Environment
 
-__all__ = ["PolicyEvaluation", "statistics", "FAST", "policy_evaluation_ingredient"]
+__all__ = ["PolicyEvaluation", "statistics", "policy_evaluation_ingredient"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,12 +29,14 @@ class PolicyEvaluation(Keys):
     deterministic: bool = False
 
     def compare(
-        self, policy: Any, trajectories: Any, environment: Environment, rng: np.random.Generator
+        self, policy: Any, expert: Any, environment: Environment, rng: np.random.Generator
     ) -> dict[str, dict[str, float]]:
-        """The policy's statistics under `imit_stats`, those of the expert's trajectories under `expert_stats`."""
+        """Statistics under `imit_stats` and `expert_stats`; the expert is a policy, or trajectories of one."""
+        learned = self.evaluate(policy, environment, rng)
+        known = isinstance(expert, Sequence)
         return {
-            "imit_stats": self.evaluate(policy, environment, rng),
-            "expert_stats": statistics(trajectories),
+            "imit_stats": learned,
+            "expert_stats": statistics(expert) if known else self.evaluate(expert, environment, rng),
         }
 
     def evaluate(self, policy: Any, environment: Environment, rng: np.random.Generator) -> dict[str, float]:
@@ -52,10 +55,4 @@ def statistics(trajectories: Any) -> dict[str, float]:
     return {k: v.item() if hasattr(v, "item") else v for k, v in rollout.rollout_stats(trajectories).items()}
 
 
-FAST = {"n_episodes_eval": 2}
-
-policy_evaluation_ingredient = _engine.ingredient(
-    "policy_evaluation",
-    PolicyEvaluation,
-    {"fast": _values.Named("two episodes, for tests", FAST)},
-)
+policy_evaluation_ingredient = _engine.ingredient("policy_evaluation", PolicyEvaluation)

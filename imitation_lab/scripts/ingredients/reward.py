@@ -12,10 +12,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from imitation_lab.algorithms.base import seeded_torch
 from imitation_lab.rewards import reward_nets
 from imitation_lab.rewards.reward_nets import BasicPotentialMLP, NormalizedRewardNet, RewardNet, ShapedRewardNet
-from imitation_lab.scripts import _engine, _names, _values
-from imitation_lab.scripts._schema import AtLeast
+from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper
+from imitation_lab.rewards.serialize import load_reward
+from imitation_lab.scripts import _engine, _names
+from imitation_lab.scripts._schema import AtLeast, known
 
-__all__ = ["Reward", "reward_ingredient"]
+__all__ = ["Reward", "learned_reward", "reward_ingredient"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,10 +60,11 @@ class Reward:
                 if self.add_std_alpha is not None:
                     raise ValueError("reward.add_std_alpha needs an ensemble: set reward.ensemble_size, such as 3.")
                 return self._normalized(self._net(venv, default))
-            member = dataclasses.replace(self, **self._member_changes())
-            spaces = (venv.observation_space, venv.action_space)
+            keys = ("net_cls", "net_kwargs", "normalize_output_layer")
+            changes = known("reward.ensemble_member_config", self.ensemble_member_config, *keys)
+            member = dataclasses.replace(self, **changes)
             members = [member._normalized(member._net(venv, default)) for _ in range(self.ensemble_size)]
-            ensemble = reward_nets.RewardEnsemble(*spaces, members)
+            ensemble = reward_nets.RewardEnsemble(venv.observation_space, venv.action_space, members)
             if self.add_std_alpha is None:
                 return ensemble
             return reward_nets.AddSTDRewardWrapper(ensemble, default_alpha=self.add_std_alpha)
@@ -72,55 +75,35 @@ class Reward:
         net: RewardNet = _names.call("reward.net_kwargs", cls, venv.observation_space, venv.action_space, **kwargs)
         if self.shaping is None:
             return net
-        discount, sizes = self._shaping()
-        layer = {"normalize_input_layer": kwargs.get("normalize_input_layer")}
-        return ShapedRewardNet(net, BasicPotentialMLP(venv.observation_space, sizes, **layer), discount)
-
-    def _shaping(self) -> tuple[float, list[int]]:
-        assert self.shaping is not None
-        found = {"hid_sizes": [32, 32], **self.shaping}
-        for key in found:
-            if key not in ("discount_factor", "hid_sizes"):
-                raise ValueError(f"reward.shaping has no key {key!r}; it has discount_factor and hid_sizes.")
-        if "discount_factor" not in found:
+        shaping = {"hid_sizes": [32, 32], **known("reward.shaping", self.shaping, "discount_factor", "hid_sizes")}
+        if "discount_factor" not in shaping:
             raise ValueError("reward.shaping needs the policy's discount: reward.shaping.discount_factor=0.99, say.")
-        return float(found["discount_factor"]), list(found["hid_sizes"])
+        layer = {"normalize_input_layer": kwargs.get("normalize_input_layer")}
+        return ShapedRewardNet(
+            net, BasicPotentialMLP(venv.observation_space, shaping["hid_sizes"], **layer), shaping["discount_factor"]
+        )
 
     def _normalized(self, net: RewardNet) -> RewardNet:
         if self.normalize_output_layer is None:
             return net
-        layer = _names.with_classes(self.normalize_output_layer)
-        if isinstance(layer, str):
-            layer = _names.find("norm", layer)
-        return NormalizedRewardNet(net, layer)
-
-    def _member_changes(self) -> dict[str, Any]:
-        known = ("net_cls", "net_kwargs", "normalize_output_layer")
-        for key in self.ensemble_member_config:
-            if key not in known:
-                raise ValueError(f"reward.ensemble_member_config has no key {key!r}; it has {', '.join(known)}.")
-        return dict(self.ensemble_member_config)
+        return NormalizedRewardNet(net, _names.find("norm", self.normalize_output_layer))
 
 
-def _inputs(layer: str | None) -> dict[str, Any]:
-    return {"net_kwargs": {"normalize_input_layer": layer}}
+def learned_reward(venv: VecEnv, reward_type: str, reward_path: str | None, **kwargs: Any) -> RewardVecEnvWrapper:
+    """The environments under a reward that a file holds.
+
+    Args:
+        venv: the environments.
+        reward_type: a key of `reward_registry`.
+        reward_path: the file; "zero" has none.
+        **kwargs: for its loader.
+
+    Raises:
+        ValueError: if the file is not named.
+    """
+    if reward_path is None and reward_type != "zero":
+        raise ValueError(f"reward_type={reward_type!r} needs reward_path=FILE.")
+    return RewardVecEnvWrapper(venv, load_reward(reward_type, reward_path or "", venv, **kwargs))
 
 
-reward_ingredient = _engine.ingredient(
-    "reward",
-    Reward,
-    {
-        "normalize_input_disable": _values.Named("inputs as they are", _inputs(None)),
-        "normalize_input_running": _values.Named("inputs normalized by running statistics", _inputs("RunningNorm")),
-        "normalize_output_disable": _values.Named("rewards as they are", {"normalize_output_layer": None}),
-        "normalize_output_running": _values.Named(
-            "rewards normalized by running statistics", {"normalize_output_layer": "RunningNorm"}
-        ),
-        "normalize_output_ema": _values.Named(
-            "rewards normalized by moving averages", {"normalize_output_layer": "EMANorm"}
-        ),
-        "reward_ensemble": _values.Named(
-            "five networks and their disagreement", {"ensemble_size": 5, "add_std_alpha": 0.0}
-        ),
-    },
-)
+reward_ingredient = _engine.ingredient("reward", Reward)

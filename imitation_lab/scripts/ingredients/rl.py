@@ -12,11 +12,11 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from imitation_lab.policies.serialize import load_stable_baselines_model
-from imitation_lab.scripts import _engine, _names, _values
+from imitation_lab.scripts import _engine, _names
 from imitation_lab.scripts._schema import Count, Keys
 from imitation_lab.scripts.ingredients.policy import Policy
 
-__all__ = ["RL", "FAST", "rl_ingredient"]
+__all__ = ["RL", "rl_ingredient"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,23 +34,26 @@ class RL(Keys):
     batch_size: Count = 2048
     rl_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def make(self, venv: VecEnv, policy: Policy, seed: int) -> BaseAlgorithm:
-        """The untrained algorithm.
+    def make(self, venv: VecEnv, policy: Policy, seed: int, path: str | None = None) -> BaseAlgorithm:
+        """The algorithm before its first step.
 
-        Raises:
-            ValueError: if `batch_size` is no multiple of the number of environments, or an argument does not exist.
-        """
-        return _names.call("rl.rl_kwargs", self.cls(), policy.cls(), venv, **self._arguments(venv, policy, seed))
-
-    def load(self, path: str, venv: VecEnv, policy: Policy, seed: int) -> BaseAlgorithm:
-        """An algorithm that begins with what a model's zip has learned, under the settings given here.
+        Args:
+            venv: the environments.
+            policy: of the algorithm.
+            seed: of all that it draws.
+            path: a model's zip, to begin with what it has learned, under the settings given here.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it does not fit.
+            ValueError: if it does not fit, `batch_size` is no multiple of the number of environments, or an argument
+                does not exist.
         """
-        arguments = self._arguments(venv, policy, seed)
-        return load_stable_baselines_model(self.cls(), path, venv, policy_class=policy.cls(), **arguments)
+        cls, arguments = self.cls(), self._arguments(venv, policy, seed)
+        if path is None:
+            return _names.call("rl.rl_kwargs", cls, policy.cls(), venv, **arguments)
+        made = load_stable_baselines_model(cls, path, venv, policy_class=policy.cls(), **arguments)
+        made.num_timesteps = 0
+        return made
 
     def cls(self) -> type[BaseAlgorithm]:
         """The algorithm's class."""
@@ -72,13 +75,4 @@ class RL(Keys):
         return found
 
 
-FAST = {"batch_size": 32}
-
-rl_ingredient = _engine.ingredient(
-    "rl",
-    RL,
-    {
-        "fast": _values.Named("small batches, for tests", FAST),
-        "sac": _values.Named("soft actor-critic, for continuous actions", {"rl_cls": "SAC", "batch_size": 256}),
-    },
-)
+rl_ingredient = _engine.ingredient("rl", RL)

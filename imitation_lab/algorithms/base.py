@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Generic
 
 import torch as th
 from gymnasium import spaces
@@ -105,7 +105,7 @@ class BaseImitationAlgorithm(Logged):
                 )
 
 
-class DemonstrationAlgorithm(BaseImitationAlgorithm, abc.ABC):
+class DemonstrationAlgorithm(BaseImitationAlgorithm, Generic[TransitionKind]):
     """Base class of algorithms that learn from demonstrations.
 
     Args:

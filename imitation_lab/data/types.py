@@ -98,6 +98,8 @@ class Trajectory:
                 f"This trajectory has {len(self.obs)} observations and {n} actions, expected {n + 1} observations: "
                 "one before each action and the one after the last action."
             )
+        if getattr(self.infos, "ndim", 1) == 0:
+            raise ValueError("infos has no dimension, expected one dictionary per action.")
         if self.infos is not None and len(self.infos) != n:
             raise ValueError(
                 f"This trajectory has {len(self.infos)} infos and {n} actions, expected one info per action, "
@@ -163,6 +165,7 @@ class TransitionsMinimal(Dataset, Sequence[Any]):
     def _check_lengths(self, *names: str) -> None:
         n = len(self.obs)
         for name in names:
+            _check_array(name, getattr(self, name))
             found = len(getattr(self, name))
             if found != n:
                 raise ValueError(f"{name} has length {found}, expected {n}, the length of obs.")
@@ -317,6 +320,8 @@ def infos_array(infos: Sequence[Any] | None, n: int) -> np.ndarray:
 
 
 def _check_array(name: str, value: Any) -> None:
+    if getattr(value, "ndim", 1) == 0:
+        raise ValueError(f"{name} has no dimension, expected one per time step at least: its shape is ().")
     if hasattr(value, "shape"):
         return
     hint = "wrap it in DictObs" if isinstance(value, Mapping) else f"pass np.asarray({name})"

@@ -16,8 +16,8 @@ from imitation_lab.policies.base import NonTrainablePolicy, Obs
 from imitation_lab.util.util import clear_screen
 
 __all__ = [
-    "ATARI_KEYS", "DiscreteInteractivePolicy", "ImageObsDiscreteInteractivePolicy", "terminal_picture",
-    "AtariInteractivePolicy",
+    "ATARI_KEYS", "ATARI_ACTION_NAMES_TO_KEYS", "DiscreteInteractivePolicy", "ImageObsDiscreteInteractivePolicy",
+    "terminal_picture", "AtariInteractivePolicy",
 ]  # fmt: skip
 
 ATARI_KEYS = {
@@ -27,6 +27,14 @@ ATARI_KEYS = {
     "UPLEFTFIRE": "Q", "UPRIGHTFIRE": "E", "DOWNLEFTFIRE": "Z", "DOWNRIGHTFIRE": "C",
 }  # fmt: skip
 """Keys for Atari's actions: where they lie on the keyboard is where they go; a capital letter fires as well."""
+
+ATARI_ACTION_NAMES_TO_KEYS = {
+    "NOOP": "1", "FIRE": "2", "UP": "w", "RIGHT": "d", "LEFT": "a", "DOWN": "x",
+    "UPRIGHT": "e", "UPLEFT": "q", "DOWNRIGHT": "c", "DOWNLEFT": "z",
+    "UPFIRE": "t", "RIGHTFIRE": "h", "LEFTFIRE": "f", "DOWNFIRE": "b",
+    "UPRIGHTFIRE": "y", "UPLEFTFIRE": "r", "DOWNRIGHTFIRE": "n", "DOWNLEFTFIRE": "v",
+}  # fmt: skip
+"""The keys of `imitation`, for hands that know them: `AtariInteractivePolicy(env, keys=ATARI_ACTION_NAMES_TO_KEYS)`."""
 
 
 class DiscreteInteractivePolicy(NonTrainablePolicy):
@@ -153,13 +161,14 @@ class AtariInteractivePolicy(ImageObsDiscreteInteractivePolicy):
     Args:
         env: an Atari environment, or a VecEnv of such.
         *args: further arguments of `DiscreteInteractivePolicy`, after `action_keys_names`.
-        **kwargs: the same.
+        keys: what to type for each of Atari's actions.
+        **kwargs: the same as `*args`.
 
     Raises:
         ValueError: the environment does not say what its actions mean.
     """
 
-    def __init__(self, env: gym.Env | VecEnv, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, env: gym.Env | VecEnv, *args: Any, keys: Mapping[str, str] = ATARI_KEYS, **kwargs: Any) -> None:
         try:
             meanings = (
                 env.env_method("get_action_meanings", indices=[0])[0]
@@ -171,8 +180,8 @@ class AtariInteractivePolicy(ImageObsDiscreteInteractivePolicy):
                 f"{env} has no get_action_meanings, so it is no Atari environment: use "
                 "ImageObsDiscreteInteractivePolicy with keys of your own."
             ) from None
-        unknown = [meaning for meaning in meanings if meaning not in ATARI_KEYS]
+        unknown = [meaning for meaning in meanings if meaning not in keys]
         if unknown:
-            raise ValueError(f"There is no key for the action {unknown[0]!r}; known are {', '.join(ATARI_KEYS)}.")
-        keys = {ATARI_KEYS[meaning]: meaning for meaning in meanings}
-        super().__init__(env.observation_space, env.action_space, keys, *args, **kwargs)
+            raise ValueError(f"There is no key for the action {unknown[0]!r}; known are {', '.join(keys)}.")
+        typed = {keys[meaning]: meaning for meaning in meanings}
+        super().__init__(env.observation_space, env.action_space, typed, *args, **kwargs)

@@ -8,6 +8,7 @@ import functools
 import inspect
 import os
 import pathlib
+import time
 import warnings
 from typing import Any, TypeVar
 
@@ -23,16 +24,20 @@ from imitation_lab.policies import base
 from imitation_lab.policies import hub as policy_hub
 from imitation_lab.policies.native import build_policy, load_policy_file, save_policy
 from imitation_lab.policies.sb3_zip import Sb3Zip, read_sb3_zip
-from imitation_lab.util import artifacts, hub, registry
+from imitation_lab.util import artifacts, bundled, hub, registry
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath, atomic_path
 
 __all__ = [
-    "policy_registry", "load_policy", "load_policy_file", "load_stable_baselines_model", "save_policy",
-    "save_stable_model", "SavePolicyCallback",
+    "STABLE_BASELINES_CLASSES", "PolicyLoaderFn", "policy_registry", "load_policy", "load_policy_file",
+    "load_stable_baselines_model", "save_policy", "save_stable_model", "SavePolicyCallback",
 ]  # fmt: skip
 
 Algorithm = TypeVar("Algorithm", bound=BaseAlgorithm)
+
+PolicyLoaderFn = registry.LoaderFn[BasePolicy]
+STABLE_BASELINES_CLASSES = {"ppo": "stable_baselines3:PPO", "sac": "stable_baselines3:SAC"}
+"""SB3's algorithms whose policies `load_policy` opens, by policy type."""
 
 policy_registry: registry.Registry[registry.LoaderFn[BasePolicy]] = registry.Registry()
 """Loaders by policy type; each is called as `loader(venv, **kwargs)`."""
@@ -177,8 +182,12 @@ def _zip_path(path: AnyPath) -> str:
     return str(found)
 
 
+class _StatisticsError(ArtifactError, FileExistsError):
+    """Statistics in a pickle lie beside the policy: older code calls that a file too many."""
+
+
 def _statistics_error(where: str, file: str, then: str) -> ArtifactError:
-    return ArtifactError(
+    return _StatisticsError(
         f"{where!r} holds {file}: the policy expects observations normalized with statistics that only a pickle "
         f"restores. If you trust the file, wrap the environment with VecNormalize.load of it yourself and {then}."
     )
@@ -249,6 +258,9 @@ def _load_trained(
     return build_policy(actual_class, arguments, tensors).to(get_device(device))
 
 
+_hub_is_away = {"until": 0.0}
+
+
 def _load_from_hub(
     cls: type[BaseAlgorithm],
     venv: VecEnv,
@@ -262,15 +274,29 @@ def _load_from_hub(
     token: str | bool | None = None,
     **kwargs: Any,
 ) -> BasePolicy:
-    """Downloads a policy from the Hugging Face hub and opens it as a local file, without unpickling."""
+    """Downloads a policy from the Hugging Face hub and opens it as a local file, without unpickling.
+
+    Where the hub cannot be reached, the bundled expert of the environment serves if there is one; a warning says so.
+    """
     if (env_name is None) == (repo_id is None):
         raise ValueError("give either env_name= (with organization=) or repo_id= to say which policy to download.")
     if repo_id is None:
         assert env_name is not None
         repo_id = f"{organization}/{cls.__name__.lower()}-{env_name.replace('/', '-')}"
-    if filename is None:
-        filename = _file_on_hub(repo_id, revision, cache_dir, token)
-    path = hub.download(repo_id, filename, revision=revision, cache_dir=cache_dir, token=token)
+    try:
+        if time.monotonic() < _hub_is_away["until"]:
+            raise ConnectionError("the hub could not be reached a moment ago.")
+        if filename is None:
+            filename = _file_on_hub(repo_id, revision, cache_dir, token)
+        path = hub.download(repo_id, filename, revision=revision, cache_dir=cache_dir, token=token)
+    except ConnectionError as error:
+        try:
+            home = bundled.folder(env_name or "")
+        except ValueError:
+            raise error from None
+        _hub_is_away["until"] = time.monotonic() + 300  # its client tries for half a minute
+        warnings.warn(f"{error} The bundled expert {home.name!r} takes its place.", stacklevel=3)
+        return load_policy_file(home / bundled.POLICY_FILE, kwargs.get("device", "auto"))
     return _load_trained(cls, venv, path, **kwargs)
 
 
@@ -297,6 +323,7 @@ def _file_on_hub(repo_id: str, revision: str | None, cache_dir: AnyPath | None, 
 
 policy_registry.register("random", value=registry.build_loader_fn_require_space(base.RandomPolicy))
 policy_registry.register("zero", value=registry.build_loader_fn_require_space(base.ZeroPolicy))
-for _name, _cls in (("ppo", PPO), ("sac", SAC)):
+for _name, _path in STABLE_BASELINES_CLASSES.items():
+    _cls = registry.load_attr(_path)
     policy_registry.register(_name, value=functools.partial(_load_trained, _cls))
     policy_registry.register(f"{_name}-huggingface", value=functools.partial(_load_from_hub, _cls))

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Protocol, SupportsFloat, runtime_checkable
 
+import torch as th
+
 from imitation_lab.util.errors import ArgumentError
 
-__all__ = ["LambdaUpdater", "IntervalParamScaler"]
+__all__ = ["LambdaUpdater", "IntervalParamScaler", "LossType"]
+
+LossType = th.Tensor | float
 
 
 @runtime_checkable

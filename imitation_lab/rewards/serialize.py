@@ -7,7 +7,7 @@ its tensors; attributes changed after construction are not in it.
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -35,12 +35,15 @@ from imitation_lab.rewards.reward_nets.constructor import (
 )
 from imitation_lab.util import artifacts, codec
 from imitation_lab.util.artifacts import ArtifactError
+from imitation_lab.util.errors import MisshapenError
 from imitation_lab.util.paths import AnyPath
 from imitation_lab.util.registry import Registry
 
 __all__ = [
     "RewardFileInfo",
     "RewardLoader",
+    "RewardFnLoaderFn",
+    "WrapperPrefix",
     "ValidateRewardFn",
     "inspect_reward",
     "load_net",
@@ -60,6 +63,10 @@ reward_registry: Registry[RewardLoader] = Registry()
 """Loaders by reward type; register your own under a new name."""
 
 
+RewardFnLoaderFn = RewardLoader
+WrapperPrefix = Sequence[type[RewardNetWrapper]]
+
+
 class ValidateRewardFn(RewardFn):
     """Checks the shape of what a reward function returns.
 
@@ -75,11 +82,11 @@ class ValidateRewardFn(RewardFn):
         """Rewards `(batch,)`; arguments as in `RewardFn`.
 
         Raises:
-            ValueError: if the function returns another shape.
+            MisshapenError: (a ValueError and an AssertionError) if the function returns another shape.
         """
         rewards = self.reward_fn(state, action, next_state, done)
         if np.shape(rewards) != (len(done),):
-            raise ValueError(
+            raise MisshapenError(
                 f"The reward function {self.reward_fn!r} returned shape {np.shape(rewards)} for {len(done)} "
                 f"transitions; expected ({len(done)},)."
             )

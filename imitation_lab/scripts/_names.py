@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from imitation_lab.algorithms.presets.names import KINDS, find_class, with_classes, with_names
 from imitation_lab.scripts._schema import nearest
+from imitation_lab.util.errors import ArgumentError
 
 __all__ = ["SB3_POLICIES", "find", "with_classes", "with_names", "call", "check"]
 
@@ -52,5 +53,5 @@ def check(where: str, kwargs: dict[str, Any], *functions: Callable[..., Any]) ->
     for key in kwargs:
         if key not in known:
             name = getattr(functions[0], "__qualname__", str(functions[0]))
-            raise ValueError(f"{where}.{key}: {name} has no argument {key!r}. {nearest(key, known)}")
+            raise ArgumentError(f"{where}.{key}: {name} has no argument {key!r}. {nearest(key, known)}")
     return kwargs

@@ -162,8 +162,9 @@ class Experiment(sacred.Experiment):
                 self.observers.remove(observer)
 
     def run_commandline(self, argv: Sequence[str] | None = None) -> None:
-        """Runs what a command line asks for and exits: our own reading of it, as Sacred's makes objects of values."""
-        sys.exit(_console.run(self, list(sys.argv if argv is None else argv)[1:]))
+        """Runs what a command line asks for and exits if that fails: our own reading, as Sacred's makes objects."""
+        if status := _console.run(self, list(sys.argv if argv is None else argv)[1:]):
+            sys.exit(status)
 
     def check_names(self, command: str | None, named_configs: Sequence[str]) -> tuple[list[str], list[str]]:
         """Checks the command and sorts configuration files from names."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 import types
 import typing
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from imitation_lab.util import checks
+from imitation_lab.util.errors import ArgumentError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +185,7 @@ def convert(value: Any, annotation: Any, where: str) -> Any:
     literals = [kind for kind in _alternatives(annotation) if typing.get_origin(kind) is Literal]
     choices = [choice for kind in literals for choice in typing.get_args(kind)]
     hint = f" {nearest(value, choices)}" if isinstance(value, str) else ""
-    raise ValueError(f"{where}={value!r} is of the wrong kind: expected {describe(annotation)}.{hint}")
+    raise ArgumentError(f"{where}={value!r} is of the wrong kind: expected {describe(annotation)}.{hint}")
 
 
 def nearest(name: object, known: Iterable[object]) -> str:
@@ -275,12 +277,12 @@ def _fit(value: Any, kind: Any) -> tuple[bool, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Plain, writable dictionaries and lists; all else as it is."""
+    """Plain, writable dictionaries and lists, paths as text; all else as it is."""
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
-    return value
+    return os.fsdecode(value) if isinstance(value, os.PathLike) else value
 
 
 def explained(docstring: str, section: str) -> dict[str, str]:

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from imitation_lab.data import serialize
 from imitation_lab.scripts import _console
+from imitation_lab.util import artifacts
 
-__all__ = ["SUFFIX", "convert_trajs", "run", "main_console"]
+__all__ = ["SUFFIX", "convert_trajs", "update_traj_file_in_place", "run", "main_console"]
 
 SUFFIX = ".safetensors"
 
@@ -43,6 +44,16 @@ def convert_trajs(path: str, output: str | None = None) -> pathlib.Path:
         raise FileExistsError(f"{target} exists already: give another --output, or remove it.")
     serialize.save(target, trajectories)
     return target
+
+
+def update_traj_file_in_place(path_str: str) -> pathlib.Path:
+    """Converts one file and gives the path of the new one beside it; what is in the native format stays.
+
+    Raises:
+        FileNotFoundError: as `convert_trajs`, whose other errors are raised too.
+    """
+    native = artifacts.sniff(path_str) == "native"
+    return pathlib.Path(path_str) if native else convert_trajs(path_str)
 
 
 def run(argv: Sequence[str], program: str = "python -m imitation_lab.scripts.convert_trajs") -> int:

@@ -8,13 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch as th
+from stable_baselines3.common.policies import BasePolicy
 
 from imitation_lab import experts
 from imitation_lab.algorithms import base
 from imitation_lab.data import rollout, serialize, types
 from imitation_lab.data.wrappers import RolloutInfoWrapper
+from imitation_lab.policies.serialize import load_policy
 from imitation_lab.util import checks, util
 
 __all__ = [
@@ -22,7 +25,7 @@ __all__ = [
     "make_expert_transition_loader",
 ]  # fmt: skip
 
-EXPERT_DATA_TYPES = ("data_loader", "ducktyped_data_loader", "transitions")
+EXPERT_DATA_TYPES = ("data_loader", "ducktyped_data_loader", "trajectories", "transitions")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,23 +41,32 @@ class DucktypedBatches:
 def generate_expert_trajectories(
     env_id: str, num_trajectories: int, rng: np.random.Generator
 ) -> Sequence[types.TrajectoryWithRew]:
-    """Rolls out the bundled expert of an environment, acting deterministically.
+    """Rolls out the expert of an environment, acting deterministically: a bundled one, or the hub's `ppo-<env_id>`.
 
     Args:
-        env_id: id of an environment that has a bundled expert, or that expert's name.
+        env_id: id of an environment, or the name of a bundled expert.
         num_trajectories: number of episodes.
         rng: seeds the environments and the rollout.
 
     Raises:
-        ValueError: there is no expert for `env_id` (the text lists those that there are), or `num_trajectories` is
+        ValueError: there is no environment `env_id` (the text lists the bundled experts), or `num_trajectories` is
             less than 1.
+        ConnectionError: the hub cannot be reached.
+        FileNotFoundError: the hub has no such expert.
     """
     checks.integers(1, num_trajectories=num_trajectories)
-    expert = experts.load_expert(env_id)
-    env_id, until = experts.card(env_id)["environment"]["id"], rollout.make_min_episodes(num_trajectories)
+    try:
+        bundled: BasePolicy | None = experts.load_expert(env_id)
+        env_id = experts.card(env_id)["environment"]["id"]
+    except ValueError:
+        if env_id not in gym.registry:
+            raise
+        bundled = None
+    until = rollout.make_min_episodes(num_trajectories)
     wrappers = [lambda env, _: RolloutInfoWrapper(env)]
     venv = util.make_vec_env(env_id, rng=rng, n_envs=min(8, num_trajectories), post_wrappers=wrappers)
     with contextlib.closing(venv):
+        expert = load_policy("ppo-huggingface", venv, env_name=env_id) if bundled is None else bundled
         trajectories = rollout.rollout(expert, venv, until, rng, verbose=False, deterministic_policy=True)
     return trajectories[:num_trajectories]
 
@@ -95,32 +107,32 @@ def make_expert_transition_loader(
     rng: np.random.Generator,
     num_trajectories: int = 1,
     shuffle: bool = True,
-) -> Iterable[Mapping[str, Any]] | types.Transitions:
+) -> Iterable[Mapping[str, Any]] | types.Transitions | Sequence[types.TrajectoryWithRew]:
     """Expert transitions in each form that the algorithms accept as demonstrations.
 
     Args:
         cache_dir: folder of the cache, see `lazy_generate_expert_trajectories`.
         batch_size: transitions in a batch of the loaders.
-        expert_data_type: "transitions" for `Transitions` of all episodes; "data_loader" for a loader of batches;
-            "ducktyped_data_loader" for an object that can only be iterated over.
+        expert_data_type: "trajectories" for the episodes; "transitions" for `Transitions` of all of them;
+            "data_loader" for a loader of batches; "ducktyped_data_loader" for an object that can only be iterated over.
         env_name: id of an environment that has a bundled expert, or that expert's name.
         rng: seeds the generation, and the loaders' order.
-        num_trajectories: number of episodes.
+        num_trajectories: number of episodes; as many more as a batch takes.
         shuffle: whether each pass over a loader has an order of its own.
 
     Raises:
-        ValueError: the type is unknown, there is no expert, or there are fewer transitions than a batch takes.
+        ValueError: the type is unknown, or as `generate_expert_trajectories`.
     """
     if expert_data_type not in EXPERT_DATA_TYPES:
         raise ValueError(f"Unknown expert_data_type {expert_data_type!r}, expected one of {EXPERT_DATA_TYPES}.")
     checks.integers(1, batch_size=batch_size)
     trajectories = lazy_generate_expert_trajectories(cache_dir, env_name, num_trajectories, rng)
-    transitions = rollout.flatten_trajectories(trajectories)
-    if len(transitions) < batch_size:
-        raise ValueError(
-            f"batch_size is {batch_size}, but {num_trajectories} expert trajectories hold {len(transitions)} "
-            "transitions: ask for more trajectories or a smaller batch."
-        )
+    if expert_data_type == "trajectories":
+        return trajectories
+    while (transitions := rollout.flatten_trajectories(trajectories)) and len(transitions) < batch_size:
+        per_episode = len(transitions) // len(trajectories)
+        more = max(-(-batch_size // per_episode), len(trajectories) + 1)
+        trajectories = lazy_generate_expert_trajectories(cache_dir, env_name, more, rng)
     if expert_data_type == "transitions":
         return transitions
     generator = th.Generator().manual_seed(int(rng.integers(2**63)))

@@ -20,7 +20,9 @@ from imitation_lab.data import types
 
 __all__ = [
     "ACTION_SPACES", "OBSERVATION_SPACES", "observation_spaces", "action_spaces", "space_samples", "infos",
-    "trajectories", "trajectories_with_rew", "trajectory_lists",
+    "trajectories", "trajectories_with_rew", "trajectory_lists", "gym_spaces", "info_dict_contents",
+    "trajectory_length", "trajectory", "trajectories_without_reward_list", "trajectories_with_reward_list",
+    "trajectories_list",
 ]  # fmt: skip
 
 _BOX = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -165,3 +167,13 @@ def trajectory_lists(
         **kwargs,
     )
     return draw(st.lists(element, min_size=min_size, max_size=max_size))
+
+
+# The names of `imitation`, which are strategies rather than functions that make them.
+gym_spaces = observation_spaces()
+info_dict_contents = st.dictionaries(st.text(max_size=3), st.integers() | st.floats(allow_nan=False) | st.text())
+trajectory_length = st.integers(1, 10)
+trajectory = trajectories() | trajectories_with_rew()
+trajectories_without_reward_list = trajectory_lists(with_rewards=False)
+trajectories_with_reward_list = trajectory_lists()
+trajectories_list = trajectories_without_reward_list | trajectories_with_reward_list

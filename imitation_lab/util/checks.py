@@ -105,7 +105,7 @@ def optional(module: str, extra: str, who: str) -> Any:
         who: the text's beginning: "Minari data sets need".
 
     Raises:
-        ImportError: if it cannot be imported; the text names the extra.
+        ModuleNotFoundError: (an ImportError) if it cannot be imported; the text names the extra.
     """
     try:
         return importlib.import_module(module)
@@ -113,6 +113,6 @@ def optional(module: str, extra: str, who: str) -> Any:
         raise lacking(module.partition(".")[0], extra, who) from error
 
 
-def lacking(package: str, extra: str, who: str) -> ImportError:
+def lacking(package: str, extra: str, who: str) -> ModuleNotFoundError:
     """The error of `optional`, to raise where something else has found that the package is missing."""
-    return ImportError(f'{who} the package {package}: pip install "imitation-lab[{extra}]".')
+    return ModuleNotFoundError(f'{who} the package {package}: pip install "imitation-lab[{extra}]".', name=package)

@@ -7,7 +7,11 @@ from typing import Any
 from imitation_lab.util.paths import AnyPath
 from imitation_lab.util.sacred import dict_get_nested, load_runs
 
-__all__ = ["find_sacred_runs", "group_runs_by_algo_and_env"]
+__all__ = ["find_sacred_runs", "group_runs_by_algo_and_env", "SacredRun", "SacredConfAndRun", "GroupedRuns"]
+
+SacredRun = dict[str, Any]
+SacredConfAndRun = tuple[dict[str, Any], SacredRun]
+GroupedRuns = dict[str, dict[str, list[SacredRun]]]
 
 
 def find_sacred_runs(

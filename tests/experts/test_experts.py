@@ -14,6 +14,7 @@ from imitation_lab.data.types import TrajectoryWithRew
 from imitation_lab.experts import bundle
 from imitation_lab.scripts import console
 from imitation_lab.scripts import experts as command
+from imitation_lab.util import bundled
 
 NAMES = ["CartPole", "CartPole-standard", "HalfCheetah", "Hopper", "MountainCar", "Pendulum"]
 ENV_IDS = {name: f"imitation_lab/{name}-v0" for name in NAMES}
@@ -150,7 +151,7 @@ def test_the_command_writes_all_three_files_and_repeats_itself(tmp_path, monkeyp
     assert sorted(path.name for path in (tmp_path / "a" / "Tiny").iterdir()) == files
     for file in files:
         assert (tmp_path / "a" / "Tiny" / file).read_bytes() == (tmp_path / "b" / "Tiny" / file).read_bytes()
-    monkeypatch.setattr(bundle, "DATA", tmp_path / "a")
+    monkeypatch.setattr(bundled, "DATA", tmp_path / "a")
     assert experts.list_experts() == ["Tiny"]
     assert len(experts.load_demonstrations("Tiny")) == 3
     assert json.loads((tmp_path / "a" / "Tiny" / "card.json").read_text()) == experts.card("CartPole-v1")
@@ -171,3 +172,8 @@ def test_an_expert_that_nothing_makes(words, capsys):
     assert console.main(["experts", *words, "--train"]) == 2
     told = capsys.readouterr().err
     assert ("Did you mean 'CartPole'" in told) if words else ("needs the name" in told)
+
+
+def test_environments_of_seals_have_the_expert_of_the_like():
+    assert experts.card("seals/CartPole-v0")["environment"]["id"] == "imitation_lab/CartPole-v0"
+    assert len(experts.load_demonstrations("seals/MountainCar-v0", n=1)) == 1

@@ -7,6 +7,7 @@ import pytest
 import torch as th
 
 from imitation_lab.data import serialize, types
+from imitation_lab.policies.base import RandomPolicy
 from imitation_lab.testing import expert_trajectories
 from imitation_lab.testing.expert_trajectories import (
     generate_expert_trajectories,
@@ -99,8 +100,8 @@ def test_unshuffled_loader_keeps_the_order(tmp_path):
 
 def test_refusals(tmp_path):
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="no expert 'Acrobot-v1'.*imitation_lab/CartPole-v0"):
-        generate_expert_trajectories("Acrobot-v1", 1, rng)
+    with pytest.raises(ValueError, match="no expert 'Nowhere-v1'.*imitation_lab/CartPole-v0"):
+        generate_expert_trajectories("Nowhere-v1", 1, rng)
     with pytest.raises(ValueError, match="num_trajectories must be an integer of at least 1, got 0"):
         generate_expert_trajectories(CARTPOLE, 0, rng)
     with pytest.raises(ValueError, match="num_trajectories must be an integer of at least 1, got 1.5"):
@@ -109,5 +110,17 @@ def test_refusals(tmp_path):
         loader(tmp_path, "csv")
     with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
         loader(tmp_path, batch_size=0)
-    with pytest.raises(ValueError, match="batch_size is 501, but 1 expert trajectories hold 500 transitions"):
-        loader(tmp_path, batch_size=501)
+
+
+def test_a_batch_larger_than_the_episodes_takes_more_of_them(tmp_path):
+    assert len(loader(tmp_path, "transitions", batch_size=501)) == 2 * HORIZON
+    assert len(loader(tmp_path, "trajectories")) == 1
+
+
+def test_an_environment_without_bundled_expert_takes_that_of_the_hub(monkeypatch):
+    def load_policy(kind, venv, env_name):
+        assert (kind, env_name) == ("ppo-huggingface", "Acrobot-v1")
+        return RandomPolicy(venv.observation_space, venv.action_space)
+
+    monkeypatch.setattr(expert_trajectories, "load_policy", load_policy)
+    assert len(generate_expert_trajectories("Acrobot-v1", 1, np.random.default_rng(0))) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
@@ -20,7 +20,7 @@ __all__ = [
     "demonstration_tensors", "all_tensors", "sort_out", "episode_lengths", "GroupedStream",
 ]  # fmt: skip
 
-TransitionKind = types.TransitionsMinimal
+TransitionKind = TypeVar("TransitionKind", bound=types.TransitionsMinimal)
 AnyTransitions = Iterable[types.Trajectory] | Iterable[types.TransitionMapping] | types.TransitionsMinimal
 Batch = dict[str, Any]
 _ALL = ("obs", "acts", "infos", "next_obs", "dones")

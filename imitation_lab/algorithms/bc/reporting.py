@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from imitation_lab.data import rollout
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util import networks
+from imitation_lab.util.errors import EmptyError
 
 __all__ = [
     "BCTrainingMetrics", "Metrics", "loss_of", "metrics_mean", "BatchIteratorWithEpochEndCallback",
@@ -103,7 +104,7 @@ class BatchIteratorWithEpochEndCallback:
                 if n_done == self.n_batches:
                     return
             if n_done == n_before:
-                raise ValueError(
+                raise EmptyError(
                     f"Epoch {epoch} gave no batch. An iterator or generator runs only once: pass a list, a DataLoader "
                     "or the transitions themselves for more than one epoch."
                 )

@@ -49,7 +49,15 @@ from imitation_lab.util import codec, networks
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 
-__all__ = ["MCEIRL", "Snapshot", "TabularPolicy", "mce_occupancy_measures", "mce_partition_fh", "squeeze_r"]
+__all__ = [
+    "MCEIRL",
+    "MCEDemonstrations",
+    "Snapshot",
+    "TabularPolicy",
+    "mce_occupancy_measures",
+    "mce_partition_fh",
+    "squeeze_r",
+]
 
 
 def mce_partition_fh(
@@ -149,6 +157,9 @@ class Snapshot:
     linf_delta: float
     weight_norm: float
     grad_norm: float
+
+
+MCEDemonstrations = base.AnyTransitions | np.ndarray
 
 
 class MCEIRL(saved.Saved, base.DemonstrationAlgorithm):

@@ -26,6 +26,7 @@ from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_wrapper import RewardVecEnvWrapper, WrappedRewardCallback
 from imitation_lab.util import checks, util
 from imitation_lab.util import logger as lab_logger
+from imitation_lab.util.errors import ShortageError
 
 __all__ = ["TrajectoryGenerator", "TrajectoryDataset", "AgentTrainer"]
 
@@ -132,6 +133,11 @@ class AgentTrainer(TrajectoryGenerator):
         net = reward_fn if isinstance(reward_fn, RewardNet) else getattr(reward_fn, "__self__", None)
         if not (isinstance(net, RewardNet) and (reward_fn is net or reward_fn == net.predict_processed)):
             net = None
+        elif (net.observation_space, net.action_space) != (venv.observation_space, venv.action_space):
+            raise ValueError(
+                f"The reward network is for {net.observation_space} and {net.action_space}, but venv has "
+                f"{venv.observation_space} and {venv.action_space}."
+            )
         self.reward_fn: Any = reward_fn if net is None else net.predict_processed
         self._net = net
         self.exploration_frac = exploration_frac
@@ -272,7 +278,7 @@ def _enough(trajectories: Sequence[types.TrajectoryWithRew], steps: int) -> list
     reached = np.cumsum([len(trajectory) for trajectory in trajectories])
     if len(reached) == 0 or reached[-1] < steps:
         available = int(reached[-1]) if len(reached) else 0
-        raise ValueError(
+        raise ShortageError(
             f"Asked for {steps} transitions, but only {available} are available in {len(trajectories)} trajectories: "
             "compare fewer pairs per iteration, shorten the fragments, lower transition_oversampling, or add "
             "trajectories."

@@ -116,6 +116,22 @@ class SQILReplayBuffer(OuterReplayBuffer):
         expert["dones"] = dones.reshape(n, 1)
         self.set_expert(expert)
 
+    @property
+    def expert_buffer(self) -> ReplayBuffer:
+        """The expert's transitions as a buffer of SB3's own kind, for one environment; it shares their arrays."""
+        if self._n_expert == 0:
+            raise NotReadyError("There are no demonstrations yet: call set_demonstrations first.")
+        cls: Any = DictReplayBuffer if isinstance(self.observation_space, spaces.Dict) else ReplayBuffer
+        buffer = cls(1, self.observation_space, self.action_space, self.device)
+        for name, array in self.expert.items():
+            rows = {k: v[:, None] for k, v in array.items()} if isinstance(array, dict) else array[:, None]
+            setattr(buffer, name, rows)
+        buffer.dones = buffer.dones.reshape(-1, 1)
+        buffer.rewards = np.ones_like(buffer.dones)
+        buffer.timeouts = np.zeros_like(buffer.dones)
+        buffer.buffer_size, buffer.full = self._n_expert, True
+        return buffer
+
     def set_expert(self, expert: dict[str, Any]) -> None:
         """Sets `expert` as it is, of the shapes and dtypes of `blank_expert`."""
         self.expert, self._n_expert = expert, len(expert["dones"])

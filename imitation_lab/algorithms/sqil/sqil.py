@@ -232,6 +232,9 @@ class SQIL(saved.Saved, base.DemonstrationAlgorithm):
 
 def _check(venv: VecEnv, cls: Any, kwargs: dict[str, Any]) -> None:
     """Raises TypeError or ValueError unless SQIL can build a `cls` for `venv`."""
+    given = {*kwargs, *(kwargs.get("replay_buffer_kwargs") or {})}
+    if taken := given & _OWN:
+        raise ValueError(f"rl_kwargs has {min(taken)!r}, which SQIL sets itself: leave it out, or use SQIL's argument.")
     if not isinstance(venv, VecEnv):
         raise TypeError(f"venv must be a Stable-Baselines3 VecEnv, got {venv!r}: make one with util.make_vec_env.")
     if not (isinstance(cls, type) and issubclass(cls, OffPolicyAlgorithm)):
@@ -245,9 +248,6 @@ def _check(venv: VecEnv, cls: Any, kwargs: dict[str, Any]) -> None:
         raise ValueError(f"{cls.__name__} needs Discrete actions, but those of venv are {space}. Use SAC or TD3.")
     if issubclass(cls, SAC | TD3) and not isinstance(space, spaces.Box):
         raise ValueError(f"{cls.__name__} needs continuous (Box) actions, but those of venv are {space}. Use DQN.")
-    given = {*kwargs, *(kwargs.get("replay_buffer_kwargs") or {})}
-    if taken := given & _OWN:
-        raise ValueError(f"rl_kwargs has {min(taken)!r}, which SQIL sets itself: leave it out, or use SQIL's argument.")
     if kwargs.get("n_steps", 1) != 1:
         raise ValueError(f"rl_kwargs has n_steps={kwargs['n_steps']}: SQIL's rewards are those of single steps. Use 1.")
     if kwargs.get("batch_size", 2) < 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import os
 import pathlib
 import sys
@@ -137,11 +138,8 @@ class Experiment(sacred.Experiment):
                 text names the nearest that there is.
         """
         files, names = self.check_names(command_name, named_configs)
-        updates: dict[str, Any] = {}
-        for file in files:
-            updates = _values.merged(updates, _values.read_config_file(file))
-        updates = _values.merged(updates, _values.nested(config_updates or {}))
-        updates = self.check_updates(updates)
+        given = [*map(_values.read_config_file, files), _values.nested(config_updates or {})]
+        updates = self.check_updates(functools.reduce(_values.merged, given))
         settings = {"--force": True, "--capture": "sys", **(options or {})}
         token = _about.set(command_name if command_name in self.functions else about or self.default_command)
         try:

@@ -74,7 +74,7 @@ class Plan:
     named_configs: Sequence[str]
     updates: Mapping[str, Any]
 
-    def check(self, point: Mapping[str, Any] = {}) -> None:
+    def check(self, point: Mapping[str, Any]) -> None:
         """Checks names and keys of one trial.
 
         Raises:

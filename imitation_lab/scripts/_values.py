@@ -50,31 +50,25 @@ def parse_updates(words: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
             value = ast.literal_eval(text.strip())
         except (ValueError, SyntaxError):
             value = text.strip()
-        put(updates, key.strip(), value)
+        updates = merged(updates, _unfolded(key.strip(), value))
     return updates, names
 
 
-def put(config: dict[str, Any], dotted: str, value: Any) -> None:
-    """Sets `config["a"]["b"]` for "a.b"; a dictionary is merged into the one that is there."""
-    *path, last = dotted.split(".")
-    if not all([*path, last]):
+def _unfolded(dotted: str, value: Any) -> dict[str, Any]:
+    """The value of "a.b" as `{"a": {"b": value}}`."""
+    parts = dotted.split(".")
+    if not all(parts):
         raise ValueError(f"{dotted!r} is no configuration key: write key=value, such as environment.num_vec=2.")
-    for part in path:
-        inner = config.setdefault(part, {})
-        if not isinstance(inner, dict):
-            inner = config[part] = {}
-        config = inner
-    if isinstance(value, Mapping) and isinstance(config.get(last), dict):
-        config[last] = merged(config[last], value)
-    else:
-        config[last] = value
+    for part in reversed(parts):
+        value = {part: value}
+    return value
 
 
 def nested(updates: Mapping[str, Any]) -> dict[str, Any]:
     """Updates with dotted keys as nested dictionaries."""
     result: dict[str, Any] = {}
     for key, value in updates.items():
-        put(result, key, nested(value) if isinstance(value, Mapping) else value)
+        result = merged(result, _unfolded(key, nested(value) if isinstance(value, Mapping) else value))
     return result
 
 

@@ -34,7 +34,7 @@ _COMMANDS = {
 A module has an experiment, or `run`, which takes the arguments and how the user calls it.
 """
 _MODULES = {call.split()[0]: module for call, (module, _) in _COMMANDS.items()}
-_LISTED = "\n".join(f"  imitation-lab {call:<30}{doc}" for call, (_, doc) in _COMMANDS.items())
+_LISTED = "\n".join(f"  imitation-lab {call:<31}{doc}" for call, (_, doc) in _COMMANDS.items())
 _DESCRIPTION = f"""\
 Imitation learning and reward learning: the library's command line.
 

@@ -73,7 +73,6 @@ def parallel(
         raise ValueError(f"There is no experiment {sacred_ex_name!r}. {_schema.nearest(sacred_ex_name, EXPERIMENTS)}")
     run_name, updates = frame.run_name or util.make_unique_timestamp(), _values.nested(frame.base_config_updates)
     plan = _sweep.Plan(sacred_ex_name, command_name, run_name, list(frame.base_named_configs), updates)
-    plan.check()
     space = _sweep.check_space(plan, frame.search_space)
     if search == "optuna" and (metric is None or any(form == "grid" for _, form, _ in _space.varying(space))):
         raise ValueError('search="optuna" needs a metric, such as imit_stats.return_mean, and takes no grid.')

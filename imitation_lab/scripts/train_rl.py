@@ -10,13 +10,14 @@ The second goes on where the first had saved a checkpoint, and ends as that run 
 # ruff: noqa: B008 (defaults are never changed)
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 
 from imitation_lab.algorithms import checkpoint
 from imitation_lab.data import rollout, serialize
@@ -98,12 +99,15 @@ def train_rl(
         resumed = _resuming.checkpoint(agent_path)
         algorithm = rl.make(train_venv, policy, util.make_seeds(rng), None if resumed else agent_path)
         algorithm.set_logger(out.logger)
+        begin_anew = functools.partial(checkpoint.new_boundary, algorithm, train_venv, lambda: util.make_seeds(rng))
         if resumed:
-            _restore(resumed, algorithm, normalizer, rng, train_venv)
+            _restore(resumed, algorithm, normalizer, rng)
+            begin_anew()
 
         def save(name: str) -> None:
             save_stable_model(out / "policies" / name, algorithm)
-            _save(out / "policies" / name / CHECKPOINT_FILE, algorithm, normalizer, rng, train_venv)
+            _save(out / "policies" / name / CHECKPOINT_FILE, algorithm, normalizer, rng)
+            begin_anew()  # as in a run that goes on from here
 
         def go_on(steps: int) -> None:
             algorithm.learn(steps, reset_num_timesteps=False, callback=callback)
@@ -121,8 +125,8 @@ def train_rl(
         return policy_evaluation.evaluate(algorithm, environment, rng)
 
 
-def _save(file: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
-    """Saves all that training changes; the environments begin anew, as they do in a run that goes on from here."""
+def _save(file: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any) -> None:
+    """Saves all that training changes."""
     state = checkpoint.State()
     checkpoint.pack_algorithm(state, "agent", algorithm)
     if normalizer is not None:
@@ -130,21 +134,15 @@ def _save(file: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: An
             state.tensors[f"returns/{name}"] = np.asarray(getattr(normalizer.ret_rms, name), dtype=np.float64)
     checkpoint.pack_randomness(state, "random", script=rng)
     state.write(file, _VERSION)
-    _begin_anew(algorithm, rng, venv)
 
 
-def _restore(file: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any, venv: VecEnv) -> None:
+def _restore(file: pathlib.Path, algorithm: BaseAlgorithm, normalizer: Any, rng: Any) -> None:
     state = checkpoint.State.read(file, _VERSION)
     checkpoint.unpack_algorithm(state, "agent", algorithm)
     if normalizer is not None:
         for name in ("mean", "var", "count"):
             setattr(normalizer.ret_rms, name, np.array(state.array(f"returns/{name}"))[()])
     checkpoint.unpack_randomness(state, "random", script=rng)
-    _begin_anew(algorithm, rng, venv)
-
-
-def _begin_anew(algorithm: BaseAlgorithm, rng: np.random.Generator, venv: VecEnv) -> None:
-    checkpoint.new_boundary(algorithm, venv, lambda: util.make_seeds(rng))
 
 
 train_rl_ex, main_console = _engine.script("train_rl", train_rl)

@@ -87,9 +87,11 @@ class Encoder:
         )
 
 
-def to_tensor(x: Any, device: th.device, dtype: th.dtype | None) -> th.Tensor:
-    """Shares the memory of an array or tensor where it can."""
-    return safe_to_tensor(x if isinstance(x, th.Tensor) else np.asarray(x), device=device, dtype=dtype)
+def to_float(x: Any, device: th.device, dtype: th.dtype) -> th.Tensor:
+    """Array or tensor to a floating-point tensor."""
+    if not isinstance(x, th.Tensor):
+        x = safe_to_tensor(np.asarray(x, np.float64 if dtype is th.float64 else np.float32))
+    return x if x.dtype is dtype and x.device == device else x.to(device, dtype)
 
 
 class _Floats(Encoder):
@@ -100,9 +102,10 @@ class _Floats(Encoder):
         self.is_image = normalize_images and is_image_space(space)
 
     def __call__(self, x: Any, device: th.device, dtype: th.dtype, name: str) -> th.Tensor:
-        tensor = to_tensor(x, device, None if self.is_image else dtype)
-        if self.is_image:
-            tensor = tensor.to(dtype) / 255  # here, so that bytes travel to the device, not floats
+        if self.is_image:  # bytes travel to the device, not floats
+            tensor = safe_to_tensor(x if isinstance(x, th.Tensor) else np.asarray(x)).to(device).to(dtype) / 255
+        else:
+            tensor = to_float(x, device, dtype)
         if tensor.ndim == 0 or tensor.shape[1:] != self.shape:
             raise self._misfit(tensor, name)
         return tensor
@@ -138,7 +141,7 @@ class _OneHot(Encoder):
             if self.entry is not None:
                 flat = flat[:, th.from_numpy(self.entry).to(device)]
             return (flat == th.from_numpy(self.values).to(device)).to(dtype)
-        return to_tensor(self.array(x, name), device, dtype)
+        return to_float(self.array(x, name), device, dtype)
 
     def array(self, x: Any, name: str) -> np.ndarray:
         if isinstance(x, th.Tensor):

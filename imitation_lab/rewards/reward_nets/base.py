@@ -124,7 +124,7 @@ class RewardNet(Recorded, abc.ABC):
         state_th = encode_obs(state, device, dtype, "state")
         action_th = encode_action(action, device, dtype, "action")
         next_state_th = encode_obs(next_state, device, dtype, "next_state")
-        done_th = _encoding.to_tensor(done, device, dtype)
+        done_th = _encoding.to_float(done, device, dtype)
         size = _encoding.batch_size(state_th)
         if not (action_th.shape[0] == size == _encoding.batch_size(next_state_th) and done_th.shape == (size,)):
             raise ValueError(

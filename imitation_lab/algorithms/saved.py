@@ -284,7 +284,7 @@ def _rebuild(name: str, spec: Any, state: checkpoint.State, context: _Context) -
             cls = Saved._kinds[value["class"]]
             return _build(cls, f"{name}.", value["arguments"], state, context, {})
         if kind == "net":
-            recording.check_layout(value, {key: array.shape for key, array in state.under(f"{name}/").items()})
+            recording.check_layout(value, state.under(f"{name}/"))
             return recording.rebuild(value)
         if kind == "policy":
             return policy_files.rebuild(value, state.under(f"{name}/"), context.device)

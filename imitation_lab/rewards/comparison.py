@@ -15,7 +15,7 @@ Departures from the paper:
 3. `done` is False throughout: shaping that drops Φ(s′) at an episode's end would not be shaping here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from imitation_lab.data.types import Transitions, maybe_unwrap_dictobs
 from imitation_lab.rewards.reward_function import RewardFn
 from imitation_lab.rewards.reward_nets import RewardNet
+from imitation_lab.util import checks, tree
 from imitation_lab.util.correlation import pearson, spearman
 
 __all__ = ["RewardComparison", "compare_rewards", "epic_distance", "canonicalize", "pearson", "spearman"]
@@ -79,11 +80,9 @@ def compare_rewards(
     Raises:
         ValueError: if there are fewer than two transitions, γ lies elsewhere or a reward is not finite.
     """
-    dones = np.zeros(len(transitions), dtype=bool)
-    values = []
-    for reward in (reward_a, reward_b):
-        values.append(_evaluate(_as_function(reward), transitions.obs, transitions.acts, transitions.next_obs, dones))
     epic = epic_distance(reward_a, reward_b, transitions, rng=rng, discount=discount, n_canonical=n_canonical)
+    step = (transitions.obs, transitions.acts, transitions.next_obs)
+    values = [_going_on(reward)(*step) for reward in (reward_a, reward_b)]
     return RewardComparison(pearson(*values), spearman(*values), epic, len(transitions))
 
 
@@ -117,56 +116,39 @@ def canonicalize(
 
     Calls the reward on about 2 · n · n_canonical transitions.
     """
-    if not 0 <= discount <= 1:
-        raise ValueError(f"discount must lie in [0, 1], got {discount!r}.")
+    checks.between(0, 1, discount=discount)
     if len(transitions) < 2 or n_canonical < 1:
         raise ValueError(
             f"EPIC needs at least two transitions and one sample, got {len(transitions)} and n_canonical={n_canonical}."
         )
-    reward_fn = _as_function(reward)
+    evaluate = _going_on(reward)
     n, m = len(transitions), n_canonical
-    obs, next_obs = maybe_unwrap_dictobs(transitions.obs), maybe_unwrap_dictobs(transitions.next_obs)
-    acts = transitions.acts
+    obs, acts, next_obs = transitions.obs, transitions.acts, transitions.next_obs
     start, end, drawn = rng.integers(n, size=(3, m))  # S, S′ and A, as rows of the transitions
-    sampled_next, sampled_acts = _take(next_obs, end), acts[drawn]
 
-    def mean_from(states: Any, count: int) -> np.ndarray:
-        """E[R(s, A, S′)] for each of `count` states."""
-        rows = max(1, _CHUNK // m)
-        means = [np.zeros(0)]
-        for begin in range(0, count, rows):
-            part = np.arange(begin, min(begin + rows, count))
-            rewards = reward_fn(
-                _take(states, np.repeat(part, m)),
-                np.concatenate([sampled_acts] * len(part)),
-                _take(sampled_next, np.tile(np.arange(m), len(part))),
-                np.zeros(len(part) * m, dtype=bool),
-            )
-            means.append(np.asarray(rewards, dtype=np.float64).reshape(len(part), m).mean(axis=1))
+    def mean_from(states: Any) -> np.ndarray:
+        """E[R(s, A, S′)] for each state."""
+        means = []
+        for rows in np.split(np.arange(n), range(max(1, _CHUNK // m), n, max(1, _CHUNK // m))):
+            k = len(rows)
+            ends = tree.take(next_obs, np.tile(end, k))
+            rewards = evaluate(tree.take(states, np.repeat(rows, m)), acts[np.tile(drawn, k)], ends)
+            means.append(rewards.reshape(k, m).mean(axis=1, dtype=np.float64))
         return np.concatenate(means)
 
-    values = _evaluate(reward_fn, obs, acts, next_obs, np.zeros(n, dtype=bool)).astype(np.float64)
-    constant = reward_fn(_take(obs, start), sampled_acts, sampled_next, np.zeros(m, dtype=bool))
-    mean_constant = np.asarray(constant, dtype=np.float64).mean()
-    return values + discount * mean_from(next_obs, n) - mean_from(obs, n) - discount * mean_constant
+    constant = evaluate(tree.take(obs, start), acts[drawn], tree.take(next_obs, end)).mean(dtype=np.float64)
+    values = evaluate(obs, acts, next_obs).astype(np.float64)
+    return values + discount * mean_from(next_obs) - mean_from(obs) - discount * constant
 
 
-def _as_function(reward: RewardFn | RewardNet) -> RewardFn:
-    if isinstance(reward, RewardNet):
-        return reward.predict
-    if not callable(reward):
+def _going_on(reward: RewardFn | RewardNet) -> Callable[[Any, np.ndarray, Any], np.ndarray]:
+    """R(s, a, s′) of transitions that end no episode, evaluated piece by piece."""
+    reward_fn = reward.predict if isinstance(reward, RewardNet) else reward
+    if not callable(reward_fn):
         raise TypeError(f"Expected a reward function or a RewardNet, got {reward!r}.")
-    return reward
 
+    def evaluate(*step: Any) -> np.ndarray:
+        pieces = zip(*(tree.split(maybe_unwrap_dictobs(part), _CHUNK) for part in step), strict=True)
+        return np.concatenate([reward_fn(s, a, after, np.zeros(len(a), dtype=bool)) for s, a, after in pieces])
 
-def _evaluate(reward_fn: RewardFn, obs: Any, acts: np.ndarray, next_obs: Any, dones: np.ndarray) -> np.ndarray:
-    obs, next_obs = maybe_unwrap_dictobs(obs), maybe_unwrap_dictobs(next_obs)
-    parts = [slice(begin, begin + _CHUNK) for begin in range(0, len(dones), _CHUNK)]
-    rewards = [
-        np.asarray(reward_fn(_take(obs, part), acts[part], _take(next_obs, part), dones[part])) for part in parts
-    ]
-    return np.concatenate(rewards) if rewards else np.zeros(0)
-
-
-def _take(obs: Any, index: Any) -> Any:
-    return {key: value[index] for key, value in obs.items()} if isinstance(obs, Mapping) else obs[index]
+    return evaluate

@@ -26,13 +26,7 @@ from imitation_lab.rewards.reward_nets import (
     ShapedRewardNet,
     wrapper_chain,
 )
-from imitation_lab.rewards.reward_nets.constructor import (
-    arguments,
-    check_layout,
-    describe,
-    rebuild,
-    replace_submodule,
-)
+from imitation_lab.rewards.reward_nets.constructor import arguments, check_layout, describe, rebuild, replace_submodule
 from imitation_lab.util import artifacts, codec
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.errors import MisshapenError
@@ -40,18 +34,9 @@ from imitation_lab.util.paths import AnyPath
 from imitation_lab.util.registry import Registry
 
 __all__ = [
-    "RewardFileInfo",
-    "RewardLoader",
-    "RewardFnLoaderFn",
-    "WrapperPrefix",
-    "ValidateRewardFn",
-    "inspect_reward",
-    "load_net",
-    "load_reward",
-    "load_zero",
-    "reward_registry",
-    "save_reward",
-]
+    "RewardFileInfo", "RewardLoader", "RewardFnLoaderFn", "WrapperPrefix", "ValidateRewardFn", "inspect_reward",
+    "load_net", "load_reward", "load_zero", "reward_registry", "save_reward",
+]  # fmt: skip
 
 KIND = "reward"
 VERSION = 1
@@ -110,7 +95,7 @@ def save_reward(net: RewardNet, path: AnyPath) -> None:
     dtypes = {name: leaf.dtype for name, leaf in state.items() if _is_float(leaf)}
     tensors = {name: leaf.to(_held(leaf.dtype)) if name in dtypes else leaf for name, leaf in state.items()}
     try:
-        check_layout(spec, {name: leaf.shape for name, leaf in tensors.items()})
+        check_layout(spec, tensors)
     except ArtifactError as error:
         raise ValueError(
             f"This {type(net).__name__} cannot be rebuilt from its constructor's arguments ({error}); was it changed "
@@ -135,7 +120,7 @@ def load_net(path: AnyPath, device: th.device | str = "cpu") -> RewardNet:
         case "native":
             artifact = artifacts.read(path, kind=KIND, version=VERSION)
             spec = artifact.meta.get("net")
-            check_layout(spec, {name: array.shape for name, array in artifact.tensors.items()})
+            check_layout(spec, artifact.tensors)
             net = rebuild(spec)
             dtype = codec.decode(artifact.meta.get("dtype"))
             if not (isinstance(dtype, th.dtype) and dtype.is_floating_point):
@@ -213,7 +198,7 @@ def _load_torch(path: str, device: th.device | str) -> Any:
             spec = describe(net)
         except TypeError:
             return net  # not rebuildable from data: there is nothing to compare with
-        check_layout(spec, {name: tuple(leaf.shape) for name, leaf in net.state_dict().items()})
+        check_layout(spec, net.state_dict())
     return net
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from imitation_lab.util.paths import AnyPath, atomic_path
 
 __all__ = [
     "Header", "Artifact", "ArtifactError", "write", "read", "read_header", "sniff", "state_arrays", "load_state_dict",
-    "MAX_HEADER_BYTES",
+    "check_shapes", "MAX_HEADER_BYTES",
 ]  # fmt: skip
 
 ArrayOrChunks = np.ndarray | th.Tensor | Sequence[np.ndarray]
@@ -148,7 +149,13 @@ def read(path: AnyPath, *, kind: str, version: int, mmap: bool = False, verify: 
     """
     with _open(path) as file:
         layout = _layout(file, path)
-        _check_kind(layout.header, path, kind, version)
+        if layout.header.kind != kind:
+            raise ArtifactError(f"{_name(path)} holds a {layout.header.kind!r}, expected a {kind!r}")
+        if layout.header.version > version:
+            raise ArtifactError(
+                f"{_name(path)} is in version {layout.header.version} of the {kind!r} format; this imitation_lab reads "
+                f"up to version {version}. Upgrade imitation_lab to open it"
+            )
         if mmap:
             size = os.fstat(file.fileno()).st_size
             everything = np.memmap(file, dtype=np.uint8, mode="r", shape=(size,))
@@ -207,23 +214,31 @@ def load_state_dict(module: nn.Module, tensors: Mapping[str, np.ndarray], *, pre
     Raises:
         ArtifactError: Naming the first leaf that is missing, unexpected, or of another shape or dtype.
     """
-    given = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-    state = module.state_dict()
+    given = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+    state = {prefix + name: leaf for name, leaf in module.state_dict().items()}
     owner = type(module).__name__
+    check_shapes(owner, state, given)
     for name, leaf in state.items():
+        expected = _to_numpy(name, leaf).dtype
+        if given[name].dtype != expected:
+            raise ArtifactError(f"{owner}: {name!r} is {given[name].dtype} in the file, expected {expected}")
+    module.load_state_dict({name[len(prefix) :]: th.from_numpy(np.array(given[name])) for name in state})
+
+
+def check_shapes(owner: str, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Compares the shapes of arrays or tensors that `owner` has with those of a file.
+
+    Raises:
+        ArtifactError: Naming the first that is missing, unexpected, or of another shape.
+    """
+    for name, leaf in wanted.items():
+        shape = tuple(leaf.shape)
         if name not in given:
-            raise ArtifactError(f"{owner}: the file lacks {prefix + name!r}, of shape {tuple(leaf.shape)}")
-        expected, found = _to_numpy(prefix + name, leaf), given[name]
-        if found.shape != expected.shape:
-            raise ArtifactError(
-                f"{owner}: {prefix + name!r} has shape {found.shape} in the file, expected {expected.shape}"
-            )
-        if found.dtype != expected.dtype:
-            raise ArtifactError(f"{owner}: {prefix + name!r} is {found.dtype} in the file, expected {expected.dtype}")
-    extra = sorted(given.keys() - state.keys())
-    if extra:
-        raise ArtifactError(f"{owner}: the file holds {prefix + extra[0]!r}, which this {owner} does not have")
-    module.load_state_dict({name: th.from_numpy(np.array(value)) for name, value in given.items()})
+            raise ArtifactError(f"{owner}: the file lacks {name!r}, of shape {shape}")
+        if given[name].shape != shape:
+            raise ArtifactError(f"{owner}: {name!r} has shape {tuple(given[name].shape)} in the file, expected {shape}")
+    if extra := sorted(given.keys() - wanted.keys()):
+        raise ArtifactError(f"{owner}: the file holds {extra[0]!r}, which this {owner} does not have")
 
 
 def _name(path: AnyPath) -> str:
@@ -266,7 +281,7 @@ def _spec(name: str, parts: Sequence[np.ndarray]) -> tuple[np.dtype, tuple[int, 
     return dtype, (rows, *first.shape[1:])
 
 
-def _open(path: AnyPath) -> BinaryIO:
+def _open(path: AnyPath) -> io.BufferedReader:
     try:
         return open(path, "rb")
     except FileNotFoundError:
@@ -324,7 +339,7 @@ def _layout(file: BinaryIO, path: AnyPath) -> _Layout:
         about = json.loads(metadata[_META_KEY])
         digest = metadata["sha256"]
         kind, version, meta = about["kind"], about["version"], about["meta"]
-        if [type(kind), type(version), type(meta), type(digest)] != [str, int, dict, str]:
+        if [type(kind), type(version), type(meta), type(digest)] != [str, int, dict, str] or version < 1:
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise refuse("its header is damaged, or it is a safetensors file that imitation_lab did not write") from None
@@ -355,30 +370,15 @@ def _layout(file: BinaryIO, path: AnyPath) -> _Layout:
     return _Layout(Header(kind, version, meta, tensors), spans, 8 + length, digest)
 
 
-def _check_kind(header: Header, path: AnyPath, kind: str, version: int) -> None:
-    if header.kind != kind:
-        raise ArtifactError(f"{_name(path)} holds a {header.kind!r}, expected a {kind!r}")
-    if header.version > version:
-        raise ArtifactError(
-            f"{_name(path)} is in version {header.version} of the {kind!r} format; this imitation_lab reads up to "
-            f"version {version}. Upgrade imitation_lab to open it"
-        )
-    if header.version < 1:
-        raise ArtifactError(
-            f"{_name(path)} claims version {header.version} of the {kind!r} format; versions begin at 1"
-        )
-
-
-def _verify(file: BinaryIO, layout: _Layout, data: np.ndarray | None, path: AnyPath) -> None:
+def _verify(file: io.BufferedReader, layout: _Layout, data: np.ndarray | None, path: AnyPath) -> None:
     """Compares checksums; without `data` it reads piece by piece, since a map's pages stay in memory."""
     file.seek(0)
     header = file.read(layout.data_start)
     found = hashlib.sha256(header.replace(layout.digest.encode(), _NO_DIGEST.encode(), 1))
-    if data is not None:
-        found.update(data.data)
+    if data is None:
+        hashlib.file_digest(file, lambda: found)
     else:
-        while piece := file.read(1 << 20):
-            found.update(piece)
+        found.update(data.data)
     if found.hexdigest() != layout.digest:
         raise ArtifactError(
             f"cannot read {_name(path)}: its checksum does not match: it was changed or damaged after it was saved"

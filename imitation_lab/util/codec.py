@@ -17,20 +17,14 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from torch import nn
+from torch import nn, optim
 
 from imitation_lab.util.artifacts import ArtifactError
 
 __all__ = [
-    "register_class",
-    "class_name",
-    "known_class",
-    "find_class",
-    "encode",
-    "decode",
-    "encode_space",
-    "decode_space",
-]
+    "register_class", "class_name", "known_class", "find_class", "encode", "decode", "encode_space", "decode_space",
+    "LAYERS",
+]  # fmt: skip
 
 T = TypeVar("T", bound=type)
 
@@ -277,14 +271,17 @@ _SPACES: dict[str, Callable[[dict[str, Any]], spaces.Space]] = {
     "Tuple": lambda data: spaces.Tuple([decode_space(sub) for sub in data["spaces"]]),
 }
 
-for _module, _prefix, _known in (
-    (
-        nn,
-        "torch.nn",
-        "ReLU Tanh ELU GELU SiLU Mish LeakyReLU Sigmoid Softplus Hardtanh Identity LayerNorm BatchNorm1d Dropout "
-        "Flatten Linear Sequential Conv2d",
-    ),
-    (th.optim, "torch.optim", "Adam AdamW NAdam RAdam Adamax Adagrad SGD RMSprop"),
-):
-    for _class in _known.split():
-        register_class(getattr(_module, _class), name=f"{_prefix}.{_class}")
+_LAYER_NAMES = (
+    "Linear Bilinear Identity Flatten Unflatten Sequential ModuleList ModuleDict ParameterList ParameterDict "
+    "Embedding Conv1d Conv2d Conv3d ConvTranspose2d AvgPool1d AvgPool2d MaxPool1d MaxPool2d AdaptiveAvgPool1d "
+    "AdaptiveAvgPool2d AdaptiveMaxPool2d ZeroPad2d BatchNorm1d BatchNorm2d InstanceNorm1d InstanceNorm2d LayerNorm "
+    "GroupNorm RMSNorm Dropout Dropout1d Dropout2d AlphaDropout ReLU ReLU6 LeakyReLU PReLU ELU CELU SELU GELU SiLU "
+    "Mish Sigmoid LogSigmoid Softplus Softsign Softmax LogSoftmax Tanh Hardtanh Hardsigmoid Hardswish Tanhshrink"
+)
+_OPTIMIZER_NAMES = "Adam AdamW NAdam RAdam Adamax Adagrad SGD RMSprop"
+LAYERS = [getattr(nn, name) for name in _LAYER_NAMES.split()]
+"""Layers that files may name."""
+
+for _package, _known in (("nn", LAYERS), ("optim", [getattr(optim, name) for name in _OPTIMIZER_NAMES.split()])):
+    for _class in _known:
+        register_class(_class, name=f"torch.{_package}.{_class.__name__}")

@@ -11,16 +11,9 @@ from torch import nn
 from imitation_lab.util.codec import register_class
 
 __all__ = [
-    "build_mlp",
-    "build_cnn",
-    "BaseNorm",
-    "RunningNorm",
-    "EMANorm",
-    "SqueezeLayer",
-    "training",
-    "evaluating",
+    "build_mlp", "build_cnn", "BaseNorm", "RunningNorm", "EMANorm", "SqueezeLayer", "training", "evaluating",
     "training_mode",
-]
+]  # fmt: skip
 
 
 class training_mode:  # noqa: N801 - reads as the context manager that it is

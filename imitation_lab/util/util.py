@@ -248,12 +248,15 @@ def safe_to_tensor(array: np.ndarray | th.Tensor, **kwargs: Any) -> th.Tensor:
         array: array or tensor of any shape.
         **kwargs: `dtype` and `device`, as for `torch.as_tensor`.
     """
-    if isinstance(array, np.ndarray):
-        if not array.dtype.isnative:
-            array = array.astype(array.dtype.newbyteorder("="))
-        elif not array.flags.writeable or any(stride < 0 for stride in array.strides):
-            array = array.copy()
-    return th.as_tensor(array, **kwargs)
+    if not isinstance(array, np.ndarray):
+        return th.as_tensor(array, **kwargs)
+    if not array.flags.writeable:
+        array = array.copy()
+    try:
+        tensor = th.from_numpy(array)  # half the time of `th.as_tensor`
+    except ValueError:  # strides or byte order
+        tensor = th.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
+    return tensor.to(**kwargs) if kwargs else tensor
 
 
 @overload

@@ -30,22 +30,8 @@ from imitation_lab.rewards.reward_nets.wrappers import (
 )
 
 __all__ = [
-    "RewardNet",
-    "RewardNetWrapper",
-    "ForwardWrapper",
-    "PredictProcessedWrapper",
-    "RewardNetWithVariance",
-    "BasicRewardNet",
-    "CnnRewardNet",
-    "CNNRewardNet",
-    "BasicPotentialMLP",
-    "BasicPotentialCNN",
-    "ShapedRewardNet",
-    "BasicShapedRewardNet",
-    "NormalizedRewardNet",
-    "RewardEnsemble",
-    "AddSTDRewardWrapper",
-    "cnn_transpose",
-    "register_module",
-    "wrapper_chain",
-]
+    "RewardNet", "RewardNetWrapper", "ForwardWrapper", "PredictProcessedWrapper", "RewardNetWithVariance",
+    "BasicRewardNet", "CnnRewardNet", "CNNRewardNet", "BasicPotentialMLP", "BasicPotentialCNN",
+    "ShapedRewardNet", "BasicShapedRewardNet", "NormalizedRewardNet", "RewardEnsemble", "AddSTDRewardWrapper",
+    "cnn_transpose", "register_module", "wrapper_chain",
+]  # fmt: skip

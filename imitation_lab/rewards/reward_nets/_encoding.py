@@ -14,10 +14,11 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 
+from imitation_lab.data.spaces import width
 from imitation_lab.data.types import DictObs
+from imitation_lab.util.util import safe_to_tensor
 
 _FLOAT32 = np.dtype(np.float32)
-_NUMPY_DTYPES = {th.float64: np.float64}
 
 
 def flat_size(space: spaces.Space) -> int:
@@ -26,31 +27,24 @@ def flat_size(space: spaces.Space) -> int:
     Raises:
         ValueError: if the space is not supported.
     """
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, spaces.MultiDiscrete):
-        return int(space.nvec.sum())
-    if isinstance(space, spaces.Box | spaces.MultiBinary):
-        return int(np.prod(space.shape))
-    if isinstance(space, spaces.Dict):
-        return sum(flat_size(sub) for sub in space.spaces.values())
-    raise ValueError(
-        f"Spaces of type {type(space).__name__} are not supported by reward networks; expected Box, Discrete, "
-        "MultiDiscrete, MultiBinary or Dict. Override `preprocess` in your own RewardNet, or wrap the environment."
-    )
+    try:
+        return width(space)
+    except ValueError as error:
+        raise ValueError(
+            f"Spaces of type {type(space).__name__} are not supported by reward networks: {error} Override "
+            "`preprocess` in your own RewardNet, or wrap the environment."
+        ) from None
 
 
-def cat(parts: Sequence[Any], axis: int) -> Any:
-    """Joins arrays or tensors, or dicts of these key by key."""
-    if isinstance(parts[0], dict):
-        return {key: cat([part[key] for part in parts], axis) for key in parts[0]}
-    return th.cat(parts, axis) if isinstance(parts[0], th.Tensor) else np.concatenate(parts, axis)  # type: ignore[arg-type]
+def join(parts: Sequence[Any]) -> Any:
+    """Arrays or tensors `(batch, ...)` side by side."""
+    return th.cat(parts, 1) if isinstance(parts[0], th.Tensor) else np.concatenate(parts, 1)  # type: ignore[arg-type]
 
 
 def flatten(encoded: Any) -> Any:
     """Joins an encoded observation into shape `(batch, flat_size)`; the keys of a Dict in the space's order."""
     if isinstance(encoded, dict):
-        return cat([flatten(value) for value in encoded.values()], 1)
+        return join([flatten(value) for value in encoded.values()])
     return encoded if encoded.ndim == 2 else encoded.reshape(len(encoded), math.prod(encoded.shape[1:]))
 
 
@@ -93,22 +87,11 @@ class Encoder:
         )
 
 
-def to_tensor(array: np.ndarray) -> th.Tensor:
-    """Shares the array's memory where torch can: it needs writable arrays without negative strides."""
-    if not array.flags.writeable:
-        return th.from_numpy(array.copy())
-    try:
-        return th.from_numpy(array)
-    except ValueError:
-        return th.from_numpy(array.copy())
-
-
 def to_float(x: Any, device: th.device, dtype: th.dtype) -> th.Tensor:
     """Array or tensor to a floating-point tensor."""
-    if isinstance(x, th.Tensor):
-        return x.to(device, dtype)
-    tensor = to_tensor(np.asarray(x, _NUMPY_DTYPES.get(dtype, np.float32)))
-    return tensor if device.type == "cpu" and tensor.dtype is dtype else tensor.to(device, dtype)
+    if not isinstance(x, th.Tensor):
+        x = safe_to_tensor(np.asarray(x, np.float64 if dtype is th.float64 else np.float32))
+    return x if x.dtype is dtype and x.device == device else x.to(device, dtype)
 
 
 class _Floats(Encoder):
@@ -120,8 +103,7 @@ class _Floats(Encoder):
 
     def __call__(self, x: Any, device: th.device, dtype: th.dtype, name: str) -> th.Tensor:
         if self.is_image:  # bytes travel to the device, not floats
-            tensor = x if isinstance(x, th.Tensor) else to_tensor(np.asarray(x))
-            tensor = tensor.to(device, dtype) / 255
+            tensor = safe_to_tensor(x if isinstance(x, th.Tensor) else np.asarray(x)).to(device).to(dtype) / 255
         else:
             tensor = to_float(x, device, dtype)
         if tensor.ndim == 0 or tensor.shape[1:] != self.shape:

@@ -25,15 +25,9 @@ from imitation_lab.rewards.reward_nets.constructor import Recorded
 from imitation_lab.util.networks import evaluating
 
 __all__ = [
-    "RewardNet",
-    "RewardNetWrapper",
-    "ForwardWrapper",
-    "PredictProcessedWrapper",
-    "RewardNetWithVariance",
-    "wrapper_chain",
-    "to_numpy",
-    "float_parameter",
-]
+    "RewardNet", "RewardNetWrapper", "ForwardWrapper", "PredictProcessedWrapper", "RewardNetWithVariance",
+    "wrapper_chain", "to_numpy", "float_parameter",
+]  # fmt: skip
 
 
 def float_parameter(module: nn.Module) -> th.Tensor | None:

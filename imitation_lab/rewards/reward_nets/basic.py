@@ -8,7 +8,7 @@ import torch as th
 from gymnasium import spaces
 from torch import nn
 
-from imitation_lab.rewards.reward_nets._encoding import cat, flat_size, flatten
+from imitation_lab.rewards.reward_nets._encoding import flat_size, flatten, join
 from imitation_lab.rewards.reward_nets.base import RewardNet
 from imitation_lab.rewards.reward_nets.constructor import Recorded
 from imitation_lab.rewards.reward_nets.evaluation import Plan, Steps, planner
@@ -74,7 +74,7 @@ class BasicRewardNet(RewardNet):
             parts.append(flatten(next_state))
         if self.use_done:
             parts.append(done[:, None])
-        return parts[0] if len(parts) == 1 else cat(parts, 1)
+        return parts[0] if len(parts) == 1 else join(parts)
 
     def forward(self, state: th.Tensor, action: th.Tensor, next_state: th.Tensor, done: th.Tensor) -> th.Tensor:
         """Rewards, `(batch,)`; arguments as in `RewardNet.forward`."""

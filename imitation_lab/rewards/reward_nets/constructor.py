@@ -9,7 +9,7 @@ import functools
 import inspect
 import types
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -48,7 +48,7 @@ class Recorded(nn.Module):
         Raises:
             TypeError: if an attribute is a plain function, which is code and not data.
         """
-        state = {name: value for name, value in self.__dict__.items() if name not in _transient(self)}
+        state = _lasting(self)
         for name, value in state.items():
             if isinstance(value, _FUNCTIONS):
                 raise TypeError(_function_text(f"{type(self).__name__}.{name}", value))
@@ -63,9 +63,13 @@ class Recorded(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        kept = {name: value for name, value in self.__dict__.items() if name not in _transient(self)}
-        twin.__dict__.update(copy.deepcopy(kept, memo))
+        twin.__dict__.update(copy.deepcopy(_lasting(self), memo))
         return twin
+
+
+def _lasting(module: nn.Module) -> dict[str, Any]:
+    transient = getattr(module, "_transient", ())
+    return {name: value for name, value in vars(module).items() if name not in transient}
 
 
 def register_module(cls: ModuleT) -> ModuleT:
@@ -85,20 +89,11 @@ def register_module(cls: ModuleT) -> ModuleT:
 def _make_known(cls: type) -> None:
     module = _PUBLIC if cls.__module__.startswith(_PUBLIC + ".") else cls.__module__
     codec.register_class(cls, name=f"{module}.{cls.__qualname__}")
-    known = th.serialization.get_safe_globals()
-    same = [c for c in known if isinstance(c, type) and _path(c) == _path(cls) and c is not cls]
-    if same:  # a notebook cell ran twice: torch must not find the older class of the name
-        th.serialization.clear_safe_globals()
-        th.serialization.add_safe_globals([c for c in known if c not in same])
-    th.serialization.add_safe_globals([cls])
-
-
-def _path(cls: type) -> tuple[str, str]:
-    return cls.__module__, cls.__qualname__
-
-
-def _transient(module: nn.Module) -> tuple[str, ...]:
-    return getattr(module, "_transient", ())
+    # Where a notebook cell ran twice, torch must not find the older class of the name.
+    path = lambda known: (known.__module__, known.__qualname__) if isinstance(known, type) else known
+    others = [known for known in th.serialization.get_safe_globals() if path(known) != path(cls)]
+    th.serialization.clear_safe_globals()
+    th.serialization.add_safe_globals([*others, cls])
 
 
 def _function_text(where: str, function: Any) -> str:
@@ -225,11 +220,8 @@ def _rebuild(spec: Any) -> nn.Module:
             return [decode(item) for item in value]
         return codec.decode(value)
 
-    args: OrderedDict[str, Any] = OrderedDict()
-    for name in names:  # in the signature's order, which BoundArguments relies on
-        if name in spec["args"]:
-            args[name] = decode(spec["args"][name])
-    bound = inspect.BoundArguments(signature, OrderedDict([(first, None), *args.items()]))
+    args = {name: decode(value) for name, value in spec["args"].items()}
+    bound = inspect.BoundArguments(signature, OrderedDict({first: None, **args}))
     try:
         return cls(*bound.args[1:], **bound.kwargs)
     except artifacts.ArtifactError:
@@ -238,54 +230,29 @@ def _rebuild(spec: Any) -> nn.Module:
         raise artifacts.ArtifactError(f"the file's arguments do not fit {cls.__name__}: {error}") from error
 
 
-def check_layout(spec: Any, shapes: Mapping[str, Iterable[int]]) -> None:
-    """Compares the tensors that `spec` asks for with those at hand, without taking memory for either.
+def check_layout(spec: Any, tensors: Mapping[str, Any]) -> None:
+    """Compares the shapes of the tensors that `spec` asks for with those at hand, without taking memory for the first.
 
     Raises:
         ArtifactError: as `rebuild`, or naming the first tensor that is missing, unexpected or of another shape.
     """
     try:
         with th.device("meta"):
-            wanted = {name: tuple(leaf.shape) for name, leaf in rebuild(spec).state_dict().items()}
+            net = rebuild(spec)
     except artifacts.ArtifactError as error:
         if error.__cause__ is not None and "meta" in str(error.__cause__):
             return  # a user's constructor that computes with its tensors; building it in earnest checks the rest
         raise
-    for name, shape in wanted.items():
-        found = shapes.get(name)
-        if found is None:
-            raise artifacts.ArtifactError(f"the file lacks {name!r}, of shape {shape}")
-        if tuple(found) != shape:
-            raise artifacts.ArtifactError(f"{name!r} has shape {tuple(found)} in the file, expected {shape}")
-    extra = sorted(shapes.keys() - wanted.keys())
-    if extra:
-        raise artifacts.ArtifactError(f"the file holds {extra[0]!r}, which the network it describes does not have")
+    artifacts.check_shapes(type(net).__name__, net.state_dict(), tensors)
 
 
-def _safe_globals() -> list[Any]:
-    """What a saved network is made of, beside the library's own classes: layers, spaces and arrays."""
-    layers = (
-        "Linear Bilinear Identity Flatten Unflatten Sequential ModuleList ModuleDict ParameterList ParameterDict "
-        "Embedding Conv1d Conv2d Conv3d ConvTranspose2d AvgPool1d AvgPool2d MaxPool1d MaxPool2d AdaptiveAvgPool1d "
-        "AdaptiveAvgPool2d AdaptiveMaxPool2d ZeroPad2d BatchNorm1d BatchNorm2d InstanceNorm1d InstanceNorm2d LayerNorm "
-        "GroupNorm RMSNorm Dropout Dropout1d Dropout2d AlphaDropout ReLU ReLU6 LeakyReLU PReLU ELU CELU SELU GELU SiLU "
-        "Mish Sigmoid LogSigmoid Softplus Softsign Softmax LogSoftmax Tanh Hardtanh Hardsigmoid Hardswish Tanhshrink"
-    )
-    names = "Box Discrete MultiDiscrete MultiBinary Dict Tuple"
-    array = np.array(0.0)
-    reconstruct, scalar = array.__reduce__()[0], np.float64(0).__reduce__()[0]
-    numbers = [np.dtype(code) for code in "?bhilqBHILQefdUS"]
-    own = [networks.SqueezeLayer, networks.BaseNorm, networks.RunningNorm, networks.EMANorm]
-    return [
-        *own,
-        *(getattr(nn, name) for name in layers.split() if hasattr(nn, name)),
-        *(getattr(gym.spaces, name) for name in names.split()),
-        np.ndarray,
-        np.dtype,
-        *dict.fromkeys(type(number) for number in numbers),
-        reconstruct,
-        scalar,
-    ]
-
-
-th.serialization.add_safe_globals(_safe_globals())
+_array, _number = np.array(0.0), np.float64(0)
+# What a saved network is made of, beside the library's own classes: layers, spaces, arrays, and what rebuilds these.
+_parts: list[Any] = [
+    *codec.LAYERS,
+    *(networks.SqueezeLayer, networks.RunningNorm, networks.EMANorm),
+    *(getattr(gym.spaces, name) for name in ("Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict", "Tuple")),
+    *(np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefdUS"}),
+    *(_array.__reduce__()[0], _number.__reduce__()[0]),
+]
+th.serialization.add_safe_globals(_parts)

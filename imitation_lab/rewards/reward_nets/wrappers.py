@@ -9,7 +9,6 @@ import numpy as np
 import torch as th
 from torch import nn
 
-from imitation_lab.rewards.reward_nets._encoding import cat, to_tensor
 from imitation_lab.rewards.reward_nets.base import (
     ForwardWrapper,
     PredictProcessedWrapper,
@@ -20,7 +19,9 @@ from imitation_lab.rewards.reward_nets.base import (
 )
 from imitation_lab.rewards.reward_nets.basic import BasicPotentialMLP, BasicRewardNet
 from imitation_lab.rewards.reward_nets.evaluation import Plan, Steps, planner, remember, untouched
+from imitation_lab.util import checks, tree
 from imitation_lab.util.networks import BaseNorm, EMANorm, RunningNorm, evaluating
+from imitation_lab.util.util import safe_to_tensor
 
 __all__ = ["NormalizedRewardNet", "ShapedRewardNet", "BasicShapedRewardNet", "AddSTDRewardWrapper", "normalize_scalars"]
 
@@ -91,7 +92,7 @@ class NormalizedRewardNet(PredictProcessedWrapper):
         rewards = np.asarray(rewards, np.float32)
         if type(layer) in (RunningNorm, EMANorm) and untouched(layer) and _is_at_hand(layer._buffers["running_mean"]):
             return normalize_scalars(layer, rewards, update_stats)
-        column, parameter = to_tensor(rewards)[:, None].to(self.device), float_parameter(layer)
+        column, parameter = safe_to_tensor(rewards, device=self.device)[:, None], float_parameter(layer)
         with evaluating(layer), th.no_grad():
             normalized = to_numpy(layer(column if parameter is None else column.to(parameter.dtype))[:, 0])
         if update_stats and callable(update := getattr(layer, "update_stats", None)):
@@ -154,8 +155,7 @@ class ShapedRewardNet(ForwardWrapper):
         super().__init__(base)
         if not callable(potential):
             raise TypeError(f"potential must be callable, from states to (batch,), got {potential!r}.")
-        if not 0 <= discount_factor <= 1:
-            raise ValueError(f"discount_factor must lie in [0, 1], got {discount_factor!r}.")
+        checks.between(0, 1, discount_factor=discount_factor)
         self.potential = potential
         self.discount_factor = discount_factor
 
@@ -221,7 +221,7 @@ def _shape(
 ) -> Any:
     """Shapes rewards `(batch,)`, or `(networks, batch)` where `potential` stands for several alike."""
     # One call for both states: half the layers run, and a norm layer in training sees both alike.
-    potentials = potential(cat([next_state, state], 0))
+    potentials = potential(tree.cat([next_state, state]))
     size = rewards.shape[-1]
     if math.prod(potentials.shape) != 2 * math.prod(rewards.shape):
         raise ValueError(

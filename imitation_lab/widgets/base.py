@@ -152,9 +152,12 @@ class View(Composite):
     """
 
     digits: ClassVar[int] = 3
-    image: "Picture"
-    numbers: ipw.HTML
     _busy = False
+
+    def __init__(self, *above: ipw.Widget) -> None:
+        self.image, self.numbers = Picture(self.figure()), ipw.HTML()
+        super().__init__([*above, self.image, self.numbers])
+        self._show_numbers()
 
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
@@ -192,11 +195,34 @@ class View(Composite):
 class SweepView(View):
     """A view whose figure is precomputed for each position of a slider.
 
+    Args:
+        pngs: the pictures.
+        controls: shown above them; what is changed there, ``_redraw`` hears. With controls the numbers are shown below.
+        **kwargs: as in ``FrameStack``.
+
     Attributes:
         frames: the ``FrameStack``.
     """
 
-    frames: "FrameStack"
+    def __init__(self, pngs: Sequence[bytes], controls: Sequence[ipw.Widget] = (), **kwargs: Any) -> None:
+        self.frames = FrameStack(pngs, **kwargs)
+        Composite.__init__(self, [self.frames])
+        if controls:
+            self.numbers = ipw.HTML()
+            self.children = [Row(controls), self.frames, self.numbers]
+            on_change(self._redraw, *controls)
+            on_change(self._show_numbers, self.slider)
+            self._show_numbers()
+
+    def _pngs(self) -> Sequence[bytes]:
+        raise NotImplementedError
+
+    def _alt(self) -> str:
+        raise NotImplementedError
+
+    def _redraw(self, _: Any = None) -> None:
+        self.frames.replace(self._pngs(), self._alt())
+        self._show_numbers()
 
     @property
     def slider(self) -> Any:
@@ -316,10 +342,8 @@ class FrameSlider(Row):
 
     def moves(self, *stacks: Stack) -> None:
         """Let ``stacks`` show the frame that the slider says."""
-        self._links = [
-            *self._links,
-            *(ipw.jslink((self.slider, "value"), (stack, "selected_index")) for stack in stacks),
-        ]
+        links = (ipw.jslink((self.slider, "value"), (stack, "selected_index")) for stack in stacks)
+        self._links = [*self._links, *links]
 
     @property
     def label(self) -> str | None:

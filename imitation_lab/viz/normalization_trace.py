@@ -156,9 +156,8 @@ class NormalizationTrace:
             link.base.predict_processed(*as_batch(transitions, slice(i, i + batch_size)), update_stats=False)
             for i in range(0, len(transitions.acts), batch_size)
         ]
-        return cls.feed(
-            link.normalize_output_layer, rewards, **{"features": ["reward"], "old_statistics": True} | kwargs
-        )
+        kwargs = {"features": ["reward"], "old_statistics": True, **kwargs}
+        return cls.feed(link.normalize_output_layer, rewards, **kwargs)
 
     @classmethod
     def from_snapshots(

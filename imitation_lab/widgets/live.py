@@ -80,10 +80,12 @@ class Live(Composite):
         answer_while_running(self.stop_button)
 
     def _say(self, title: str, unit: str, number: int, finished: bool) -> None:
-        going = ("waiting", "running")[bool(self.history)]
-        status = ("stopping", "stopped")[finished] if self.stopped else "finished" if finished else going
+        ended = "stopped" if self.stopped else "finished"
+        going = "stopping" if self.stopped else "running" if self.history else "waiting"
         of = f" of {self.total}" if self.total else ""
-        self.heading.value = f"<b>{html.escape(title)}</b>: {status}, {html.escape(unit)} {number}{of}"
+        self.heading.value = (
+            f"<b>{html.escape(title)}</b>: {ended if finished else going}, {html.escape(unit)} {number}{of}"
+        )
 
     def finish(self) -> None:
         """Draw the last state and retire the Stop button."""

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from imitation_lab.viz.rewards import Key, RewardSlice, as_reward_fn, pearson
+from imitation_lab.data.spaces import bounds as space_bounds
+from imitation_lab.viz.rewards import UNBOUNDED, Key, RewardSlice, as_reward_fn, pearson
 from imitation_lab.viz.style import LabFigure, ends, frame_pngs
-from imitation_lab.widgets.base import FrameStack, Picture, Row, View, control, ipw, on_change
+from imitation_lab.widgets.base import FrameStack, Row, View, control, ipw, on_change
 
 __all__ = ["RewardHeatmap", "RewardSlice", "as_reward_fn", "pearson"]
 
@@ -68,24 +69,12 @@ class RewardHeatmap(View):
         )
         self.shared_scale, self._titles = shared_scale, {"title": title, "true_title": true_title}
         self.title = title
-        self.values: np.ndarray
-        self.true_values: np.ndarray | None = None
-        self.correlation: float | None = None
         self.comparisons = self._compare(comparison)
         self._make_controls()
         self._compute()
-        self.image = Picture(self.figure())
-        self.numbers = ipw.HTML()
-        self._show_numbers()
         on_change(self._changed, self.x, self.y, *self.dims.values(), *self._action_widgets, self.resolution)
-        super().__init__(
-            [
-                Row([self.x, self.y, self.resolution]),
-                Row([*self._action_widgets, *self.dims.values()]),
-                self.image,
-                self.numbers,
-            ]
-        )
+        others = Row([*self._action_widgets, *self.dims.values()])
+        super().__init__(Row([self.x, self.y, self.resolution]), others)
 
     def _compare(self, comparison: Comparison | Mapping[str, Comparison] | None) -> dict[str, float]:
         if comparison is None:
@@ -119,26 +108,11 @@ class RewardHeatmap(View):
                 options=[*named, *((f"{p} over actions", p) for p in POOLED)], value=s.action,
             )  # fmt: skip
         else:
-            self.action_parts = self._part_sliders()
+            ends = (np.broadcast_to(end, space.shape or ()).ravel() for end in space_bounds(space))
+            parts = zip(s.action_names, *ends, np.ravel(s.action), strict=True)
+            self.action_parts = [_part(space, *part) for part in parts]
         self._action_widgets = [self.action] if self.action is not None else self.action_parts
         self._hide_axes()
-
-    def _part_sliders(self) -> list[Any]:
-        s, space = self.slice, self.slice.action_space
-        start = np.ravel(s.action)
-        if isinstance(space, spaces.Box):
-            low, high = space.low.ravel(), space.high.ravel()
-            low = np.where(np.isfinite(low) & (np.abs(low) < 1e6), low, -1.0)
-            high = np.where(np.isfinite(high) & (np.abs(high) < 1e6), high, 1.0)
-            return [
-                _slider(name, f"Value of {name}.", float(lo), float(hi), float(v), steps=50)
-                for name, lo, hi, v in zip(s.action_names, low, high, start, strict=True)
-            ]
-        tops = space.nvec.ravel() - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(len(start), int)
-        return [
-            control(ipw.IntSlider, name, f"Value of {name}.", min=0, max=int(top), value=int(v))
-            for name, top, v in zip(s.action_names, tops, start, strict=True)
-        ]
 
     def _hide_axes(self) -> None:
         for i, slider in enumerate(self.dims.values()):
@@ -240,6 +214,13 @@ class RewardHeatmap(View):
     def _summary(self) -> str:
         s = self.slice
         return f"{s.names[s.y_dim]} against {s.names[s.x_dim]}"
+
+
+def _part(space: Any, name: str, low: Any, high: Any, value: Any) -> Any:
+    if not isinstance(space, spaces.Box):
+        return control(ipw.IntSlider, name, f"Value of {name}.", min=int(low), max=int(high), value=int(value))
+    low, high = (float(end) if abs(end) < UNBOUNDED else beyond for end, beyond in ((low, -1.0), (high, 1.0)))
+    return _slider(name, f"Value of {name}.", low, high, float(value), steps=50)
 
 
 def _slider(label: str, tooltip: str, low: float, high: float, value: float, steps: int) -> ipw.FloatSlider:

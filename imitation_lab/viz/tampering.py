@@ -8,6 +8,7 @@ import io
 import json
 import math
 import pickletools
+import struct
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from torch import nn
 
 from imitation_lab.util import artifacts
 
@@ -60,11 +60,10 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 def _zip_regions(data: bytes) -> list[tuple[str, int, int]]:
     parts = []
     with zipfile.ZipFile(io.BytesIO(data)) as file:
-        for info in file.infolist():
-            local = data[info.header_offset : info.header_offset + 30]
-            begin = info.header_offset + 30 + sum(int.from_bytes(local[i : i + 2], "little") for i in (26, 28))
-            if info.file_size:
-                parts.append((info.filename.partition("/")[2], begin, begin + info.compress_size))
+        for info in filter(lambda info: info.file_size, file.infolist()):
+            lengths = struct.unpack_from("<HH", data, info.header_offset + 26)  # of the name and of what follows it
+            begin = info.header_offset + 30 + sum(lengths)
+            parts.append((info.filename.partition("/")[2], begin, begin + info.compress_size))
     return sorted(parts, key=lambda part: part[1])
 
 
@@ -87,9 +86,7 @@ def change_shape(data: bytes) -> bytes:
     if data[:2] == b"PK":
         net = th.load(io.BytesIO(data), weights_only=True)
         parameter = next(p for p in net.parameters() if p.ndim == 2)
-        owner = next(m for m in net.modules() if any(p is parameter for p in m.parameters(recurse=False)))
-        name = next(name for name, p in owner.named_parameters(recurse=False) if p is parameter)
-        setattr(owner, name, nn.Parameter(_other_shape(parameter.detach())))
+        parameter.data = _other_shape(parameter.detach())
         out = io.BytesIO()
         th.save(net, out)
         return out.getvalue()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.colors import LogNorm
+from scipy import ndimage
 
 from imitation_lab.viz import style
 
@@ -26,8 +27,8 @@ def visitation(points: np.ndarray, edges: Sequence[np.ndarray]) -> np.ndarray:
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
         raise ValueError(f"points must have the shape (n, 2) with n at least 1, got {points.shape}.")
-    inside = np.stack([np.clip(points[:, i], edges[i][0], edges[i][-1]) for i in range(2)], axis=1)
-    counts, *_ = np.histogram2d(inside[:, 0], inside[:, 1], bins=[np.asarray(edge) for edge in edges])
+    x, y = (np.clip(values, edge[0], edge[-1]) for values, edge in zip(points.T, edges, strict=True))
+    counts, *_ = np.histogram2d(x, y, bins=[np.asarray(edge) for edge in edges])
     return counts / len(points)
 
 
@@ -82,8 +83,7 @@ def visitation_figure(
             distance = 0.5 * float(np.abs(share - shares[reference]).sum())
             title = f"{name}: distance {distance:.2f}"
             told.append(title)
-        axes.set_title(title)
-        axes.set_xlabel(style.with_unit(names[0], units[0]))
+        axes.set(title=title, xlabel=style.with_unit(names[0], units[0]))
         axes.grid(visible=False)
     grid[0, 0].set_ylabel(style.with_unit(names[1], units[1]))
     figure.colorbar(mesh, ax=list(grid[0]), label="share of the visits")
@@ -93,6 +93,4 @@ def visitation_figure(
 
 def _region(share: np.ndarray) -> np.ndarray:
     """For each cell, the share of visited ones among it and its eight neighbours; single holes and strays vanish."""
-    padded = np.pad((share > 0).astype(float), 1, mode="edge")
-    rows, columns = share.shape
-    return sum(padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)) / 9  # type: ignore[return-value]
+    return ndimage.uniform_filter((share > 0).astype(float), 3, mode="nearest")

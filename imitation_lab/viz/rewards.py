@@ -1,5 +1,6 @@
 """A reward over two state dimensions: the data behind the heatmap, and the heatmap."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -111,7 +112,10 @@ class RewardSlice:
         if self.x_dim == self.y_dim:
             raise ValueError(f"x_dim and y_dim are both {self.names[self.x_dim]!r}: choose two different dimensions.")
         self.action_names = self._action_names(action_names)
-        self.action: Any = self._first_action()
+        least, most = space_bounds(action_space)
+        self.action: Any = np.clip(np.zeros(action_space.shape or ()), least, most).astype(action_space.dtype)
+        if isinstance(action_space, spaces.Discrete):
+            self.action = int(action_space.start)
 
     def index(self, dim: Key) -> int:
         """Return the number of a dimension given by number or name."""
@@ -150,11 +154,14 @@ class RewardSlice:
             raise ValueError(f"action_names has {len(names)} entries, the action space needs {n}.")
         return list(names)
 
-    def _first_action(self) -> Any:
-        space = self.action_space
-        if isinstance(space, spaces.Discrete):
-            return int(space.start)
-        return np.clip(np.zeros(space.shape or ()), *space_bounds(space)).astype(space.dtype)
+    def moved(self, value: Any, dim: int | None = None) -> "RewardSlice":
+        """Return a copy with another action, or another value of dimension number ``dim``."""
+        other = copy.copy(self)
+        if dim is None:
+            other.action = value
+        else:
+            other.fixed = np.where(np.arange(self.n_dims) == dim, value, self.fixed)
+        return other
 
     @property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -285,19 +292,19 @@ def reward_heatmap(
         shared_scale: one colour scale for both.
         limits: lowest and highest value of each picture's colour scale, by default its own.
     """
-    panels = [(title, np.asarray(values, dtype=float))]
+    panels = {title: np.asarray(values, dtype=float)}
     if true_values is not None:
-        panels.append((true_title, np.asarray(true_values, dtype=float)))
+        panels[true_title] = np.asarray(true_values, dtype=float)
     shape = (len(y), len(x))
-    for name, panel in panels:
+    for name, panel in panels.items():
         if panel.shape != shape:
             raise ValueError(f"{name}: values have shape {panel.shape}, expected (len(y), len(x)) = {shape}.")
     figure, grid = style.new_figure(1, len(panels), size=(9.0 if len(panels) == 2 else 5.6, 3.9), sharey=True)
     figure.colors = 240
-    scales = [limits[k] or style.ends(panel) for k, (_, panel) in enumerate(panels)]
+    scales = [limits[k] or style.ends(panel) for k, panel in enumerate(panels.values())]
     if shared_scale:
         scales = [style.ends(np.array(scales))] * len(scales)
-    for axes, (name, panel), scale in zip(grid[0], panels, scales, strict=True):
+    for axes, (name, panel), scale in zip(grid[0], panels.items(), scales, strict=True):
         style.color_map(axes, x, y, panel, scale, points)
         axes.set(title=name, xlabel=x_label)
     grid[0, 0].set_ylabel(y_label)

@@ -289,10 +289,8 @@ class AIRLMaps(SweepView):
         if self.sweep in (grid.x_dim, grid.y_dim):
             raise ValueError(f"sweep_dim {grid.names[self.sweep]!r} is on an axis: choose a third dimension.")
         self.positions = np.linspace(grid.low[self.sweep], grid.high[self.sweep], n_frames)
-        self.values = []
-        for position in self.positions:
-            grid.fixed[self.sweep] = position
-            self.values.append(adversarial.airl_values(parts, grid))
+        self._slices = [grid.moved(position, self.sweep) for position in self.positions]
+        self.values = [adversarial.airl_values(parts, moved) for moved in self._slices]
         # h has no level that means anything: one scale for all its frames would hide its shape in each
         self._limits = {"g": ends(*(values["g"] for values in self.values))}
         labels = [grid.dims.value(self.sweep, f"{x:.2g}".replace("-", "−")) for x in self.positions]
@@ -302,8 +300,7 @@ class AIRLMaps(SweepView):
         )  # fmt: skip
 
     def _draw(self, i: int) -> LabFigure:
-        self.slice.fixed[self.sweep] = self.positions[i]
-        return adversarial.airl_maps(self.values[i], self.slice, self._limits)
+        return adversarial.airl_maps(self.values[i], self._slices[i], self._limits)
 
     def _over(self) -> str:
         return f"{self.slice.names[self.slice.x_dim]} and {self.slice.names[self.slice.y_dim]}"

@@ -3,9 +3,8 @@
 Content lives in widget values, so a saved notebook shows it without a kernel, and tests read it without a browser.
 """
 
-import contextlib
 import html
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from matplotlib.figure import Figure
@@ -152,7 +151,6 @@ class View(Composite):
     """
 
     digits: ClassVar[int] = 3
-    _busy = False
 
     def __init__(self, *above: ipw.Widget) -> None:
         self.image, self.numbers = Picture(self.figure()), ipw.HTML()
@@ -170,15 +168,6 @@ class View(Composite):
     def table(self, digits: int | None = None) -> str:
         """Return the numbers shown as plain text."""
         return text_table(self.rows(), digits=self.digits if digits is None else digits)
-
-    @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
-        """Several controls are set inside: what hears of each asks ``_busy`` and waits."""
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
 
     def _caption(self) -> str | None:
         return None

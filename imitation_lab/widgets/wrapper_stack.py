@@ -37,6 +37,8 @@ class WrapperStack(View):
         numbers: the table.
     """
 
+    _busy = False
+
     def __init__(self, base: Any, transitions: Any = None, *, chosen: Sequence[str] = (), **kwargs: Any) -> None:
         given = is_model(base, RewardStack, transitions, kwargs)
         self.model = base if given else RewardStack(base, transitions, **kwargs)
@@ -77,9 +79,12 @@ class WrapperStack(View):
 
     def choose(self, *names: str) -> None:
         """Stack these wrappers, innermost first, as if chosen by hand."""
-        with self._together():
+        self._busy = True
+        try:
             for slot, name in zip(self.slots, _filled(names), strict=True):
                 slot.value = name
+        finally:
+            self._busy = False
         self._rebuild()
 
     def figure(self) -> LabFigure:

@@ -164,12 +164,14 @@ def returns_bar(
         mean, error, n = mean_and_error(sample)
         color = style.color_of(name, i)
         axes.bar(i, mean, width=0.62, color=color, alpha=0.45, edgecolor=color, linewidth=1.5)
-        axes.plot(i + _spread(n), sample, "o", color=color, markersize=4, alpha=0.7, markeredgewidth=0)
+        # a fixed low-discrepancy jitter: the same picture on every run
+        spread = (((np.arange(n) * 0.6180339887) % 1) - 0.5) * 0.4 if n > 1 else 0.0
+        axes.plot(i + np.broadcast_to(spread, n), sample, "o", color=color, markersize=4, alpha=0.7, markeredgewidth=0)
         if n > 1:
             axes.errorbar(i, mean, yerr=error, color="black", capsize=6, linewidth=1.8, capthick=1.8)
-        spread = f" ± {error:.3g}" if n > 1 else ""
-        ticks.append(f"{name}\n{style.plain(mean)}{spread} (n = {n})")
-        summary.append(f"{name} {style.plain(mean)}{spread}")
+        told = style.plain(mean) + (f" ± {error:.3g}" if n > 1 else "")
+        ticks.append(f"{name}\n{told} (n = {n})")
+        summary.append(f"{name} {told}")
     axes.set_xticks(range(len(results)), ticks)
     axes.set(xlim=(-0.6, len(results) - 0.4), ylabel=y_label)
     axes.axhline(0, color="#666666", linewidth=0.8)
@@ -177,11 +179,6 @@ def returns_bar(
     axes.set_title(title or "mean ± standard error; a dot is an episode", fontweight="bold" if title else "normal")
     figure.alt = f"Bars of {y_label}: {'; '.join(summary)}."
     return figure
-
-
-def _spread(n: int) -> np.ndarray:
-    # a fixed low-discrepancy jitter: the same picture on every run
-    return (((np.arange(n) * 0.6180339887) % 1) - 0.5) * 0.4 if n > 1 else np.zeros(1)
 
 
 @style.styled

@@ -9,7 +9,7 @@ import torch as th
 from imitation_lab.algorithms.density.kernels import KERNELS, KernelDensity
 from imitation_lab.data import types
 from imitation_lab.viz import style
-from imitation_lab.viz.dimensions import Dimensions
+from imitation_lab.viz.dimensions import Dimensions, Names, Units
 
 __all__ = ["BandwidthModel", "bandwidth_panel"]
 
@@ -46,8 +46,8 @@ class BandwidthModel:
         self,
         demonstrations: Any,
         *,
-        names: Sequence[str] | None = None,
-        units: Sequence[str | None] | None = None,
+        names: Names = None,
+        units: Units = None,
         x_dim: int | str = 0,
         y_dim: int | str = 1,
         kernel: str = "gaussian",

@@ -130,7 +130,9 @@ class NormalizationTrace:
         runs = {}
         for name, layer in named.items():
             runs[name, True] = _run(name, layer, inputs, len(inputs), old_statistics)
-            runs[name, False] = _run(name, layer, inputs, _thawed(layer, freeze_after), old_statistics)
+            stats = statistics_of(layer)
+            thaw = int(stats is not None and stats[2] == 0) if freeze_after is None else freeze_after
+            runs[name, False] = _run(name, layer, inputs, thaw, old_statistics)
         return cls._build(inputs, runs, features, units, bins)
 
     @classmethod
@@ -251,13 +253,6 @@ def _as_batches(batches: Iterable[Any]) -> list[np.ndarray]:
     if not inputs:
         raise ValueError("no batches given: pass a sequence of arrays of shape (batch, features).")
     return inputs
-
-
-def _thawed(layer: nn.Module, freeze_after: int | None) -> int:
-    if freeze_after is not None:
-        return freeze_after
-    stats = statistics_of(layer)
-    return 0 if stats is None or stats[2] > 0 else 1
 
 
 def _run(name: str, layer: Any, inputs: list[np.ndarray], thaw: int, old: bool) -> tuple[list[Any], list[np.ndarray]]:

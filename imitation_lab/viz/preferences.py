@@ -6,10 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.classic_control.acrobot import AcrobotEnv
-from gymnasium.envs.classic_control.cartpole import CartPoleEnv
-from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
-from gymnasium.envs.classic_control.pendulum import PendulumEnv
+from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv, PendulumEnv
 from matplotlib.axes import Axes
 
 from imitation_lab.data import types
@@ -24,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 SIDES = ("left", "right")
-Frames = np.ndarray
+Pictures = tuple[np.ndarray, np.ndarray]
 SetState = Callable[[Any, np.ndarray, Any], None]
 
 
@@ -85,7 +82,7 @@ class StateRenderer:
         self._set_state, self.max_frames, self.width = set_state, max_frames, width
         self.env.reset(seed=0)
 
-    def __call__(self, fragment: types.Trajectory) -> Frames:
+    def __call__(self, fragment: types.Trajectory) -> np.ndarray:
         """Pictures at evenly spread steps, first and last among them: ``(frames, height, width, 3)`` uint8."""
         pictures = []
         for t in style.evenly(len(fragment), self.max_frames):
@@ -106,10 +103,7 @@ class PairPanel(Panel):
 
     @style.styled
     def __init__(
-        self,
-        pair: types.TrajectoryPair,
-        frames: tuple[Frames, Frames] | None = None,
-        obs_names: Sequence[str] | None = None,
+        self, pair: types.TrajectoryPair, frames: Pictures | None = None, obs_names: Sequence[str] | None = None
     ) -> None:
         self.pair = pair
         self.n_steps = max(map(len, pair))
@@ -155,11 +149,7 @@ def _at(step: int, length: int, n_frames: int) -> int:
 
 @style.styled
 def pair_figure(
-    pair: types.TrajectoryPair,
-    frames: tuple[Frames, Frames] | None = None,
-    *,
-    obs_names: Sequence[str] | None = None,
-    n: int = 5,
+    pair: types.TrajectoryPair, frames: Pictures | None = None, *, obs_names: Sequence[str] | None = None, n: int = 5
 ) -> style.LabFigure:
     """Draw a pair as it goes on: a film strip for each clip, or its state over time where there are no pictures.
 
@@ -184,11 +174,7 @@ def pair_figure(
 
 @style.styled
 def bradley_terry_figure(
-    temperature: float = 1.0,
-    *,
-    differences: Sequence[float] = (),
-    limit: float = 10.0,
-    n_answers: int = 100,
+    temperature: float = 1.0, *, differences: Sequence[float] = (), limit: float = 10.0, n_answers: int = 100
 ) -> style.LabFigure:
     """Draw the probability that a teacher prefers the left clip, and the loss of a reward that is told so.
 

@@ -1,7 +1,7 @@
 """What an adaptive λ does: losses, their ratio, λ and the weights over λ updates."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, SupportsFloat
 
@@ -27,7 +27,7 @@ class _Row:
     lambda_: float
     next_lambda: float
     norm: float
-    histogram: np.ndarray = field(repr=False)
+    histogram: np.ndarray
 
     @property
     def ratio(self) -> float:
@@ -216,11 +216,11 @@ class RegularizationTrace:
         return float(weights.norm()), (counts / len(weights)).cpu().numpy()
 
 
+@dataclass(repr=False)
 class _Recording:
     """The updater that a trace puts in place of the one it asks."""
 
-    def __init__(self, trace: RegularizationTrace) -> None:
-        self.trace = trace
+    trace: RegularizationTrace
 
     def __call__(self, lambda_: float, train_loss: SupportsFloat, val_loss: SupportsFloat) -> float:
         trace = self.trace

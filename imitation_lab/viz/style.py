@@ -67,10 +67,6 @@ class LabFigure(Figure):
     alt: str = ""
     colors: int = 96
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        FigureCanvasAgg(self)
-
     def __repr__(self) -> str:
         width, height = self.get_size_inches()
         return f"<Figure {width:g} x {height:g} in, {len(self.axes)} axes>"

@@ -14,29 +14,24 @@ Rows = Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
 def format_number(value: Any, digits: int = 4) -> str:
     """Return ``value`` rounded to ``digits`` significant digits; whole numbers and text stay as they are."""
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if value is None:
-        return "–"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray) and value.size == 1:
+    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
         value = value.item()
-    if not isinstance(value, float | np.floating | int):
-        return str(value)
-    number = float(value)
-    if math.isnan(number):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return "–" if value is None else str(value)
+    if math.isnan(value):
         return "not defined"
-    if math.isinf(number):
-        return "∞" if number > 0 else "−∞"
-    if number == 0:
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0:
         return "0"
-    if not 1e-4 <= abs(number) < 1e7:
-        return f"{number:.{digits - 1}e}".replace("-", "−", 1) if number < 0 else f"{number:.{digits - 1}e}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(number))))
-    text = f"{number:.{decimals}f}"
+    if not 1e-4 <= abs(value) < 1e7:
+        return ("−" if value < 0 else "") + f"{abs(value):.{digits - 1}e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{decimals}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return text.replace("-", "−")
 

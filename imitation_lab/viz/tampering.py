@@ -5,9 +5,11 @@ that nobody does.
 """
 
 import io
+import itertools
 import json
 import math
 import pickletools
+import re
 import struct
 import tempfile
 import zipfile
@@ -107,13 +109,8 @@ def _other_shape(array: Any) -> Any:
 def rename_class(data: bytes) -> bytes:
     """Name another class for the outermost network, with a new and valid checksum."""
     if data[:2] == b"PK":
-
-        def change_program(program: bytes) -> bytes:
-            opcodes = list(pickletools.genops(program))
-            i = next(i for i, (opcode, _, _) in enumerate(opcodes) if opcode.name == "GLOBAL")
-            return program[: opcodes[i][2]] + b"csomebodys.package\nRewardNet\n" + program[opcodes[i + 1][2] :]
-
-        return _rezipped(data, change_program)
+        named = re.compile(rb"c[\w.]+\n\w+\n")  # pickle's GLOBAL
+        return _rezipped(data, lambda program: named.sub(b"csomebodys.package\nRewardNet\n", program, count=1))
     return _sealed(data, lambda meta, tensors: meta["net"].update({"class": "somebodys.package.RewardNet"}))
 
 
@@ -140,15 +137,14 @@ def declare_100_gb(data: bytes) -> bytes:
 
 
 def _huge_storage(program: bytes) -> bytes:
-    opcodes = list(pickletools.genops(program))
-    last = 0
-    for i, (opcode, argument, _) in enumerate(opcodes):
+    begin: int | None = 0
+    end: int | None = 0
+    for (opcode, argument, place), (*_, following) in itertools.pairwise(pickletools.genops(program)):
         if isinstance(argument, int) and opcode.name.startswith(("BININT", "LONG")):
-            last = i
+            begin, end = place, following
         elif opcode.name == "BINPERSID":  # the number before it is the storage's length
             break
-    number = HUGE.to_bytes(8, "little")
-    return program[: opcodes[last][2]] + b"\x8a\x08" + number + program[opcodes[last + 1][2] :]
+    return program[:begin] + b"\x8a\x08" + HUGE.to_bytes(8, "little") + program[end:]
 
 
 def _rezipped(data: bytes, change: Callable[[bytes], bytes]) -> bytes:

@@ -74,12 +74,14 @@ def visitation_figure(
     norm = LogNorm(least, max(share.max() for share in shares.values()))
     figure, grid = style.new_figure(1, len(visits), size=(3.2 * len(visits), 3.0), sharex=True, sharey=True)
     centres = [(edge[1:] + edge[:-1]) / 2 for edge in map(np.asarray, edges)]
+    if reference is not None:  # the share of visited cells among nine: single holes and strays vanish
+        region = ndimage.uniform_filter((shares[reference] > 0).astype(float), 3, mode="nearest")
     told = []
     for axes, (name, share) in zip(grid[0], shares.items(), strict=True):
         mesh = axes.pcolormesh(*edges, np.ma.masked_equal(share.T, 0), norm=norm)
         title = name
         if reference is not None and name != reference:
-            axes.contour(*centres, _region(shares[reference]).T, levels=[0.5], colors=[style.ORANGE])
+            axes.contour(*centres, region.T, levels=[0.5], colors=[style.ORANGE])
             distance = 0.5 * float(np.abs(share - shares[reference]).sum())
             title = f"{name}: distance {distance:.2f}"
             told.append(title)
@@ -89,8 +91,3 @@ def visitation_figure(
     figure.colorbar(mesh, ax=list(grid[0]), label="share of the visits")
     figure.alt = f"Visits over {names[0]} and {names[1]} of {', '.join(visits)}. {'; '.join(told)}."
     return figure
-
-
-def _region(share: np.ndarray) -> np.ndarray:
-    """For each cell, the share of visited ones among it and its eight neighbours; single holes and strays vanish."""
-    return ndimage.uniform_filter((share > 0).astype(float), 3, mode="nearest")

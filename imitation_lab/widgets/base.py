@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from matplotlib.figure import Figure
 
+from imitation_lab.util import checks
 from imitation_lab.viz.style import DPI, LabFigure, figure_to_png
 from imitation_lab.viz.tables import Rows, html_table, text_table
 
@@ -18,11 +19,8 @@ try:
 
     from imitation_lab.widgets.names import ROOT_CLASS, Names, names
 except ImportError as error:
-    raise ImportError(
-        "imitation_lab.widgets needs ipywidgets and anywidget: install the extra with "
-        "pip install 'imitation-lab[notebooks]'. "
-        "The figures themselves, in imitation_lab.viz, work without it."
-    ) from error
+    who = "imitation_lab.widgets needs (the figures, in imitation_lab.viz, do not) anywidget and"
+    raise checks.lacking("ipywidgets", "notebooks", who) from error
 
 W = TypeVar("W", bound=ipw.Widget)
 

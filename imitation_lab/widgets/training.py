@@ -181,10 +181,8 @@ class TrainingDashboard(Live, View):
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, str | bool | np.bool_) or value is None:
-        return None
     try:
-        return float(value)
+        return None if isinstance(value, str | bool | np.bool_) else float(value)
     except (TypeError, ValueError, RuntimeError):
         return None
 

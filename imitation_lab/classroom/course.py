@@ -1,7 +1,5 @@
 """A course folder for nbgrader, and the check of one submission."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 import re
@@ -87,14 +85,10 @@ def new_course(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(f"{target} exists and is not empty; name a new folder.")
     for assignment in wanted:
-        shutil.copytree(
-            source / assignment,
-            target / "source" / assignment,
-            ignore=shutil.ignore_patterns(".*", "__*"),
-        )
-    (target / "nbgrader_config.py").write_text(
-        _CONFIG.format(name=name, timeout=TIMEOUT, patience=_PATIENCE, quiet=_QUIET), encoding="utf-8"
-    )
+        into = target / "source" / assignment
+        shutil.copytree(source / assignment, into, ignore=shutil.ignore_patterns(".*", "__*"))
+    config = _CONFIG.format(name=name, timeout=TIMEOUT, patience=_PATIENCE, quiet=_QUIET)
+    (target / "nbgrader_config.py").write_text(config, encoding="utf-8")
     (target / "README.md").write_text(_README.format(name=name, first=wanted[0]), encoding="utf-8")
     return wanted
 
@@ -134,19 +128,15 @@ def check_submission(path: str | os.PathLike[str]) -> list[str]:
         "iopub_timeout": _PATIENCE,
         "extra_arguments": [_QUIET],
     }
-    validator = Validator(config=Config({"ExecutePreprocessor": settings}))
-    results = validator.validate(str(path))
+    results = Validator(config=Config({"ExecutePreprocessor": settings})).validate(str(path))
     parts = _parts(notebook)
-    problems = [
-        f"{parts.get(cell['source'].strip(), 'a test')}: a locked cell has changed"
-        for kind in ("changed", "type_changed")
-        for cell in results.get(kind, [])
-    ]
+    part = lambda cell: parts.get(cell["source"].strip(), "a test")
+    changed = (*results.get("changed", []), *results.get("type_changed", []))
+    problems = [f"{part(cell)}: a locked cell has changed" for cell in changed]
     for cell in results.get("failed", []):
         lines = [line.strip() for line in re.sub(r"\x1b\[[\d;]*m", "", cell["raw_error"]).splitlines() if line.strip()]
         found = lines[-1] if lines else "no answer"
-        unwritten = found.startswith("NotImplementedError")
-        problems.append(f"{parts.get(cell['source'].strip(), 'a test')}: {'not written yet' if unwritten else found}")
+        problems.append(f"{part(cell)}: {'not written yet' if found.startswith('NotImplementedError') else found}")
     return problems
 
 

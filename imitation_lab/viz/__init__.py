@@ -2,22 +2,4 @@
 
 from imitation_lab.util.doors import door
 
-__getattr__, __dir__ = door(
-    __name__,
-    "adversarial",
-    "checkpoint",
-    "comparison",
-    "curves",
-    "density",
-    "episodes",
-    "normalization",
-    "normalization_trace",
-    "preferences",
-    "regularization",
-    "rewards",
-    "tables",
-    "tabular",
-    "trajectories",
-    "visitation",
-    "wrapper_stack",
-)
+__getattr__, __dir__ = door(__name__)

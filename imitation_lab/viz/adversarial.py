@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch as th
 from matplotlib.axes import Axes
 
-from imitation_lab.rewards.reward_nets import RewardNet, ShapedRewardNet
-from imitation_lab.rewards.reward_nets.base import wrapper_chain
+from imitation_lab.rewards.reward_nets import RewardNet, ShapedRewardNet, wrapper_chain
 from imitation_lab.util.networks import evaluating
 from imitation_lab.viz import style
 from imitation_lab.viz.episodes import Episode, EpisodePanel, record_episode
@@ -45,9 +45,14 @@ class HealthPanel(Panel):
         self.rounds = np.array([row["round"] for row in self.history], float)
         figure, ((accuracy, logits, returns),) = style.new_figure(1, 3, size=(9.6, 3.3))
         super().__init__(figure, len(self.history))
-        self._accuracy(accuracy)
+        accuracy.axhline(0.5, color=style.GREY, linestyle="--", linewidth=1.2, label="chance")
+        self._lines(accuracy, "accuracy on …", {"expert": "disc_acc_expert", "learner": "disc_acc_gen"})
+        accuracy.set_ylim(-0.04, 1.04)
+        style.legend(accuracy, loc="lower right")
         self._logits(logits)
-        self._returns(returns, references or {})
+        self._lines(returns, "return per episode", {"learner": "gen_return_mean"})
+        style.reference_lines(returns, references or {}, first=1)
+        style.legend(returns, loc="center right")
         self.show(len(self.history) - 1)
 
     def column(self, key: str) -> np.ndarray:
@@ -62,50 +67,33 @@ class HealthPanel(Panel):
         axes.set_xlim(self.rounds[0] - 0.5, self.rounds[-1] + 0.5)
         self._cursor(axes, lambda index: self.rounds[index])
 
-    def _accuracy(self, axes: Axes) -> None:
-        axes.axhline(0.5, color=style.GREY, linestyle="--", linewidth=1.2, label="chance")
-        self._lines(axes, "accuracy on …", {"expert": "disc_acc_expert", "learner": "disc_acc_gen"})
-        axes.set_ylim(-0.04, 1.04)
-        style.legend(axes, loc="lower right")
-
     def _logits(self, axes: Axes) -> None:
-        self._bars: dict[str, Any] = {}
-        self._note = axes.text(0.02, 0.98, "", transform=axes.transAxes, va="top", fontsize=9.5)
-        self._moves(lambda index: self._note.set_text(f"round {self.history[index]['round']}"), self._note)
-        axes.set(title="logits", xlabel="logit, high means “expert”", ylabel="share")
         samples = [np.asarray(row[key]) for row in self.history for key in LOGITS.values() if key in row]
-        if not samples:
+        if samples:
+            self._histograms(axes, samples)
+        else:
             style.empty_note(axes, "no logits recorded:\nbuild the trainer with\nrecord_logits=256")
-            return
+        axes.set(title="logits", xlabel="logit, high means “expert”", ylabel="share")
+        self._text(axes, 0.02, 0.98, lambda index: f"round {self.history[index]['round']}", va="top", fontsize=9.5)
+
+    def _histograms(self, axes: Axes, samples: Sequence[np.ndarray]) -> None:
         low, high = np.quantile(np.concatenate(samples), [0.002, 0.998])
         margin = 0.04 * (high - low) + 1e-3
         n_bins = int(np.clip(np.sqrt(max(map(len, samples))) * 2, MIN_BINS, MAX_BINS))
-        self._edges = np.linspace(low - margin, high + margin, n_bins + 1)
-        top = max(self._shares(sample).max() for sample in samples)
+        edges = np.linspace(low - margin, high + margin, n_bins + 1)
+
+        def shares(sample: Any) -> np.ndarray:
+            inside = np.clip(np.asarray(sample, float), edges[0], edges[-1])  # outliers count in the outermost bins
+            return np.histogram(inside, edges)[0] / max(1, len(sample))
+
         axes.axvline(0, color=style.GREY, linestyle="--", linewidth=1.2)
-        for name in LOGITS:
-            color = style.color_of(name, 0)
-            self._bars[name] = axes.stairs(
-                np.zeros(n_bins), self._edges, color=color, fill=True, alpha=0.5, label=name, linewidth=1.5
-            )
-        self.artists[:0] = self._bars.values()
-        self._updates.append(self._fill)
-        axes.set(xlim=(self._edges[0], self._edges[-1]), ylim=(0, min(1.0, 1.25 * top)))
+        for name, key in LOGITS.items():
+            heights = partial(lambda key, index: shares(self.history[index].get(key, ())), key)
+            look = {"color": style.color_of(name, 0), "fill": True, "alpha": 0.5, "linewidth": 1.5}
+            self._histogram(axes, edges, heights, label=name, **look)
+        top = max(shares(sample).max() for sample in samples)
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, min(1.0, 1.25 * top)))
         style.legend(axes, loc="upper right")
-
-    def _shares(self, sample: np.ndarray) -> np.ndarray:
-        inside = np.clip(sample, self._edges[0], self._edges[-1])  # outliers count in the outermost bins
-        return np.histogram(inside, self._edges)[0] / max(1, len(sample))
-
-    def _fill(self, index: int) -> None:
-        for name, bars in self._bars.items():
-            sample = np.asarray(self.history[index].get(LOGITS[name], ()), float)
-            bars.set_data(self._shares(sample), self._edges)
-
-    def _returns(self, axes: Axes, references: Mapping[str, float]) -> None:
-        self._lines(axes, "return per episode", {"learner": "gen_return_mean"})
-        style.reference_lines(axes, references, first=1)
-        style.legend(axes, loc="center right")
 
     def show(self, index: int) -> None:
         """Move to row ``index`` of the history."""
@@ -126,18 +114,17 @@ def discriminator_health(
 
 def health_rows(history: History, indices: Sequence[int]) -> list[dict[str, Any]]:
     """Rows for a table: accuracy, entropy, logits and return at some row numbers of the history."""
-    found = []
-    for i in indices:
-        row = history[i]
-        found.append({
+    return [
+        {
             "round": row["round"],
             "accuracy on expert": row["disc_acc_expert"],
             "on learner": row["disc_acc_gen"],
             "entropy [nats]": row["disc_entropy"],
             "logit gap": row["logit_expert_mean"] - row["logit_gen_mean"],
             "return": row.get("gen_return_mean", float("nan")),
-        })  # fmt: skip
-    return found
+        }
+        for row in (history[i] for i in indices)
+    ]
 
 
 def chain_on_round(trainer: Any, callback: Callable[[dict[str, Any]], object]) -> None:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import textwrap
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,32 +62,26 @@ class Checkpoint:
         self._folder = Path(tempfile.mkdtemp())
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self.name = "reward" if isinstance(source, RewardNet) else Path(source).name
-        self._path = self._folder / "copy" / self.name
+        self._path, self._mark = self._folder / "copy" / self.name, self._folder / "executed"
         self._path.parent.mkdir()
         if isinstance(source, RewardNet):
             save_reward(source, self._path)
         else:
             load_net(source)
             self._path.write_bytes(Path(source).read_bytes())
-        self.original = self.data = self._path.read_bytes()
-        self.tampering = UNTOUCHED
+        self.original = self._path.read_bytes()
+        self.restore()
 
     def restore(self) -> None:
         """Undo all tampering."""
-        self._set(UNTOUCHED, self.original)
+        self.tamper(UNTOUCHED)
 
     def tamper(self, name: str) -> None:
-        """Do one thing, by its name in ``TAMPERINGS``, to a fresh copy."""
-        self._set(name, tampering.apply(name, self.original, self._mark))
-
-    def _set(self, name: str, data: bytes) -> None:
-        self.tampering, self.data = name, data
-        self._path.write_bytes(data)
+        """Do one thing, by its name in ``TAMPERINGS``, to a fresh copy; ``"untouched"`` leaves that as it is."""
+        self.data = self.original if name == UNTOUCHED else tampering.apply(name, self.original, self._mark)
+        self.tampering = name
+        self._path.write_bytes(self.data)
         self._mark.unlink(missing_ok=True)
-
-    @property
-    def _mark(self) -> Path:
-        return self._folder / "executed"
 
     def inspect(self) -> RewardFileInfo | str:
         """What ``inspect_reward`` says of the file now, or the text of its error."""
@@ -99,28 +93,21 @@ class Checkpoint:
     def load(self) -> Verdict:
         """Let the loader try the file as it is now."""
         try:
-            net = load_net(self._path)
+            accepted, message = True, f"loaded a {type(load_net(self._path)).__name__}"
         except ArtifactError as error:
             accepted, message = False, self._tidy(error)
-        else:
-            accepted, message = True, f"loaded a {type(net).__name__}"
         return Verdict(self.tampering, accepted, message, self._mark.exists(), self.changed())
 
     def changed(self) -> tuple[str, ...]:
         """Names of the parts that differ from the saved file."""
-        before = {name: self.original[begin:end] for name, begin, end in tampering.regions(self.original)}
-        return tuple(
-            name for name, begin, end in tampering.regions(self.data) if before.get(name) != self.data[begin:end]
-        )
+        before, now = ({n: d[i:j] for n, i, j in tampering.regions(d)} for d in (self.original, self.data))
+        return tuple(name for name, part in now.items() if before.get(name) != part)
 
     def verdicts(self, names: Iterable[str] = TAMPERINGS) -> list[Verdict]:
         """Try the untouched file and each kind of tampering; the file is untouched afterwards."""
         found = []
         for name in (UNTOUCHED, *names):
-            if name == UNTOUCHED:
-                self.restore()
-            else:
-                self.tamper(name)
+            self.tamper(name)
             found.append(self.load())
         self.restore()
         return found
@@ -150,26 +137,22 @@ def verdict_table(verdicts: Sequence[Verdict], width: int = 110) -> str:
 
 def outline(info: RewardFileInfo) -> list[tuple[int, str]]:
     """The tree of a reward file as ``(depth, text)`` per line: networks, their arguments, and their tensors."""
-    if info.description is None:
-        return list(enumerate(info.chain))
-    lines: list[tuple[int, str]] = []
-    _outline(info.description, 0, "", lines)
-    return lines
+    return list(enumerate(info.chain) if info.description is None else _outline(info.description))
 
 
-def _outline(spec: Any, depth: int, role: str, into: list[tuple[int, str]]) -> None:
+def _outline(spec: Any, depth: int = 0, role: str = "") -> Iterator[tuple[int, str]]:
     if depth > _MAX_DEPTH or not isinstance(spec, dict):
-        into.append((depth, f"{role}…"))
+        yield depth, f"{role}…"
         return
     args = spec.get("args")
     args = args if isinstance(args, dict) else {}
     plain = {k: v for k, v in args.items() if not _modules(v) and not k.endswith("_space")}
     text = ", ".join(f"{key}={_short(value)}" for key, value in plain.items())
-    into.append((depth, f"{role}{str(spec.get('class')).rpartition('.')[2]}({text})"))
+    yield depth, f"{role}{str(spec.get('class')).rpartition('.')[2]}({text})"
     for key, value in args.items():
         for i, part in enumerate(_modules(value)):
             name = f"{key}[{i}]" if isinstance(value, list) else key
-            _outline(part, depth + 1, f"{name}: ", into)
+            yield from _outline(part, depth + 1, f"{name}: ")
 
 
 def _modules(value: Any) -> list[Any]:
@@ -221,11 +204,9 @@ def checkpoint_figure(checkpoint: Checkpoint, verdict: Verdict | None = None) ->
                     bbox={"facecolor": "white", "lw": 0, "pad": 1.0} if bad else None,
                 )  # fmt: skip
     axes.set_yticks((1, 0), [name for name, _, _ in bars])
-    axes.set_xlim(0, longest / 1e3 * 1.01)
-    axes.set_xlabel("position in the file [kB]; hatched: differs from what was saved")
+    axes.set(xlim=(0, longest / 1e3 * 1.01), xlabel="position in the file [kB]; hatched: differs from what was saved")
     axes.grid(visible=False)
-    word = "accepted" if verdict.accepted else "refused"
-    color = style.GREEN if verdict.accepted else style.ORANGE
+    word, color = ("accepted", style.GREEN) if verdict.accepted else ("refused", style.ORANGE)
     axes.set_title(f"{verdict.tampering}: {word}", color=color)
     message = verdict.message if len(verdict.message) < 330 else verdict.message[:327] + "…"
     figure.supxlabel(style.wrapped(message, 12.5), fontsize=10, x=0.01, ha="left")

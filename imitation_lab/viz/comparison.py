@@ -46,15 +46,11 @@ def score_intervals(
     style.reference_lines(axes, _ENDS, vertical=True)
     style.legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     low = min(float(np.min(runs[row["algorithm"]])) for row in rows)
-    axes.set(xlabel="score", xlim=(min(-0.05, low - 0.05), None), ylim=(-0.6, len(rows) - 0.4))
+    axes.set(title=title, xlabel="score", xlim=(min(-0.05, low - 0.05), None), ylim=(-0.6, len(rows) - 0.4))
     axes.set_yticks(range(len(rows)), [row["algorithm"] for row in reversed(rows)])
     axes.grid(visible=False, axis="y")
-    axes.set_title(title)
-    told = [
-        f"{row['algorithm']} {style.plain(row['score'], 2)}, interval {style.plain(row['from'], 2)} to "
-        f"{style.plain(row['to'], 2)}"
-        for row in rows
-    ]
+    numbers = ([row["algorithm"], *(style.plain(row[key], 2) for key in ("score", "from", "to"))] for row in rows)
+    told = ["{} {}, interval {} to {}".format(*four) for four in numbers]
     figure.alt = f"Scores by algorithm: {'; '.join(told)}."
     return figure
 
@@ -103,8 +99,7 @@ def cost_curves(
     if x_ticks is not None:
         axes.set_xticks(x_ticks, [f"{value:,g}" for value in x_ticks])
         axes.minorticks_off()
-    axes.set(xlabel=x_label, ylabel="score")
-    axes.set_title(title)
+    axes.set(xlabel=x_label, ylabel="score", title=title)
     style.legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
     told = [f"{name} {', '.join(style.plain(value, 2) for value in y)}" for name, (_, y) in curves.items()]
     figure.alt = f"Score against {x_label}: {'; '.join(told)}."

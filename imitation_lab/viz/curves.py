@@ -1,5 +1,6 @@
 """Training curves, comparison of returns, and sweeps."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,9 +26,9 @@ def as_series(history: Any, x: str | None = None) -> dict[str, tuple[np.ndarray,
     """
     if hasattr(history, "to_dict"):
         history = history.to_dict("records")
-    columns: dict[str, tuple[list[float], list[float]]] = {}
+    columns: dict[str, list[tuple[float, float]]] = {}
     if isinstance(history, Mapping):
-        columns = {key: ([], []) for key in history}
+        columns = {key: [] for key in history}
         items: Any = ((k, a, b) for k, (xs, ys) in history.items() for a, b in zip(xs, ys, strict=True))
     else:
         items = ((k, row.get(x, i) if x else i, v) for i, row in enumerate(history) for k, v in row.items())
@@ -37,21 +38,17 @@ def as_series(history: Any, x: str | None = None) -> dict[str, tuple[np.ndarray,
         except (TypeError, ValueError):
             continue
         if np.isfinite(a) and np.isfinite(b):
-            xs, ys = columns.setdefault(key, ([], []))
-            xs.append(a)
-            ys.append(b)
-    return {key: (np.asarray(xs), np.asarray(ys)) for key, (xs, ys) in columns.items()}
+            columns.setdefault(key, []).append((a, b))
+    points = {key: np.reshape(pairs, (-1, 2)).T for key, pairs in columns.items()}
+    return {key: (xs, ys) for key, (xs, ys) in points.items()}
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:
     """Return the exponential moving average with ``weight`` on the past, corrected for its start at zero."""
     if weight <= 0:
         return values
-    out, average = np.empty(len(values)), 0.0
-    for i, value in enumerate(values):
-        average = weight * average + (1 - weight) * value
-        out[i] = average / (1 - weight ** (i + 1))
-    return out
+    averages = itertools.accumulate(values, lambda average, value: weight * average + (1 - weight) * value, initial=0.0)
+    return np.array(list(averages)[1:]) / (1 - weight ** np.arange(1, len(values) + 1))
 
 
 @style.styled
@@ -92,9 +89,8 @@ def training_curves(
         raise ValueError(f"the history has no {missing}; it has {sorted(series)}.")
     labels, references = labels or {}, references or {}
     width, height = panel_size
-    figure, grid = style.new_panels(
-        len(groups), columns, lambda rows, columns: (max(4.5, width * columns), height * rows)
-    )
+    size = lambda rows, columns: (max(4.5, width * columns), height * rows)
+    figure, grid = style.new_panels(len(groups), columns, size)
     for axes, group in zip(grid.flat, groups, strict=False):
         for i, key in enumerate(group):
             _curve(axes, *series.get(key, (np.empty(0), np.empty(0))), labels.get(key, key), i, smoothing)
@@ -112,14 +108,13 @@ def training_curves(
 
 
 def _curve(axes: Axes, xs: np.ndarray, ys: np.ndarray, label: str, index: int, smoothing: float) -> None:
-    color = style.color_of(label, index)
     if not len(xs):
         return style.empty_note(axes, "nothing recorded yet")
-    stride = -(-len(xs) // MAX_POINTS)
-    marker = "o" if len(xs) <= 12 else ""
+    color, stride = style.color_of(label, index), -(-len(xs) // MAX_POINTS)
     if smoothing:
         axes.plot(xs[::stride], ys[::stride], color=color, alpha=0.3, linewidth=1)
         ys = smooth(ys, smoothing)
+    marker = "o" if len(xs) <= 12 else ""
     axes.plot(xs[::stride], ys[::stride], color=color, label=label, marker=marker, markersize=4)
     return None
 
@@ -140,11 +135,8 @@ def mean_and_error(values: Any) -> tuple[float, float, int]:
 
 def returns_table(results: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
     """Rows ``policy, mean, s.e., n`` for :func:`imitation_lab.viz.tables.text_table`."""
-    rows = []
-    for name, values in results.items():
-        mean, error, n = mean_and_error(values)
-        rows.append({"policy": name, "mean": mean, "s.e.": error, "n": n})
-    return rows
+    names = ("mean", "s.e.", "n")
+    return [{"policy": k, **dict(zip(names, mean_and_error(v), strict=True))} for k, v in results.items()]
 
 
 @style.styled
@@ -172,25 +164,21 @@ def returns_bar(
         mean, error, n = mean_and_error(sample)
         color = style.color_of(name, i)
         axes.bar(i, mean, width=0.62, color=color, alpha=0.45, edgecolor=color, linewidth=1.5)
-        axes.plot(i + _spread(n), sample, "o", color=color, markersize=4, alpha=0.7, markeredgewidth=0)
+        # a fixed low-discrepancy jitter: the same picture on every run
+        spread = (((np.arange(n) * 0.6180339887) % 1) - 0.5) * 0.4 if n > 1 else 0.0
+        axes.plot(i + np.broadcast_to(spread, n), sample, "o", color=color, markersize=4, alpha=0.7, markeredgewidth=0)
         if n > 1:
             axes.errorbar(i, mean, yerr=error, color="black", capsize=6, linewidth=1.8, capthick=1.8)
-        spread = f" ± {error:.3g}" if n > 1 else ""
-        ticks.append(f"{name}\n{style.plain(mean)}{spread} (n = {n})")
-        summary.append(f"{name} {style.plain(mean)}{spread}")
+        told = style.plain(mean) + (f" ± {error:.3g}" if n > 1 else "")
+        ticks.append(f"{name}\n{told} (n = {n})")
+        summary.append(f"{name} {told}")
     axes.set_xticks(range(len(results)), ticks)
-    axes.set_xlim(-0.6, len(results) - 0.4)
+    axes.set(xlim=(-0.6, len(results) - 0.4), ylabel=y_label)
     axes.axhline(0, color="#666666", linewidth=0.8)
     axes.grid(visible=False, axis="x")
-    axes.set_ylabel(y_label)
     axes.set_title(title or "mean ± standard error; a dot is an episode", fontweight="bold" if title else "normal")
     figure.alt = f"Bars of {y_label}: {'; '.join(summary)}."
     return figure
-
-
-def _spread(n: int) -> np.ndarray:
-    # a fixed low-discrepancy jitter: the same picture on every run
-    return (((np.arange(n) * 0.6180339887) % 1) - 0.5) * 0.4 if n > 1 else np.zeros(1)
 
 
 @style.styled
@@ -238,8 +226,7 @@ def sweep_plot(
         axes.set_xscale("log")
         axes.set_xticks(xs, [f"{value:g}" for value in xs])
         axes.minorticks_off()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set(xlabel=x_label, ylabel=y_label)
     axes.set_title(title or "mean ± standard error; a dot is a run", fontweight="bold" if title else "normal")
     style.legend(axes)
     figure.alt = f"{y_label} of {', '.join(results)} against {x_label}."

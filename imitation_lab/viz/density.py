@@ -9,7 +9,7 @@ import torch as th
 from imitation_lab.algorithms.density.kernels import KERNELS, KernelDensity
 from imitation_lab.data import types
 from imitation_lab.viz import style
-from imitation_lab.viz.dimensions import Dimensions
+from imitation_lab.viz.dimensions import Dimensions, Names, Units
 
 __all__ = ["BandwidthModel", "bandwidth_panel"]
 
@@ -46,8 +46,8 @@ class BandwidthModel:
         self,
         demonstrations: Any,
         *,
-        names: Sequence[str] | None = None,
-        units: Sequence[str | None] | None = None,
+        names: Names = None,
+        units: Units = None,
         x_dim: int | str = 0,
         y_dim: int | str = 1,
         kernel: str = "gaussian",
@@ -91,12 +91,10 @@ class BandwidthModel:
         −∞ where a bounded kernel does not reach a state.
         """
         if self.kernel not in self._scores:
-            rows = [[self._mean_score(part, h) for h in self.bandwidths] for part in (self.fitted, self.held_out)]
-            self._scores[self.kernel] = np.array(rows)
+            densities = [self._density(self.fitted, h) for h in self.bandwidths]
+            parts = th.as_tensor(self.fitted), th.as_tensor(self.held_out)
+            self._scores[self.kernel] = np.array([[float(p(part).mean()) for p in densities] for part in parts])
         return self._scores[self.kernel]
-
-    def _mean_score(self, part: np.ndarray, bandwidth: float) -> float:
-        return float(self._density(self.fitted, bandwidth)(th.as_tensor(part)).mean())
 
     @property
     def best(self) -> int:
@@ -107,10 +105,9 @@ class BandwidthModel:
         """Grid points along x and y in the states' units, `(resolution,)` each."""
         axes = []
         for i in (self.x_dim, self.y_dim):
-            both = np.concatenate([self.fitted[:, i], self.held_out[:, i]])
-            margin = 0.08 * (both.max() - both.min()) + 1e-9
-            ends = (both.min() - margin, both.max() + margin)
-            axes.append(self.mean[i] + self.std[i] * np.linspace(*ends, self.resolution))
+            low, high = style.ends(self.fitted[:, i], self.held_out[:, i])
+            margin = 0.08 * (high - low) + 1e-9
+            axes.append(self.mean[i] + self.std[i] * np.linspace(low - margin, high + margin, self.resolution))
         return axes[0], axes[1]
 
     def density_map(self, index: int) -> np.ndarray:
@@ -126,15 +123,9 @@ class BandwidthModel:
         rows = []
         for name, i in (("shown", index), ("best", self.best)):
             fitted, held_out = self.scores()[:, i]
-            rows.append(
-                {
-                    "bandwidth": name,
-                    "h [sd]": self.bandwidths[i],
-                    "log p, fitted": fitted,
-                    "log p, held out": held_out,
-                    "gap": fitted - held_out if np.isfinite(held_out) else float("nan"),
-                }
-            )
+            gap = fitted - held_out if np.isfinite(held_out) else float("nan")
+            found = {"log p, fitted": fitted, "log p, held out": held_out, "gap": gap}
+            rows.append({"bandwidth": name, "h [sd]": self.bandwidths[i], **found})
         return rows
 
 
@@ -142,9 +133,8 @@ def _split(demonstrations: Any) -> tuple[np.ndarray, np.ndarray]:
     """States to fit and states to hold out, at most `_MOST` each, evenly spaced."""
     if isinstance(demonstrations, np.ndarray):
         if demonstrations.ndim != 2 or len(demonstrations) < 100:
-            raise ValueError(
-                f"states must be an array (n, dims) with n of at least 100, got shape {demonstrations.shape}."
-            )
+            shape = demonstrations.shape
+            raise ValueError(f"states must be an array (n, dims) with n of at least 100, got shape {shape}.")
         later = np.arange(len(demonstrations)) // 50 % 2 == 1
         parts = [demonstrations[~later], demonstrations[later]]
     else:
@@ -171,7 +161,7 @@ def bandwidth_panel(model: BandwidthModel, index: int, limits: tuple[float, floa
     figure, ((left, right),) = style.new_figure(1, 2, size=(9.0, 3.6), width_ratios=(1, 1.05))
     figure.colors = 200
     values = model.density_map(index)
-    high = float(values[np.isfinite(values)].max()) if np.isfinite(values).any() else 0.0
+    high = style.ends(values)[1] if np.isfinite(values).any() else 0.0
     low, high = limits or (high - 7.0, high)
     i, j = model.x_dim, model.y_dim
     points = (model.fitted * model.std + model.mean)[:, [i, j]]

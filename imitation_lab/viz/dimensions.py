@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 from imitation_lab.viz.style import with_unit
 
-__all__ = ["Dimensions"]
+__all__ = ["Names", "Units", "Dimensions"]
+
+Names = Sequence[str] | None
+Units = Sequence[str | None] | None
+"""One per dimension, None for one without a unit; None for none at all."""
 
 
 class Dimensions:
@@ -20,14 +24,7 @@ class Dimensions:
         ValueError: not one name or unit per dimension.
     """
 
-    def __init__(
-        self,
-        n: int,
-        names: Sequence[str] | None = None,
-        units: Sequence[str | None] | None = None,
-        *,
-        kind: str = "state",
-    ) -> None:
+    def __init__(self, n: int, names: Names = None, units: Units = None, *, kind: str = "state") -> None:
         self.kind = "state dimension" if kind == "state" else kind
         self.names = list(names) if names is not None else [f"{kind} {i}" for i in range(n)]
         self.units: list[str | None] = list(units) if units is not None else [None] * n

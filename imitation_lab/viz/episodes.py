@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from imitation_lab.data import rollout
+from imitation_lab.util import checks
 from imitation_lab.viz import style
 from imitation_lab.viz.panel import MAX_TRACES, Panel
 
@@ -58,11 +59,8 @@ class Episode:
             raise ValueError("an episode needs at least frames, obs, acts or rews.")
 
     def __len__(self) -> int:
-        for array in (self.rews, self.acts, self.obs):
-            if array is not None:
-                return len(array)
-        assert self.frame_steps is not None
-        return int(self.frame_steps[-1]) + 1
+        lengths = [len(array) for array in (self.rews, self.acts, self.obs) if array is not None]
+        return lengths[0] if lengths else int(np.asarray(self.frame_steps)[-1]) + 1
 
     @property
     def total(self) -> float:
@@ -120,8 +118,8 @@ def record_episode(
     """
     if not isinstance(env, gym.Env | VecEnv):
         raise TypeError(f"env must be a gymnasium.Env or an SB3 VecEnv, got {type(env).__name__}.")
-    if max_frames < 2 or max_steps < 1:
-        raise ValueError(f"max_frames must be at least 2 and max_steps at least 1; got {max_frames}, {max_steps}.")
+    checks.at_least(2, max_frames=max_frames)
+    checks.at_least(1, max_steps=max_steps)
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
     render = frame_renderer(venv, frame_width)
     act = rollout.policy_to_callable(
@@ -130,30 +128,28 @@ def record_episode(
     venv.seed(seed)
     obs: Any = venv.reset()
     state, start = None, np.ones(venv.num_envs, dtype=bool)
-    columns: tuple[list[Any], list[Any], list[float]] = ([], [], [])
-    frames: list[np.ndarray] = []
-    steps: list[int] = []
+    rows: list[tuple[Any, np.ndarray, float]] = []
+    pictures: dict[int, np.ndarray] = {}
     stride = 1
     for step in range(max_steps):
         if render is not None and step % stride == 0:
-            if len(frames) >= max_frames:
-                frames, steps, stride = frames[::2], steps[::2], stride * 2
+            if len(pictures) >= max_frames:
+                pictures, stride = dict(list(pictures.items())[::2]), stride * 2
             if step % stride == 0:
-                frames.append(render())
-                steps.append(step)
+                pictures[step] = render()
         actions, state = act(obs, state, start)
         before = None if isinstance(obs, dict) else np.array(obs[0])
         obs, rewards, start, _ = venv.step(actions)
-        for column, value in zip(columns, (before, np.array(actions[0]), float(rewards[0])), strict=True):
-            column.append(value)
+        rows.append((before, np.array(actions[0]), float(rewards[0])))
         if start[0]:
             break
+    seen, acts, rews = zip(*rows, strict=True)
     return Episode(
-        obs=None if columns[0][0] is None else np.stack(columns[0]),
-        acts=np.stack(columns[1]),
-        rews=np.asarray(columns[2]),
-        frames=np.stack(frames) if frames else None,
-        frame_steps=np.asarray(steps) if frames else None,
+        obs=None if seen[0] is None else np.stack(seen),
+        acts=np.stack(acts),
+        rews=np.asarray(rews),
+        frames=np.stack(list(pictures.values())) if pictures else None,
+        frame_steps=np.asarray(list(pictures)) if pictures else None,
         obs_names=obs_names,
         action_names=action_names,
     )
@@ -187,9 +183,7 @@ class EpisodePanel(Panel):
             raise ValueError(f"show one to three episodes side by side; got {len(self.episodes)}.")
         self.n_steps = max(len(e) for e in self.episodes.values())
         n = len(self.episodes)
-        figure, grid = style.new_figure(
-            3, n, size=(6.4 if n == 1 else 9.0, 5.2), height_ratios=(2.6, 1.0, 1.0), sharex=False
-        )
+        figure, grid = style.new_figure(3, n, size=(6.4 if n == 1 else 9.0, 5.2), height_ratios=(2.6, 1.0, 1.0))
         super().__init__(figure, self.n_steps)
         for column, (name, episode) in enumerate(self.episodes.items()):
             self._column(grid[:, column], name, episode, first=column == 0)
@@ -251,28 +245,24 @@ class EpisodePanel(Panel):
         axes.set_xlabel("step")
         if first:
             axes.set_ylabel("reward")
-        note = axes.text(0, 1.04, "", transform=axes.transAxes, va="bottom", fontsize=9.5)
-        axes.set_title("\n " if len(self.episodes) == 3 else " ", fontsize=9.5)  # keeps the note's place
-        note.set_in_layout(False)  # its width must not squeeze the column
-        n = len(episode)
-        rews = None if episode.rews is None else np.asarray(episode.rews, dtype=float)
-        if rews is None:
+        three, n, told = len(self.episodes) == 3, len(episode), lambda step: ""
+        axes.set_title("\n " if three else " ", fontsize=9.5)  # keeps the note's place
+        if episode.rews is None:
             style.empty_note(axes, "no rewards given")
         else:
+            rews = np.asarray(episode.rews, dtype=float)
             axes.step(range(n), rews, where="mid", color=color, linewidth=1.3)
             if np.ptp(rews) < 1e-9:
                 axes.set_ylim(min(0.0, rews[0]) - 0.1 * abs(rews[0]) - 0.05, max(0.0, rews[0]) * 1.3 + 0.05)
-        sums = None if rews is None else np.cumsum(rews)
-        separator = "\n" if len(self.episodes) == 3 else ", "
+            sums, between = np.cumsum(rews), "\n" if three else ", "
+            told = lambda at: f": reward {style.plain(rews[at], 3)}{between}return so far {style.plain(sums[at])}"
 
-        def update(step: int) -> None:
+        def text(step: int) -> str:
             at = min(step, n - 1)
-            text = f"step {at + 1} of {n}"
-            if sums is not None and rews is not None:
-                text += f": reward {style.plain(rews[at], 3)}{separator}return so far {style.plain(sums[at])}"
-            note.set_text(text)
+            return f"step {at + 1} of {n}{told(at)}"
 
-        self._moves(update, note)
+        note = self._text(axes, 0, 1.04, text, va="bottom", fontsize=9.5)
+        note.set_in_layout(False)  # its width must not squeeze the column
         self._step_cursor(axes, n)
 
     def _step_cursor(self, axes: Axes, length: int) -> None:
@@ -293,8 +283,7 @@ def films(panels: Sequence[EpisodePanel], n_frames: int, max_bytes: int) -> tupl
     Raises:
         ValueError: no frames wanted.
     """
-    if n_frames < 1:
-        raise ValueError(f"n_frames must be at least 1, got {n_frames}.")
+    checks.at_least(1, n_frames=n_frames)
     steps = style.evenly(max(panel.n_steps for panel in panels), n_frames)
     rows = [panel.pngs(steps) for panel in panels]
     while sum(len(png) for row in rows for png in row) > max_bytes and len(steps) > 2:

@@ -1,6 +1,6 @@
 """What a human and a policy did in turn."""
 
-from collections.abc import Sequence
+import itertools
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,8 @@ def session_figure(
         last: how many steps.
     """
     steps = [(number, step) for number, episode in enumerate(session.episodes) for step in episode][-last:]
-    figure, grid = style.new_figure(
-        1, 1 if frame is None else 2, size=(9.0, 2.6), width_ratios=None if frame is None else [1, 2]
-    )
+    ratios = [1] if frame is None else [1, 2]
+    figure, grid = style.new_figure(1, len(ratios), size=(9.0, 2.6), width_ratios=ratios)
     axes = grid[0, -1]
     if frame is not None:
         grid[0, 0].imshow(frame, origin="upper")
@@ -47,25 +46,22 @@ def session_figure(
         points = [(i, _height(action, actions)) for i, action in enumerate(marks) if action is not None]
         if points:
             axes.plot(*zip(*points, strict=True), marker, **{"color": color, "markersize": 6, "label": label, **look})
-    for i in range(1, len(steps)):
-        if steps[i][0] != steps[i - 1][0]:
-            axes.axvline(i - 0.5, color=style.GREY, linestyle=":", linewidth=1.2)
-    axes.set_xlabel("step (dotted: a new episode)")
-    axes.set_ylabel("action")
+    for i, (before, after) in enumerate(itertools.pairwise(number for number, _ in steps)):
+        if before != after:
+            axes.axvline(i + 0.5, color=style.GREY, linestyle=":", linewidth=1.2)
+    axes.set(xlabel="step (dotted: a new episode)", ylabel="action")
     if actions is not None:
         axes.set_yticks(range(len(actions)), list(actions))
         axes.set_ylim(-0.6, len(actions) - 0.1)
-    if steps:
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    style.legend(axes, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     counts = session.counts()
     figure.alt = "Actions by step: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + "."
     return figure
 
 
-def _height(action: np.ndarray | None, actions: dict[str, Any] | None) -> float:
+def _height(action: Any, actions: dict[str, Any] | None) -> float:
     """Where an action is drawn: the number of the nearest of `actions`, or its own first number."""
     value = np.ravel(np.asarray(action, dtype=np.float64))
     if actions is None:
         return float(value[0])
-    choices: Sequence[Any] = [np.ravel(np.asarray(choice, dtype=np.float64)) for choice in actions.values()]
-    return int(np.argmin([np.abs(value - choice).sum() for choice in choices]))
+    return int(np.argmin([np.abs(value - np.ravel(choice)).sum() for choice in actions.values()]))

@@ -1,10 +1,8 @@
 """The figure of a normalization layer: statistics over batches, histograms before and after."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
-from matplotlib.patches import StepPatch
 
 from imitation_lab.viz import style
 from imitation_lab.viz.normalization_trace import NormalizationRecorder, NormalizationTrace
@@ -20,8 +18,11 @@ class NormalizationPanel(Panel):
 
     @style.styled
     def __init__(self, trace: NormalizationTrace, feature: int | str = 0, *, updating: bool = True) -> None:
-        self.trace, self.updating = trace, updating
-        self.i = trace.index(feature)
+        self.trace, self.updating, self.i = trace, updating, trace.index(feature)
+        self.looks = {
+            layer: {"color": style.PALETTE[j % len(style.PALETTE)], "linestyle": DASHES[j % 4]}
+            for j, layer in enumerate(trace.layers)
+        }
         figure, self.top, self.bottom = style.three_over_two((9.0, 4.6), height_ratios=(1.0, 1.1))
         super().__init__(figure, len(trace))
         name = trace.features[self.i]
@@ -38,28 +39,26 @@ class NormalizationPanel(Panel):
     def _statistics(self) -> None:
         trace, i = self.trace, self.i
         batches = np.arange(len(trace))
-        own = [trace.batch_mean[:, i], trace.batch_var[:, i], None]
         unit = trace.units[i]
-        titles = [style.with_unit("mean", unit), style.with_unit("variance", f"({unit})²" if unit else None), "count"]
+        panels = (
+            ("mean", unit, trace.batch_mean, "mean"),
+            ("variance", f"({unit})²" if unit else None, trace.batch_var, "var"),
+            ("count", None, None, "count"),
+        )
         dots_every = -(-len(batches) // 200)
-        for k, axes in enumerate(self.top):
-            dots = own[k]
-            if dots is not None:
-                axes.plot(batches[::dots_every], dots[::dots_every], ".", color=style.GREY, markersize=4,
+        for axes, (title, of, own, name) in zip(self.top, panels, strict=True):
+            if own is not None:
+                axes.plot(batches[::dots_every], own[::dots_every, i], ".", color=style.GREY, markersize=4,
                           alpha=0.6, label="batch alone")  # fmt: skip
-            drawn = False
-            for j, layer in enumerate(trace.layers):
-                s = trace.series[layer, self.updating]
-                line = (s.mean[:, i], s.var[:, i], s.count)[k]
+            lines = {layer: getattr(trace.series[layer, self.updating], name) for layer in trace.layers}
+            for layer, line in lines.items():
+                line = line if line.ndim == 1 else line[:, i]
                 if np.isfinite(line).any():
-                    dashes = DASHES[j % 4]
-                    axes.plot(batches, line, color=style.PALETTE[j % len(style.PALETTE)], linestyle=dashes, label=layer)
-                    drawn = True
-            if not drawn and k == 2:
+                    axes.plot(batches, line, label=layer, **self.looks[layer])
+            if own is None and not axes.lines:
                 style.empty_note(axes, "keeps no running\nstatistics")
                 axes.set_yticks([])
-            axes.set_title(titles[k])
-            axes.set_xlabel("batch")
+            axes.set(title=style.with_unit(title, of), xlabel="batch")
             axes.set_xlim(-0.03 * len(trace), 1.03 * max(1, len(trace) - 1))
             self._cursor(axes, lambda batch: batch, linewidth=1, alpha=0.8)
         handles, names = self.top[0].get_legend_handles_labels()
@@ -73,36 +72,26 @@ class NormalizationPanel(Panel):
     def _histograms(self) -> None:
         trace, i = self.trace, self.i
         raw, normalized = self.bottom
-        bars = raw.stairs(np.zeros(trace.raw_histogram.shape[2]), trace.raw_edges[i], fill=True, color=style.GREY,
-                          alpha=0.75)  # fmt: skip
-        self._moves(partial(self._fill, bars, trace.raw_histogram), bars)
+        at = lambda shares: lambda batch: shares[batch, i]
+        self._histogram(raw, trace.raw_edges[i], at(trace.raw_histogram), fill=True, color=style.GREY, alpha=0.75)
         raw.set_ylim(0, max(1e-6, trace.raw_histogram[:, i].max() * 1.15))
-        raw.set_title("this batch, raw")
-        raw.set_xlabel(self.name)
-        raw.set_ylabel("share of the batch")
-        self.outputs = []
-        for j, layer in enumerate(trace.layers):
-            color, dashes = style.PALETTE[j % len(style.PALETTE)], DASHES[j % 4]
-            stairs = normalized.stairs(np.zeros(trace.raw_histogram.shape[2]), trace.edges[i], linewidth=2,
-                                       color=color, linestyle=dashes, label=layer, fill=False)  # fmt: skip
-            self.outputs.append(stairs)
-            self._moves(partial(self._fill, stairs, trace.series[layer, self.updating].histogram), stairs)
+        raw.set(title="this batch, raw", xlabel=self.name, ylabel="share of the batch")
         edges = trace.edges[i]
+        shares = {layer: trace.series[layer, self.updating].histogram for layer in trace.layers}
+        self.outputs = [
+            self._histogram(normalized, edges, at(of), linewidth=2, label=layer, fill=False, **self.looks[layer])
+            for layer, of in shares.items()
+        ]
         centres = (edges[1:] + edges[:-1]) / 2
         normal = np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi) * np.diff(edges)
         (curve,) = normalized.plot(centres, normal, color=style.BLACK, linewidth=1, alpha=0.6, label="N(0, 1)")
-        peak = max(trace.series[layer, self.updating].histogram[:, i].max() for layer in trace.layers)
+        peak = max(of[:, i].max() for of in shares.values())
         normalized.set_ylim(0, max(1e-6, peak * 1.15, normal.max() * 1.15))
-        normalized.set_title("this batch, normalized")
-        normalized.set_xlabel("normalized value [standard deviations]")
+        normalized.set(title="this batch, normalized", xlabel="normalized value [standard deviations]")
         normalized.legend(handles=[curve], loc="upper right", fontsize=9)
         # above the axes: inside, the tallest bar would run through it
-        label = raw.text(1.0, 1.03, "", transform=raw.transAxes, ha="right", va="bottom", fontsize=10)
-        mean = lambda batch: style.plain(trace.batch_mean[batch, i], 3)
-        self._moves(lambda batch: label.set_text(f"batch {batch}: mean {mean(batch)}"), label)
-
-    def _fill(self, stairs: StepPatch, shares: np.ndarray, batch: int) -> None:
-        stairs.set_data(shares[batch, self.i])
+        told = lambda batch: f"batch {batch}: mean {style.plain(trace.batch_mean[batch, i], 3)}"
+        self._text(raw, 1.0, 1.03, told, ha="right", va="bottom", fontsize=10)
 
 
 def normalization_panel(

@@ -1,7 +1,7 @@
 """What a normalization layer does to the data: its statistics after each batch, and histograms before and after."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,28 +11,23 @@ from torch import nn
 
 from imitation_lab.data.types import maybe_unwrap_dictobs
 from imitation_lab.rewards.reward_nets import wrapper_chain
+from imitation_lab.util import checks, tree
 from imitation_lab.viz.dimensions import Dimensions
 
 __all__ = ["as_batch", "statistics_of", "NormSeries", "NormalizationTrace", "NormalizationRecorder"]
 
 ROWS_PER_HISTOGRAM = 4000
+Runs = Mapping[tuple[str, bool], tuple[list[Any], list[np.ndarray]]]
+"""By layer and whether it learns: its statistics after each batch, and its outputs."""
 
 
-def as_batch(transitions: Any, rows: Any = slice(None)) -> tuple[Any, Any, Any, np.ndarray]:
+def as_batch(transitions: Any, rows: Any = slice(None)) -> tuple[Any, ...]:
     """``(state, action, next_state, done)`` of rows of ``Transitions``, or of a tuple of these four."""
     if hasattr(transitions, "next_obs"):
-        parts = (transitions.obs, transitions.acts, transitions.next_obs, transitions.dones)
-        transitions = tuple(maybe_unwrap_dictobs(part) for part in parts)
+        transitions = (transitions.obs, transitions.acts, transitions.next_obs, transitions.dones)
     if len(transitions) != 4:
         raise ValueError(f"expected Transitions or (state, action, next_state, done), got {len(transitions)} parts.")
-    state, action, next_state, done = transitions
-
-    def take(part: Any) -> Any:
-        if isinstance(part, Mapping):
-            return {key: value[rows] for key, value in part.items()}
-        return np.asarray(part)[rows]
-
-    return take(state), take(action), take(next_state), take(done)
+    return tuple(tree.map(lambda array: np.asarray(array)[rows], maybe_unwrap_dictobs(part)) for part in transitions)
 
 
 def statistics_of(layer: nn.Module) -> tuple[np.ndarray, np.ndarray, float] | None:
@@ -132,12 +127,13 @@ class NormalizationTrace:
             if not isinstance(layer, nn.Module):
                 raise TypeError(f"layer {name!r} must be a torch.nn.Module, got {type(layer).__name__}.")
         inputs = _as_batches(batches)
-        runs: dict[tuple[str, bool], tuple[list[Any], list[np.ndarray]]] = {}
+        runs = {}
         for name, layer in named.items():
-            for updating in (True, False):
-                thaw = len(inputs) if updating else _thawed(layer, freeze_after)
-                runs[name, updating] = _run(name, copy.deepcopy(layer), inputs, thaw, old_statistics)
-        return cls._build(tuple(named), inputs, runs, features=features, units=units, bins=bins)
+            runs[name, True] = _run(name, layer, inputs, len(inputs), old_statistics)
+            stats = statistics_of(layer)
+            thaw = int(stats is not None and stats[2] == 0) if freeze_after is None else freeze_after
+            runs[name, False] = _run(name, layer, inputs, thaw, old_statistics)
+        return cls._build(inputs, runs, features, units, bins)
 
     @classmethod
     def from_reward_net(
@@ -191,27 +187,19 @@ class NormalizationTrace:
         for updating in (True, False):
             used = list(snapshots) if updating else [snapshots[0]] * len(snapshots)
             runs[name, updating] = (used, [(sample - mean) / np.sqrt(var + eps) for mean, var, _ in used])
-        return cls._build((name,), [sample] * len(snapshots), runs, **kwargs)
+        return cls._build([sample] * len(snapshots), runs, **kwargs)
 
     @classmethod
     def _build(
-        cls,
-        layers: tuple[str, ...],
-        inputs: list[np.ndarray],
-        runs: Mapping[tuple[str, bool], tuple[list[Any], list[np.ndarray]]],
-        *,
-        features: Sequence[str] | None = None,
-        units: Sequence[str | None] | None = None,
-        bins: int = 40,
+        cls, inputs: list[np.ndarray], runs: Runs, features: Any = None, units: Any = None, bins: int = 40
     ) -> "NormalizationTrace":
         width = inputs[0].shape[1]
         dims = Dimensions(width, features, units, kind="feature")
         raw_edges = _edges(inputs, bins)
         edges = _edges([output for _, outputs in runs.values() for output in outputs], bins)
-        nothing = (np.full(width, np.nan), np.full(width, np.nan), float("nan"))
         series = {}
         for key, (stats, outputs) in runs.items():
-            means, variances, counts = zip(*[s or nothing for s in stats], strict=True)
+            means, variances, counts = zip(*[s or (np.nan,) * 3 for s in stats], strict=True)
             series[key] = NormSeries(
                 mean=np.stack([np.broadcast_to(m, width) for m in means]),
                 var=np.stack([np.broadcast_to(v, width) for v in variances]),
@@ -221,7 +209,7 @@ class NormalizationTrace:
                 output_std=np.stack([o.std(axis=0) for o in outputs]),
             )
         return cls(
-            layers=layers,
+            layers=tuple(dict.fromkeys(name for name, _ in runs)),
             features=tuple(dims.names),
             units=tuple(dims.units),
             series=series,
@@ -244,17 +232,10 @@ class NormalizationTrace:
         ]
         for name in self.layers:
             s = self.series[name, updating]
-            keeps = not np.isnan(s.mean[batch, i])
-            rows.append(
-                {
-                    "": name,
-                    "mean": s.mean[batch, i] if keeps else None,
-                    "variance": s.var[batch, i] if keeps else None,
-                    "count": None if np.isnan(s.count[batch]) else int(s.count[batch]),
-                    "normalized mean": s.output_mean[batch, i],
-                    "normalized std": s.output_std[batch, i],
-                }
-            )
+            mean, var = (None, None) if np.isnan(s.mean[batch, i]) else (s.mean[batch, i], s.var[batch, i])
+            count = None if np.isnan(s.count[batch]) else int(s.count[batch])
+            after = {"normalized mean": s.output_mean[batch, i], "normalized std": s.output_std[batch, i]}
+            rows.append({"": name, "mean": mean, "variance": var, "count": count, **after})
         return rows
 
 
@@ -274,31 +255,18 @@ def _as_batches(batches: Iterable[Any]) -> list[np.ndarray]:
     return inputs
 
 
-def _thawed(layer: nn.Module, freeze_after: int | None) -> int:
-    if freeze_after is not None:
-        return freeze_after
-    stats = statistics_of(layer)
-    return 0 if stats is None or stats[2] > 0 else 1
-
-
-def _run(
-    name: str, layer: nn.Module, inputs: list[np.ndarray], thaw: int, old_statistics: bool
-) -> tuple[list[Any], list[np.ndarray]]:
+def _run(name: str, layer: Any, inputs: list[np.ndarray], thaw: int, old: bool) -> tuple[list[Any], list[np.ndarray]]:
+    """What a copy of ``layer`` does, learning from the first ``thaw`` batches, with ``old`` after it was asked."""
+    layer = copy.deepcopy(layer)
     reference = next((t for t in [*layer.parameters(), *layer.buffers()] if t.is_floating_point()), None)
     stats, outputs = [], []
     for i, batch in enumerate(inputs):
-        layer.train(i < thaw)
         tensor = th.tensor(batch)  # a copy: the batch may be read-only, and belongs to the caller
         tensor = tensor if reference is None else tensor.to(reference)
         with th.no_grad():
-            if old_statistics:
-                layer.eval()
-                output = layer(tensor)
-                if i < thaw:
-                    layer.train()
-                    layer(tensor)
-            else:
-                output = layer(tensor)
+            output = layer.train(i < thaw and not old)(tensor)
+            if i < thaw and old:
+                layer.train()(tensor)
         if output.shape != tensor.shape:
             raise ValueError(
                 f"layer {name!r} turned shape {tuple(tensor.shape)} into {tuple(output.shape)}; "
@@ -351,21 +319,18 @@ class NormalizationRecorder:
                 f"{type(layer).__name__} keeps no running statistics: pass a layer with running_mean and running_var, "
                 "such as RunningNorm or EMANorm."
             )
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}.")
+        checks.at_least(1, every=every)
         self.layer, self.every = layer, every
         self.snapshots: list[tuple[np.ndarray, np.ndarray, float]] = []
         self._calls = 0
-        self._detach: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"NormalizationRecorder({type(self.layer).__name__}, {len(self.snapshots)} snapshots)"
 
     def snapshot(self) -> None:
         """Record the statistics now."""
-        stats = statistics_of(self.layer)
-        assert stats is not None
-        self.snapshots.append(stats)
+        if (stats := statistics_of(self.layer)) is not None:
+            self.snapshots.append(stats)
 
     def __call__(self, *_: Any, **__: Any) -> None:
         """Record every ``every``-th call; takes and ignores any arguments, so it fits callbacks."""
@@ -378,13 +343,11 @@ class NormalizationRecorder:
             if module.training:
                 self()
 
-        self._detach = self.layer.register_forward_hook(hook).remove
+        self._hook = self.layer.register_forward_hook(hook)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self._detach is not None:
-            self._detach()
-            self._detach = None
+        self._hook.remove()
 
     def trace(self, data: Any, **kwargs: Any) -> NormalizationTrace:
         """Return the trace of ``data (n, features)`` under the recorded statistics.

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.patches import StepPatch
+from matplotlib.text import Text
 
 from imitation_lab.viz import style
 from imitation_lab.viz.dimensions import Dimensions
@@ -45,6 +47,20 @@ class Panel:
         image = style.show_picture(axes, pictures[0], interpolation="antialiased")
         # the border lies on top of the picture
         self._moves(lambda index: image.set_data(pictures[number(index)]), image, *axes.spines.values())
+
+    def _text(self, axes: Axes, x: float, y: float, text: Callable[[int], str], **kwargs: Any) -> Text:
+        """``text`` tells what stands at a place given in shares of the axes."""
+        note = axes.text(x, y, "", transform=axes.transAxes, **kwargs)
+        self._moves(lambda index: note.set_text(text(index)), note)
+        return note
+
+    def _histogram(
+        self, axes: Axes, edges: np.ndarray, shares: Callable[[int], np.ndarray], **kwargs: Any
+    ) -> StepPatch:
+        """A histogram whose heights ``shares`` tells, ``(bins,)``."""
+        bars = axes.stairs(np.zeros(len(edges) - 1), edges, **kwargs)
+        self._moves(lambda index: bars.set_data(shares(index)), bars)
+        return bars
 
     @staticmethod
     def _traces(axes: Axes, values: np.ndarray, names: Sequence[str] | None) -> None:

@@ -1,20 +1,16 @@
 """Pairs of clips side by side, and how a difference of returns becomes a preference."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.classic_control.acrobot import AcrobotEnv
-from gymnasium.envs.classic_control.cartpole import CartPoleEnv
-from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
-from gymnasium.envs.classic_control.pendulum import PendulumEnv
+from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv, PendulumEnv
 from matplotlib.axes import Axes
 
 from imitation_lab.data import types
+from imitation_lab.util import checks
 from imitation_lab.viz import style
 from imitation_lab.viz.episodes import draw_without_screen
 from imitation_lab.viz.panel import Panel
@@ -25,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 SIDES = ("left", "right")
-Frames = np.ndarray
+Pictures = tuple[np.ndarray, np.ndarray]
 SetState = Callable[[Any, np.ndarray, Any], None]
 
 
@@ -76,26 +72,23 @@ class StateRenderer:
                 "gymnasium.make(id, render_mode='rgb_array')."
             )
         inner = self.env.unwrapped
-        setters = [set_state for kind, set_state in STATE_SETTERS.items() if isinstance(inner, kind)]
-        if not setters:
+        set_state = next((found for kind, found in STATE_SETTERS.items() if isinstance(inner, kind)), None)
+        if set_state is None:
             raise ValueError(
                 f"The state of {type(inner).__name__} cannot be set from its observation; known are "
                 f"{', '.join(kind.__name__ for kind in STATE_SETTERS)}. Add a function to STATE_SETTERS, or show the "
                 "state over time with render='trace'."
             )
-        self._set_state = setters[0]
-        self.max_frames, self.width = max_frames, width
+        self._set_state, self.max_frames, self.width = set_state, max_frames, width
         self.env.reset(seed=0)
 
-    def __call__(self, fragment: types.Trajectory) -> Frames:
+    def __call__(self, fragment: types.Trajectory) -> np.ndarray:
         """Pictures at evenly spread steps, first and last among them: ``(frames, height, width, 3)`` uint8."""
-        return np.stack(
-            [self._picture(fragment.obs[t], fragment.acts[t]) for t in style.evenly(len(fragment), self.max_frames)]
-        )
-
-    def _picture(self, obs: Any, act: Any) -> np.ndarray:
-        self._set_state(self.env.unwrapped, obs, act)
-        return np.asarray(style.scaled(np.asarray(self.env.render()), self.width))
+        pictures = []
+        for t in style.evenly(len(fragment), self.max_frames):
+            self._set_state(self.env.unwrapped, fragment.obs[t], fragment.acts[t])
+            pictures.append(np.asarray(style.scaled(np.asarray(self.env.render()), self.width)))
+        return np.stack(pictures)
 
 
 class PairPanel(Panel):
@@ -110,26 +103,23 @@ class PairPanel(Panel):
 
     @style.styled
     def __init__(
-        self,
-        pair: types.TrajectoryPair,
-        frames: tuple[Frames, Frames] | None = None,
-        obs_names: Sequence[str] | None = None,
+        self, pair: types.TrajectoryPair, frames: Pictures | None = None, obs_names: Sequence[str] | None = None
     ) -> None:
         self.pair = pair
         self.n_steps = max(map(len, pair))
-        figure, grid = style.new_figure(
-            1, 2, size=(9.0, 3.2), sharey=frames is None, alt="Two clips side by side, left and right, in step."
-        )
+        alt = "Two clips side by side, left and right, in step."
+        figure, grid = style.new_figure(1, 2, sharey=frames is None, alt=alt)
         figure.get_layout_engine().set(h_pad=0.08)  # type: ignore[union-attr, call-arg]
         super().__init__(figure, self.n_steps)
         for i, (axes, side) in enumerate(zip(grid[0], SIDES, strict=True)):
             length = len(pair[i])
             if frames is not None:
-                number = partial(_at, length=length, n_frames=len(frames[i]))
-                self._picture(axes, frames[i], number)
+                self._picture(axes, frames[i], partial(_at, length=length, n_frames=len(frames[i])))
             else:
                 self._states(axes, pair[i], obs_names)
-            self._note(axes, side, length)
+            axes.set_title(side)
+            where = partial(lambda length, step: f"step {min(step, length - 1) + 1} of {length}", length)
+            self._text(axes, 1, 1.02, where, ha="right", va="bottom", fontsize=9.5).set_in_layout(False)
 
     def _states(self, axes: Axes, fragment: types.Trajectory, names: Sequence[str] | None) -> None:
         if not isinstance(fragment.obs, np.ndarray) or fragment.obs.ndim != 2:
@@ -139,18 +129,11 @@ class PairPanel(Panel):
                 "(frames, height, width, 3) uint8."
             )
         self._traces(axes, fragment.obs[: len(fragment)], names)
-        axes.set_xlim(-0.5, max(1, self.n_steps) - 0.5)
-        axes.set_xlabel("step")
+        axes.set(xlim=(-0.5, max(1, self.n_steps) - 0.5), xlabel="step")
         if not self.artists:
             axes.set_ylabel("state")
             style.legend(axes, fontsize=8.5, ncols=2)
         self._cursor(axes, lambda step: min(step, len(fragment) - 1))
-
-    def _note(self, axes: Axes, side: str, length: int) -> None:
-        axes.set_title(side)
-        note = axes.text(1, 1.02, "", transform=axes.transAxes, ha="right", va="bottom", fontsize=9.5)
-        note.set_in_layout(False)
-        self._moves(lambda step: note.set_text(f"step {min(step, length - 1) + 1} of {length}"), note)
 
     def loop(self, n: int) -> list[bytes]:
         """Exactly ``n`` pictures, evenly spread over the steps; some twice where there are fewer steps."""
@@ -166,11 +149,7 @@ def _at(step: int, length: int, n_frames: int) -> int:
 
 @style.styled
 def pair_figure(
-    pair: types.TrajectoryPair,
-    frames: tuple[Frames, Frames] | None = None,
-    *,
-    obs_names: Sequence[str] | None = None,
-    n: int = 5,
+    pair: types.TrajectoryPair, frames: Pictures | None = None, *, obs_names: Sequence[str] | None = None, n: int = 5
 ) -> style.LabFigure:
     """Draw a pair as it goes on: a film strip for each clip, or its state over time where there are no pictures.
 
@@ -195,11 +174,7 @@ def pair_figure(
 
 @style.styled
 def bradley_terry_figure(
-    temperature: float = 1.0,
-    *,
-    differences: Sequence[float] = (),
-    limit: float = 10.0,
-    n_answers: int = 100,
+    temperature: float = 1.0, *, differences: Sequence[float] = (), limit: float = 10.0, n_answers: int = 100
 ) -> style.LabFigure:
     """Draw the probability that a teacher prefers the left clip, and the loss of a reward that is told so.
 
@@ -215,14 +190,9 @@ def bradley_terry_figure(
     Raises:
         ValueError: a negative temperature.
     """
-    if not temperature >= 0:
-        raise ValueError(f"temperature must be at least 0, got {temperature!r}.")
-    figure, ((left, right),) = style.new_figure(
-        1,
-        2,
-        size=(9.0, 3.2),
-        alt=f"Preference probability over the difference of returns, temperature {temperature:g}.",
-    )
+    checks.at_least(0, temperature=temperature)
+    alt = f"Preference probability over the difference of returns, temperature {temperature:g}."
+    figure, ((left, right),) = style.new_figure(1, 2, alt=alt)
     grid = np.linspace(-limit, limit, 401)
     if temperature != 1:
         left.plot(grid, preference_probability(grid, 1.0), color=style.GREY, linewidth=1.2, label="temperature 1")
@@ -242,9 +212,7 @@ def bradley_terry_figure(
     right.plot(grid, np.logaddexp(0, grid), color=style.GREEN, label='told "right": −ln σ(−d)')
     shares = preference_probability(grid, temperature)
     expected = shares * np.logaddexp(0, -grid) + (1 - shares) * np.logaddexp(0, grid)
-    right.plot(
-        grid, expected, color=style.BLACK, linewidth=1.4, linestyle="--", label="mean over the teacher's answers"
-    )
+    right.plot(grid, expected, "--", color=style.BLACK, linewidth=1.4, label="mean over the teacher's answers")
     right.set(title="the loss of the true reward", xlabel="left return − right return = d", ylabel="loss [nats]")
     right.set_ylim(-0.04 * limit, 1.25 * limit)
     right.legend(loc="upper center", fontsize=8.5)

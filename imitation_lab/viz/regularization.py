@@ -1,15 +1,13 @@
 """What an adaptive λ does: losses, their ratio, λ and the weights over λ updates."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, SupportsFloat
 
 import numpy as np
 import torch as th
-from matplotlib.axes import Axes
+from stable_baselines3.common.logger import Logger
 from torch import nn
 
 from imitation_lab.regularization.regularizers import LpRegularizer, Regularizer
@@ -29,7 +27,7 @@ class _Row:
     lambda_: float
     next_lambda: float
     norm: float
-    histogram: np.ndarray = field(repr=False)
+    histogram: np.ndarray
 
     @property
     def ratio(self) -> float:
@@ -72,15 +70,16 @@ class RegularizationTrace:
         *,
         train: Callable[[], Any] | None = None,
         params: Iterable[th.Tensor] | None = None,
-        again: Callable[[], RegularizationTrace] | None = None,
+        again: Callable[[], "RegularizationTrace"] | None = None,
         loss_label: str = "loss",
     ) -> None:
         if not isinstance(regularizer, Regularizer):
+            given = type(regularizer).__name__
             raise TypeError(
-                f"expected a Regularizer, such as BC(..., regularizer_factory=...).regularizer; got "
-                f"{type(regularizer).__name__}."
+                f"expected a Regularizer, such as BC(..., regularizer_factory=...).regularizer; got {given}."
             )
-        if regularizer.lambda_updater is None:
+        inner = regularizer.lambda_updater
+        if inner is None:
             raise ValueError(
                 "this regularizer has no lambda_updater, so λ is constant and there is nothing to follow: create it "
                 "with a lambda_updater and a val_split."
@@ -91,12 +90,10 @@ class RegularizationTrace:
         if not self._params:
             raise ValueError("params is empty: pass the weights to measure, such as policy.parameters().")
         self.regularizer, self._train, self._again, self.loss_label = regularizer, train, again, loss_label
-        inner = regularizer.lambda_updater
         self.updater: LambdaUpdater = inner.trace.updater if isinstance(inner, _Recording) else inner
         regularizer.lambda_updater = _Recording(self)
         self.rows: list[_Row] = []
-        weights = self._weights()
-        reach = max(1e-6, float(1.5 * weights.abs().max()))
+        reach = max(1e-6, float(1.5 * self._weights().abs().max()))
         self.edges = np.linspace(-reach, reach, BINS + 1)
         self.first_norm, self.first_histogram = self._measure()
 
@@ -144,14 +141,12 @@ class RegularizationTrace:
             TypeError: the updater is no ``IntervalParamScaler``.
             ValueError: as ``IntervalParamScaler``.
         """
-        if not isinstance(self.updater, IntervalParamScaler):
-            raise TypeError(
-                f"only an IntervalParamScaler has a factor and an interval; this updater is {self.updater!r}."
-            )
-        self.updater = IntervalParamScaler(
-            self.updater.scaling_factor if scaling_factor is None else scaling_factor,
-            self.updater.tolerable_interval if tolerable_interval is None else tolerable_interval,
-        )
+        old = self.updater
+        if not isinstance(old, IntervalParamScaler):
+            raise TypeError(f"only an IntervalParamScaler has a factor and an interval; this updater is {old!r}.")
+        factor = old.scaling_factor if scaling_factor is None else scaling_factor
+        interval = old.tolerable_interval if tolerable_interval is None else tolerable_interval
+        self.updater = IntervalParamScaler(factor, interval)
 
     def step(self, n: int = 1) -> None:
         """Train until `n` more updates were recorded.
@@ -165,8 +160,7 @@ class RegularizationTrace:
                 "this trace only watches: pass train=lambda: trainer.train(n_epochs=1), and it can train on by itself."
             )
         wanted = len(self) + n
-        while len(self) < wanted:
-            before = len(self)
+        while (before := len(self)) < wanted:
             self._train()
             if len(self) == before:
                 raise RuntimeError(
@@ -174,7 +168,7 @@ class RegularizationTrace:
                     "each epoch."
                 )
 
-    def restarted(self) -> RegularizationTrace:
+    def restarted(self) -> "RegularizationTrace":
         """A trace of the same training from its beginning, with the updater as it is now.
 
         Raises:
@@ -191,9 +185,8 @@ class RegularizationTrace:
         row = self.rows[i]
         if row.next_lambda == row.lambda_:
             return "λ stays"
-        grows = row.next_lambda > row.lambda_
-        why = "" if self.interval is None else f"ratio too {'high' if grows else 'low'}: "
-        return why + ("λ grows" if grows else "λ shrinks")
+        ratio, what = ("high", "λ grows") if row.next_lambda > row.lambda_ else ("low", "λ shrinks")
+        return what if self.interval is None else f"ratio too {ratio}: {what}"
 
     def numbers(self, i: int = -1) -> dict[str, Any]:
         """The key numbers of update `i`; before the first one, λ and the norm alone."""
@@ -222,29 +215,22 @@ class RegularizationTrace:
         counts = th.histc(weights.clamp(-reach, reach), BINS, -reach, reach)
         return float(weights.norm()), (counts / len(weights)).cpu().numpy()
 
-    def _record(self, lambda_: float, train_loss: SupportsFloat, val_loss: SupportsFloat) -> float:
-        new = self.updater(lambda_, train_loss, val_loss)
-        norm, histogram = self._measure()
-        self.rows.append(_Row(float(train_loss), float(val_loss), float(lambda_), float(new), norm, histogram))
-        return new
 
-
+@dataclass(repr=False)
 class _Recording:
     """The updater that a trace puts in place of the one it asks."""
 
-    def __init__(self, trace: RegularizationTrace) -> None:
-        self.trace = trace
+    trace: RegularizationTrace
 
     def __call__(self, lambda_: float, train_loss: SupportsFloat, val_loss: SupportsFloat) -> float:
-        return self.trace._record(lambda_, train_loss, val_loss)
+        trace = self.trace
+        new = trace.updater(lambda_, train_loss, val_loss)
+        losses = float(train_loss), float(val_loss)
+        trace.rows.append(_Row(*losses, float(lambda_), float(new), *trace._measure()))
+        return new
 
     def __repr__(self) -> str:
         return repr(self.trace.updater)
-
-
-class _NoLog:
-    def record(self, key: str, value: Any) -> None:
-        """Drop it."""
 
 
 def example_training(
@@ -287,7 +273,7 @@ def example_training(
     optimizer = th.optim.Adam(net.parameters(), lr=1e-2)
     updater = IntervalParamScaler(scaling_factor, tolerable_interval)
     create = LpRegularizer.create(initial_lambda, updater, val_split=200 / (n + 200), p=2)
-    regularizer = create(optimizer=optimizer, logger=_NoLog())  # type: ignore[arg-type]
+    regularizer = create(optimizer=optimizer, logger=Logger(None, []))  # type: ignore[arg-type]
 
     def train() -> None:
         for _ in range(steps_per_update):
@@ -312,51 +298,37 @@ def regularization_panel(trace: RegularizationTrace, *, size: tuple[float, float
     updates = np.arange(1, len(trace) + 1)
     losses.plot(updates, trace.series("train_loss"), color=style.BLUE, label="training")
     losses.plot(updates, trace.series("val_loss"), color=style.PURPLE, linestyle="--", label="validation")
+    losses.set(title=trace.loss_label)
     losses.set_ylim(bottom=0)
-    losses.set_title(trace.loss_label)
-    _draw_ratio(ratio, updates, trace)
+    ratio.plot(updates, np.minimum(trace.series("ratio"), RATIO_CAP), color=style.BLUE)
+    ratio.set(title="validation ÷ training")
+    if trace.interval is not None:
+        low, top = np.minimum(trace.interval, [np.inf, RATIO_CAP])
+        ratio.axhspan(low, top, color=style.GREEN, alpha=0.2, linewidth=0, label="tolerated")
+        for edge in (low, top):
+            ratio.axhline(edge, color=style.GREEN, linewidth=1)
     lambdas.plot(updates, trace.series("lambda_"), color=style.BLACK)
-    lambdas.set_title("λ")
+    lambdas.set(title="λ")
     if len(trace) and trace.series("lambda_").min() > 0:
         lambdas.set_yscale("log")
     norm.plot(np.arange(len(trace) + 1), [trace.first_norm, *trace.series("norm")], color=style.GREEN)
+    norm.set(title="weight norm √Σw²")
     norm.set_ylim(bottom=0)
-    norm.set_title("weight norm √Σw²")
     for axes in (losses, ratio, lambdas, norm):
-        axes.set_xlabel("λ update")
-        axes.set_xlim(0, max(5, len(trace)))
-        if not len(trace) and axes is not norm:
+        axes.set(xlabel="λ update", xlim=(0, max(5, len(trace))))
+        if len(trace):
+            style.legend(axes, fontsize=9)
+        elif axes is not norm:
             style.empty_note(axes, "no update yet")
+    histogram.stairs(trace.first_histogram, trace.edges, color=style.GREY, linewidth=1.5, label="at the start")
     if len(trace):
-        losses.legend(loc="best", fontsize=9)
-    _draw_histogram(histogram, trace)
-    last = f" after {len(trace)} updates" if len(trace) else ""
+        last = trace.rows[-1].histogram
+        histogram.stairs(last, trace.edges, fill=True, color=style.GREEN, alpha=0.55, label="now")
+    histogram.set(yscale="log", title="share of the weights [log scale]", xlabel="weight")
+    histogram.legend(loc="upper right", fontsize=9)
+    when = f" after {len(trace)} updates" if len(trace) else ""
     figure.alt = (
         f"Training and validation loss, their ratio and the tolerated band, λ (now {style.plain(trace.lambda_, 3)}), "
-        f"weight norm and weight histogram{last}."
+        f"weight norm and weight histogram{when}."
     )
     return figure
-
-
-def _draw_ratio(axes: Axes, updates: np.ndarray, trace: RegularizationTrace) -> None:
-    values = np.minimum(trace.series("ratio"), RATIO_CAP)
-    axes.plot(updates, values, color=style.BLUE)
-    axes.set_title("validation ÷ training")
-    if trace.interval is not None:
-        low, high = trace.interval
-        top = min(high, RATIO_CAP)
-        axes.axhspan(low, top, color=style.GREEN, alpha=0.2, linewidth=0, label="tolerated")
-        for edge in (low, top):
-            axes.axhline(edge, color=style.GREEN, linewidth=1)
-        if len(updates):
-            axes.legend(loc="best", fontsize=9)
-
-
-def _draw_histogram(axes: Axes, trace: RegularizationTrace) -> None:
-    axes.stairs(trace.first_histogram, trace.edges, color=style.GREY, linewidth=1.5, label="at the start")
-    if len(trace):
-        axes.stairs(trace.rows[-1].histogram, trace.edges, fill=True, color=style.GREEN, alpha=0.55, label="now")
-    axes.set_yscale("log")
-    axes.set_title("share of the weights [log scale]")
-    axes.set_xlabel("weight")
-    axes.legend(loc="upper right", fontsize=9)

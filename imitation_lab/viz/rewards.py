@@ -1,5 +1,6 @@
 """A reward over two state dimensions: the data behind the heatmap, and the heatmap."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -8,6 +9,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from imitation_lab.data.spaces import ARRAYS
+from imitation_lab.data.spaces import bounds as space_bounds
 from imitation_lab.util import correlation
 from imitation_lab.viz import style
 from imitation_lab.viz.dimensions import Dimensions
@@ -84,41 +87,42 @@ class RewardSlice:
         resolution: int = 41,
         transition_fn: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
+        space = observation_space
+        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
             raise TypeError(
-                f"a heatmap needs states that are vectors, a Box of shape (dims,); got {observation_space}. "
+                f"a heatmap needs states that are vectors, a Box of shape (dims,); got {space}. "
                 "Wrap the reward in a function of such a vector."
             )
-        if observation_space.shape[0] < 2:
+        if space.shape[0] < 2:
             raise ValueError("a heatmap needs at least two state dimensions; this space has one: plot a curve instead.")
         if resolution < 2:
             raise ValueError(f"resolution must be at least 2 grid points per axis; got {resolution}.")
         self.reward_fn = as_reward_fn(reward_fn)
         self.true_reward = None if true_reward is None else as_reward_fn(true_reward)
-        self.observation_space, self.action_space = observation_space, action_space
-        self.n_dims = observation_space.shape[0]
+        self.observation_space, self.action_space, self.n_dims = space, action_space, space.shape[0]
         self.dims = Dimensions(self.n_dims, dim_names, units)
         self.names, self.units = self.dims.names, self.dims.units
         self.resolution = int(resolution)
         self.transition_fn = transition_fn
         self.data = None if from_data is None else _states_of(from_data, self.n_dims)
-        self.low, self.high = self._bounds(bounds)
+        self.low, self.high = self._bounds(bounds, space)
         centre = (self.low + self.high) / 2 if self.data is None else self.data.mean(axis=0)
         self.fixed: np.ndarray = np.clip(centre, self.low, self.high)
         self.x_dim, self.y_dim = self.index(x_dim), self.index(y_dim)
         if self.x_dim == self.y_dim:
             raise ValueError(f"x_dim and y_dim are both {self.names[self.x_dim]!r}: choose two different dimensions.")
         self.action_names = self._action_names(action_names)
-        self.action: Any = self._first_action()
+        least, most = space_bounds(action_space)
+        self.action: Any = np.clip(np.zeros(action_space.shape or ()), least, most).astype(action_space.dtype)
+        if isinstance(action_space, spaces.Discrete):
+            self.action = int(action_space.start)
 
     def index(self, dim: Key) -> int:
         """Return the number of a dimension given by number or name."""
         return self.dims.index(dim)
 
-    def _bounds(self, bounds: Bounds | None) -> tuple[np.ndarray, np.ndarray]:
-        assert isinstance(self.observation_space, spaces.Box)
-        low = self.observation_space.low.astype(float)
-        high = self.observation_space.high.astype(float)
+    def _bounds(self, bounds: Bounds | None, space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+        low, high = space.low.astype(float), space.high.astype(float)
         if self.data is not None:
             low, high = self.data.min(axis=0).astype(float), self.data.max(axis=0).astype(float)
             margin = np.where(high > low, 0.05 * (high - low), 0.5)
@@ -139,25 +143,25 @@ class RewardSlice:
 
     def _action_names(self, names: Sequence[str] | None) -> list[str]:
         space = self.action_space
+        if not isinstance(space, ARRAYS):
+            raise TypeError(f"cannot draw actions of {space}: expected Discrete, Box, MultiDiscrete or MultiBinary.")
+        n, word = int(np.prod(space.shape or ())), "action component"
         if isinstance(space, spaces.Discrete):
             n, word = int(space.n), "action"
-        elif isinstance(space, spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary):
-            n, word = int(np.prod(space.shape)), "action component"
-        else:
-            raise TypeError(f"cannot draw actions of {space}: expected Discrete, Box, MultiDiscrete or MultiBinary.")
-        if names is not None and len(names) != n:
+        if names is None:
+            return [word] if n == 1 else [f"{word} {i}" for i in range(n)]
+        if len(names) != n:
             raise ValueError(f"action_names has {len(names)} entries, the action space needs {n}.")
-        if names is not None:
-            return list(names)
-        return [word] if n == 1 else [f"{word} {i}" for i in range(n)]
+        return list(names)
 
-    def _first_action(self) -> Any:
-        space = self.action_space
-        if isinstance(space, spaces.Discrete):
-            return int(space.start)
-        if isinstance(space, spaces.Box):
-            return np.clip(np.zeros(space.shape), space.low, space.high).astype(space.dtype)
-        return np.zeros(space.shape, dtype=space.dtype)
+    def moved(self, value: Any, dim: int | None = None) -> "RewardSlice":
+        """Return a copy with another action, or another value of dimension number ``dim``."""
+        other = copy.copy(self)
+        if dim is None:
+            other.action = value
+        else:
+            other.fixed = np.where(np.arange(self.n_dims) == dim, value, self.fixed)
+        return other
 
     @property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -197,9 +201,7 @@ class RewardSlice:
             actions = np.broadcast_to(action, (len(states), *action.shape)).copy()
         next_states = states if self.transition_fn is None else self.transition_fn(states, actions)
         rewards = function(states, actions, next_states, np.zeros(len(states), dtype=bool))
-        if hasattr(rewards, "detach"):
-            rewards = rewards.detach().cpu().numpy()
-        rewards = np.asarray(rewards, dtype=float)
+        rewards = np.asarray(rewards.detach().cpu() if hasattr(rewards, "detach") else rewards, dtype=float)
         if rewards.shape != (len(states),):
             raise ValueError(
                 f"the reward function returned shape {rewards.shape} for a batch of {len(states)} states; "
@@ -216,16 +218,12 @@ class RewardSlice:
 
     def describe(self) -> str:
         """Return the fixed dimensions and the action in words."""
-        parts = [
-            f"{self.names[i]} = {self.dims.value(i, self._rounded(i))}"
-            for i in range(self.n_dims)
-            if i not in (self.x_dim, self.y_dim)
-        ]
+        others = (i for i in range(self.n_dims) if i not in (self.x_dim, self.y_dim))
+        parts = [f"{self.names[i]} = {self.dims.value(i, self._rounded(i))}" for i in others]
         if isinstance(self.action, str):
             parts.append(f"{self.action} over actions")
         elif isinstance(self.action_space, spaces.Discrete):
-            position = int(self.action) - int(self.action_space.start)
-            name = self.action_names[position]
+            name = self.action_names[int(self.action) - int(self.action_space.start)]
             parts.append(f"action: {name}" if not name.startswith("action") else name)
         else:
             values = np.ravel(self.action)
@@ -249,12 +247,8 @@ class RewardSlice:
 
 
 def _states_of(data: Any, n_dims: int) -> np.ndarray:
-    if hasattr(data, "obs"):
-        array = np.asarray(data.obs)
-    elif isinstance(data, np.ndarray):
-        array = data
-    else:
-        array = np.concatenate([np.asarray(getattr(item, "obs", item)) for item in data])
+    items = [data] if hasattr(data, "obs") or isinstance(data, np.ndarray) else data
+    array = np.concatenate([np.asarray(getattr(item, "obs", item)) for item in items])
     if array.ndim != 2 or array.shape[1] != n_dims or not len(array):
         raise ValueError(
             f"from_data must give states of shape (n, {n_dims}): transitions, trajectories or an array; "
@@ -298,27 +292,25 @@ def reward_heatmap(
         shared_scale: one colour scale for both.
         limits: lowest and highest value of each picture's colour scale, by default its own.
     """
-    panels = [(title, np.asarray(values, dtype=float))]
+    panels = {title: np.asarray(values, dtype=float)}
     if true_values is not None:
-        panels.append((true_title, np.asarray(true_values, dtype=float)))
-    for name, panel in panels:
-        if panel.shape != (len(y), len(x)):
-            raise ValueError(
-                f"{name}: values have shape {panel.shape}, expected (len(y), len(x)) = {(len(y), len(x))}."
-            )
-    width = 9.0 if len(panels) == 2 else 5.6
-    figure, grid = style.new_figure(1, len(panels), size=(width, 3.9), sharey=True)
+        panels[true_title] = np.asarray(true_values, dtype=float)
+    shape = (len(y), len(x))
+    for name, panel in panels.items():
+        if panel.shape != shape:
+            raise ValueError(f"{name}: values have shape {panel.shape}, expected (len(y), len(x)) = {shape}.")
+    figure, grid = style.new_figure(1, len(panels), size=(9.0 if len(panels) == 2 else 5.6, 3.9), sharey=True)
     figure.colors = 240
-    scales = [limits[k] or style.ends(panel) for k, (_, panel) in enumerate(panels)]
+    scales = [limits[k] or style.ends(panel) for k, panel in enumerate(panels.values())]
     if shared_scale:
         scales = [style.ends(np.array(scales))] * len(scales)
-    for axes, (name, panel), scale in zip(grid[0], panels, scales, strict=True):
+    for axes, (name, panel), scale in zip(grid[0], panels.items(), scales, strict=True):
         style.color_map(axes, x, y, panel, scale, points)
         axes.set(title=name, xlabel=x_label)
     grid[0, 0].set_ylabel(y_label)
-    r = float("nan") if true_values is None else pearson(values, true_values)
     heading = [subtitle] if subtitle else []
     if true_values is not None:
+        r = pearson(values, true_values)
         words = "not defined (constant)" if np.isnan(r) else f"{r:.2f}".replace("-", "−")
         heading.append(f"Pearson r = {words}; {'one colour scale' if shared_scale else 'each its own colour scale'}")
     if heading:

@@ -67,10 +67,6 @@ class LabFigure(Figure):
     alt: str = ""
     colors: int = 96
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        FigureCanvasAgg(self)
-
     def __repr__(self) -> str:
         width, height = self.get_size_inches()
         return f"<Figure {width:g} x {height:g} in, {len(self.axes)} axes>"
@@ -125,9 +121,8 @@ def new_panels(
 def three_over_two(size: tuple[float, float], **rows: Any) -> tuple[LabFigure, list[Axes], list[Axes]]:
     """Return an empty figure of ``size`` inches, its three upper and its two lower axes."""
     figure = LabFigure(figsize=size, dpi=DPI, layout="constrained")
-    grid = figure.add_gridspec(2, 6, **rows)
-    upper = [figure.add_subplot(grid[0, 2 * k : 2 * k + 2]) for k in range(3)]
-    return figure, upper, [figure.add_subplot(grid[1, 3 * k : 3 * k + 3]) for k in range(2)]
+    axes = list(figure.subplot_mosaic("AABBCC;DDDEEE", **rows).values())
+    return figure, axes[:3], axes[3:]
 
 
 @styled
@@ -172,12 +167,7 @@ def frame_pngs(figures: Iterable[Figure], *, colors: int | None = None) -> list[
 
 @styled
 def animated_pngs(
-    figure: Figure,
-    artists: Sequence[Artist],
-    update: Callable[[int], None],
-    indices: Sequence[int],
-    *,
-    colors: int = 64,
+    figure: Figure, artists: Sequence[Artist], update: Callable[[int], None], indices: Sequence[int]
 ) -> list[bytes]:
     """Draw ``figure`` once and then only ``artists`` for each index: one PNG per index.
 
@@ -186,7 +176,6 @@ def animated_pngs(
         artists: what changes from frame to frame, in drawing order, each inside an ``Axes``.
         update: ``update(index)`` sets the artists to the state of that frame.
         indices: the frames to draw.
-        colors: palette size of each PNG.
     """
     canvas = FigureCanvasAgg(figure)
     dpi = figure.dpi
@@ -204,7 +193,7 @@ def animated_pngs(
         for artist in artists:
             if isinstance(artist.axes, Axes):
                 artist.axes.draw_artist(artist)
-        pngs.append(image_to_png(np.array(canvas.buffer_rgba()), colors=colors))
+        pngs.append(image_to_png(np.array(canvas.buffer_rgba()), colors=64))
     for artist in artists:
         artist.set_animated(False)
     figure.set_dpi(dpi)
@@ -213,13 +202,11 @@ def animated_pngs(
 
 def color_of(label: str, index: int) -> str:
     """Return the colour of a role such as ``"expert"``, else the palette's colour number ``index``."""
-    for word in label.lower().replace("(", " ").replace("_", " ").split():
-        if word in ROLE_COLORS:
-            return ROLE_COLORS[word]
-    return PALETTE[index % len(PALETTE)]
+    words = label.lower().replace("(", " ").replace("_", " ").split()
+    return next((ROLE_COLORS[word] for word in words if word in ROLE_COLORS), PALETTE[index % len(PALETTE)])
 
 
-def ink_on(color: str) -> str:
+def ink_on(color: Any) -> str:
     """Return black or white, whichever reads better on ``color``."""
     red, green, blue = to_rgb(color)
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"
@@ -279,12 +266,7 @@ def color_bar(axes: Axes, image: Any, label_size: float | None = None) -> None:
 
 
 def color_map(
-    axes: Axes,
-    xs: np.ndarray,
-    ys: np.ndarray,
-    values: np.ndarray,
-    limits: tuple[float, float],
-    points: np.ndarray | None = None,
+    axes: Axes, xs: np.ndarray, ys: np.ndarray, values: np.ndarray, limits: tuple[float, float], points: Any = None
 ) -> None:
     """Draw ``values (len(ys), len(xs))`` in colours, cells centred on grid points, with dots at ``points (n, 2)``.
 

@@ -1,11 +1,10 @@
 """Maps of grid worlds: one number for each cell, several maps side by side, and the same maps over training."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 
 from imitation_lab.viz import style
 
@@ -41,10 +40,7 @@ def grid_maps(
     """
     grids = {name: np.asarray(grid, dtype=np.float64) for name, grid in maps.items()}
     shape = _common_shape(grids, layout)
-    ends = {name: _ends(grid) for name, grid in grids.items()}
-    if shared_scale:
-        ends = dict.fromkeys(grids, _ends(*grids.values()))
-    ends.update({name: pair for name, pair in (limits or {}).items() if name in ends})
+    ends = _scales(grids, limits, shared_scale)
 
     def size(rows: int, columns: int) -> tuple[float, float]:
         width = 9.0 if columns > 1 else 4.6
@@ -84,23 +80,17 @@ def grid_frames(
         if list(frame) != names:
             raise ValueError(f"frame {i} has the maps {list(frame)}, frame 0 has {names}: give the same in all.")
     stacked = {name: np.stack([frame[name] for frame in frames]).astype(np.float64) for name in names}
-    ends = {name: _ends(values) for name, values in stacked.items()}
-    if shared_scale:
-        ends = dict.fromkeys(names, _ends(*stacked.values()))
-    ends.update(limits or {})
-    drawn = (
-        grid_maps(frame, layout=layout, limits=ends, digits=digits, columns=columns, label=label) for frame in frames
-    )
-    return style.frame_pngs(drawn, colors=64)
+    ends = _scales(stacked, limits, shared_scale)
+    drawn = partial(grid_maps, layout=layout, limits=ends, digits=digits, columns=columns, label=label)
+    return style.frame_pngs(map(drawn, frames), colors=64)
 
 
 def _draw(
     axes: Axes, grid: np.ndarray, ends: tuple[float, float], layout: Sequence[str] | None, digits: int | None
 ) -> None:
     axes.set_facecolor("#555555")
-    image = axes.imshow(
-        np.ma.masked_invalid(grid), vmin=ends[0], vmax=ends[1], origin="upper", interpolation="nearest"
-    )  # fmt: skip
+    cells = np.ma.masked_invalid(grid)
+    image = axes.imshow(cells, vmin=ends[0], vmax=ends[1], origin="upper", interpolation="nearest")
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -108,8 +98,7 @@ def _draw(
     for (row, column), value in np.ndenumerate(grid):
         if not np.isfinite(value):
             continue
-        color: Any = image.cmap(image.norm(value))
-        ink = style.ink_on(to_hex(color))
+        ink = style.ink_on(image.cmap(image.norm(value)))
         named = layout is not None and layout[row][column] != "."
         if digits is not None:
             low = row + 0.18 * named  # below the letter
@@ -127,17 +116,18 @@ def _number(value: float, digits: int) -> str:
 def _common_shape(grids: Mapping[str, np.ndarray], layout: Sequence[str] | None) -> tuple[int, int]:
     if not grids:
         raise ValueError("maps is empty: at least one map is needed.")
-    shapes = {name: grid.shape for name, grid in grids.items()}
-    expected = next(iter(shapes.values())) if layout is None else (len(layout), len(layout[0]))
-    for name, shape in shapes.items():
-        if shape != expected or len(shape) != 2:
-            raise ValueError(
-                f"map {name!r} has shape {shape}, expected {expected if len(expected) == 2 else '(height, width)'}, "
-                "as GridEnv.to_grid gives it."
-            )
+    expected = next(iter(grids.values())).shape if layout is None else (len(layout), len(layout[0]))
+    wanted = expected if len(expected) == 2 else "(height, width)"
+    for name, grid in grids.items():
+        if grid.shape != wanted:
+            raise ValueError(f"map {name!r} has shape {grid.shape}, expected {wanted}, as GridEnv.to_grid gives it.")
     return expected
 
 
-def _ends(*grids: np.ndarray) -> tuple[float, float]:
-    low, high = style.ends(*grids)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+def _scales(grids: Mapping[str, np.ndarray], limits: Limits | None, shared: bool) -> dict[str, tuple[float, float]]:
+    """Lowest and highest colour by title."""
+    found = {}
+    for name, grid in grids.items():
+        low, high = style.ends(*(grids.values() if shared else [grid]))
+        found[name] = (low, high) if high > low else (low - 0.5, high + 0.5)
+    return found | {name: pair for name, pair in (limits or {}).items() if name in found}

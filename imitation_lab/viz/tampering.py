@@ -5,9 +5,12 @@ that nobody does.
 """
 
 import io
+import itertools
 import json
 import math
 import pickletools
+import re
+import struct
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -16,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from torch import nn
 
 from imitation_lab.util import artifacts
 
@@ -60,11 +62,10 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 def _zip_regions(data: bytes) -> list[tuple[str, int, int]]:
     parts = []
     with zipfile.ZipFile(io.BytesIO(data)) as file:
-        for info in file.infolist():
-            local = data[info.header_offset : info.header_offset + 30]
-            begin = info.header_offset + 30 + sum(int.from_bytes(local[i : i + 2], "little") for i in (26, 28))
-            if info.file_size:
-                parts.append((info.filename.partition("/")[2], begin, begin + info.compress_size))
+        for info in filter(lambda info: info.file_size, file.infolist()):
+            lengths = struct.unpack_from("<HH", data, info.header_offset + 26)  # of the name and of what follows it
+            begin = info.header_offset + 30 + sum(lengths)
+            parts.append((info.filename.partition("/")[2], begin, begin + info.compress_size))
     return sorted(parts, key=lambda part: part[1])
 
 
@@ -87,9 +88,7 @@ def change_shape(data: bytes) -> bytes:
     if data[:2] == b"PK":
         net = th.load(io.BytesIO(data), weights_only=True)
         parameter = next(p for p in net.parameters() if p.ndim == 2)
-        owner = next(m for m in net.modules() if any(p is parameter for p in m.parameters(recurse=False)))
-        name = next(name for name, p in owner.named_parameters(recurse=False) if p is parameter)
-        setattr(owner, name, nn.Parameter(_other_shape(parameter.detach())))
+        parameter.data = _other_shape(parameter.detach())
         out = io.BytesIO()
         th.save(net, out)
         return out.getvalue()
@@ -110,13 +109,8 @@ def _other_shape(array: Any) -> Any:
 def rename_class(data: bytes) -> bytes:
     """Name another class for the outermost network, with a new and valid checksum."""
     if data[:2] == b"PK":
-
-        def change_program(program: bytes) -> bytes:
-            opcodes = list(pickletools.genops(program))
-            i = next(i for i, (opcode, _, _) in enumerate(opcodes) if opcode.name == "GLOBAL")
-            return program[: opcodes[i][2]] + b"csomebodys.package\nRewardNet\n" + program[opcodes[i + 1][2] :]
-
-        return _rezipped(data, change_program)
+        named = re.compile(rb"c[\w.]+\n\w+\n")  # pickle's GLOBAL
+        return _rezipped(data, lambda program: named.sub(b"csomebodys.package\nRewardNet\n", program, count=1))
     return _sealed(data, lambda meta, tensors: meta["net"].update({"class": "somebodys.package.RewardNet"}))
 
 
@@ -143,15 +137,14 @@ def declare_100_gb(data: bytes) -> bytes:
 
 
 def _huge_storage(program: bytes) -> bytes:
-    opcodes = list(pickletools.genops(program))
-    last = 0
-    for i, (opcode, argument, _) in enumerate(opcodes):
+    begin: int | None = 0
+    end: int | None = 0
+    for (opcode, argument, place), (*_, following) in itertools.pairwise(pickletools.genops(program)):
         if isinstance(argument, int) and opcode.name.startswith(("BININT", "LONG")):
-            last = i
+            begin, end = place, following
         elif opcode.name == "BINPERSID":  # the number before it is the storage's length
             break
-    number = HUGE.to_bytes(8, "little")
-    return program[: opcodes[last][2]] + b"\x8a\x08" + number + program[opcodes[last + 1][2] :]
+    return program[:begin] + b"\x8a\x08" + HUGE.to_bytes(8, "little") + program[end:]
 
 
 def _rezipped(data: bytes, change: Callable[[bytes], bytes]) -> bytes:

@@ -11,25 +11,19 @@ from imitation_lab.viz.dimensions import Dimensions
 __all__ = ["trajectory_plot", "phase_plot"]
 
 
-def _groups(trajectories: Any) -> dict[str, list[np.ndarray]]:
-    """``{label: [observations (T+1, dims)]}`` from trajectories, arrays, or groups of either."""
+def _groups(trajectories: Any, names: Any, units: Any) -> tuple[dict[str, list[np.ndarray]], Dimensions]:
+    """``{label: [observations (T+1, dims)]}`` from trajectories, arrays, or groups of either, and their dimensions."""
     if not isinstance(trajectories, Mapping):
         trajectories = {"trajectory": trajectories}
     groups = {}
     for label, members in trajectories.items():
         members = [members] if hasattr(members, "obs") or isinstance(members, np.ndarray) else list(members)
         arrays = [np.asarray(getattr(m, "obs", m)) for m in members]
-        for array in arrays:
-            if array.ndim != 2:
-                raise ValueError(
-                    f"trajectories must hold vectors, observations of shape (T+1, dims); {label!r} has {array.shape}."
-                )
+        if wrong := [array.shape for array in arrays if array.ndim != 2]:
+            what = "vectors, observations of shape (T+1, dims)"
+            raise ValueError(f"trajectories must hold {what}; {label!r} has {wrong[0]}.")
         groups[label] = arrays
-    return groups
-
-
-def _dimensions(groups: dict[str, list[np.ndarray]], names: Any, units: Any) -> Dimensions:
-    return Dimensions(next(iter(groups.values()))[0].shape[1], names, units)
+    return groups, Dimensions(next(iter(groups.values()))[0].shape[1], names, units)
 
 
 @style.styled
@@ -53,18 +47,15 @@ def trajectory_plot(
         seconds_per_step: shows time in seconds instead of steps.
         columns: panels in a row.
     """
-    groups = _groups(trajectories)
-    of = _dimensions(groups, names, units)
+    groups, of = _groups(trajectories, names, units)
     shown = list(range(len(of.names))) if dims is None else list(dims)
     figure, grid = style.new_panels(len(shown), columns, lambda rows, _: (9.0, 0.6 + 2.0 * rows), sharex=True)
     for axes, dim in zip(grid.flat, shown, strict=False):
         for i, (label, members) in enumerate(groups.items()):
             for j, obs in enumerate(members):
                 time = np.arange(len(obs)) * (seconds_per_step or 1)
-                axes.plot(
-                    time, obs[:, dim], color=style.color_of(label, i), alpha=max(0.35, 1 / len(members) ** 0.5),
-                    linewidth=1.5, label=label if j == 0 else None,
-                )  # fmt: skip
+                axes.plot(time, obs[:, dim], alpha=max(0.35, 1 / len(members) ** 0.5), linewidth=1.5,
+                          color=style.color_of(label, i), label=label if j == 0 else None)  # fmt: skip
         axes.set_title(of.label(dim))
     for axes in grid[-1]:
         axes.set_xlabel("time [s]" if seconds_per_step else "step")
@@ -88,8 +79,7 @@ def phase_plot(
 
     Arguments as in :func:`trajectory_plot`.
     """
-    groups = _groups(trajectories)
-    of = _dimensions(groups, names, units)
+    groups, of = _groups(trajectories, names, units)
     figure, axes = style.new_axes(size)
     for i, (label, members) in enumerate(groups.items()):
         color = style.color_of(label, i)
@@ -98,8 +88,7 @@ def phase_plot(
             axes.plot(x, y, color=color, linewidth=1.4, alpha=0.75, label=label if j == 0 else None)
             axes.plot(x[:1], y[:1], "o", color=color, markeredgecolor="white", markersize=7)
             axes.plot(x[-1:], y[-1:], "s", color=color, markeredgecolor="white", markersize=7)
-    axes.set_xlabel(of.label(x_dim))
-    axes.set_ylabel(of.label(y_dim))
+    axes.set(xlabel=of.label(x_dim), ylabel=of.label(y_dim))
     axes.set_title("circle: start, square: end", fontweight="normal")
     if len(groups) > 1:
         style.legend(axes)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.colors import LogNorm
+from scipy import ndimage
 
 from imitation_lab.viz import style
 
@@ -26,8 +27,8 @@ def visitation(points: np.ndarray, edges: Sequence[np.ndarray]) -> np.ndarray:
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
         raise ValueError(f"points must have the shape (n, 2) with n at least 1, got {points.shape}.")
-    inside = np.stack([np.clip(points[:, i], edges[i][0], edges[i][-1]) for i in range(2)], axis=1)
-    counts, *_ = np.histogram2d(inside[:, 0], inside[:, 1], bins=[np.asarray(edge) for edge in edges])
+    x, y = (np.clip(values, edge[0], edge[-1]) for values, edge in zip(points.T, edges, strict=True))
+    counts, *_ = np.histogram2d(x, y, bins=[np.asarray(edge) for edge in edges])
     return counts / len(points)
 
 
@@ -73,26 +74,20 @@ def visitation_figure(
     norm = LogNorm(least, max(share.max() for share in shares.values()))
     figure, grid = style.new_figure(1, len(visits), size=(3.2 * len(visits), 3.0), sharex=True, sharey=True)
     centres = [(edge[1:] + edge[:-1]) / 2 for edge in map(np.asarray, edges)]
+    if reference is not None:  # the share of visited cells among nine: single holes and strays vanish
+        region = ndimage.uniform_filter((shares[reference] > 0).astype(float), 3, mode="nearest")
     told = []
     for axes, (name, share) in zip(grid[0], shares.items(), strict=True):
         mesh = axes.pcolormesh(*edges, np.ma.masked_equal(share.T, 0), norm=norm)
         title = name
         if reference is not None and name != reference:
-            axes.contour(*centres, _region(shares[reference]).T, levels=[0.5], colors=[style.ORANGE])
+            axes.contour(*centres, region.T, levels=[0.5], colors=[style.ORANGE])
             distance = 0.5 * float(np.abs(share - shares[reference]).sum())
             title = f"{name}: distance {distance:.2f}"
             told.append(title)
-        axes.set_title(title)
-        axes.set_xlabel(style.with_unit(names[0], units[0]))
+        axes.set(title=title, xlabel=style.with_unit(names[0], units[0]))
         axes.grid(visible=False)
     grid[0, 0].set_ylabel(style.with_unit(names[1], units[1]))
     figure.colorbar(mesh, ax=list(grid[0]), label="share of the visits")
     figure.alt = f"Visits over {names[0]} and {names[1]} of {', '.join(visits)}. {'; '.join(told)}."
     return figure
-
-
-def _region(share: np.ndarray) -> np.ndarray:
-    """For each cell, the share of visited ones among it and its eight neighbours; single holes and strays vanish."""
-    padded = np.pad((share > 0).astype(float), 1, mode="edge")
-    rows, columns = share.shape
-    return sum(padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)) / 9  # type: ignore[return-value]

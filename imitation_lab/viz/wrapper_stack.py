@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from imitation_lab.rewards.reward_nets import (
-    AddSTDRewardWrapper,
-    BasicPotentialMLP,
-    ForwardWrapper,
-    NormalizedRewardNet,
-    PredictProcessedWrapper,
-    RewardNet,
-    ShapedRewardNet,
-    wrapper_chain,
-)
+from imitation_lab.rewards import reward_nets
+from imitation_lab.rewards.reward_nets import ForwardWrapper, NormalizedRewardNet, RewardNet, wrapper_chain
 from imitation_lab.util.networks import EMANorm, RunningNorm, evaluating
 from imitation_lab.viz import style
 from imitation_lab.viz.normalization_trace import as_batch, statistics_of
@@ -28,7 +20,6 @@ __all__ = [
 ]  # fmt: skip
 
 CALLS = ("forward", "predict", "predict_processed")
-Batch = tuple[Any, Any, Any, np.ndarray]
 Factory = Callable[[RewardNet], RewardNet]
 
 
@@ -77,7 +68,7 @@ def stack_layers(net: RewardNet, batch: Any) -> list[StackLayer]:
                 values[call] = ask(link, call)
             except NotImplementedError as error:  # an ensemble has no forward
                 values[call] = type(error).__name__
-        kinds = (ForwardWrapper, PredictProcessedWrapper)
+        kinds = (ForwardWrapper, reward_nets.PredictProcessedWrapper)
         kind = next((k.__name__ for k in kinds if isinstance(link, k)), "network")
         stats = statistics_of(link.normalize_output_layer) if isinstance(link, NormalizedRewardNet) else None
         short = None if stats is None else (float(stats[0][0]), float(stats[1][0]), stats[2])
@@ -111,29 +102,26 @@ def wrapper_stack_figure(layers: Sequence[StackLayer], transition: int = 0) -> s
         transition: the one that is drawn bold, with its numbers.
     """
     figure, grid = style.new_figure(1, 3, size=(9.6, 1.5 + 0.55 * len(layers)), sharey=True, sharex=True)
-    heights = np.arange(len(layers))
+    heights = range(len(layers))
     for axes, call, color in zip(grid[0], CALLS, (style.BLUE, style.GREEN, style.PURPLE), strict=True):
-        known = [
-            (h, v) for h, layer in zip(heights, layers, strict=True) if not isinstance(v := layer.values[call], str)
-        ]
-        if known:
-            ys = [h for h, _ in known]
-            xs = np.stack([v for _, v in known])  # (layers, batch)
-            axes.plot(xs, ys, color=style.GREY, linewidth=0.9, alpha=0.45)
-            axes.plot(xs[:, transition], ys, "o-", color=color, markersize=6)
-            for x, y in zip(xs[:, transition], ys, strict=True):
-                axes.annotate(
-                    style.plain(float(x), 3), (x, y), xytext=(0, 7), textcoords="offset points", ha="center",
-                    fontsize=9.5, color=style.BLACK, bbox={"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5},
-                )  # fmt: skip
-        for height, layer in zip(heights, layers, strict=True):
+        known: dict[int, np.ndarray] = {}
+        for height, layer in enumerate(layers):
             value = layer.values[call]
             if isinstance(value, str):
                 axes.text(0.5, height, value, transform=axes.get_yaxis_transform(), ha="center", va="center",
                           fontsize=9.5, color="#555555")  # fmt: skip
-        axes.set_title(call)
-        axes.set_xlabel("reward")
-        axes.set_ylim(-0.4, len(layers) - 0.35)
+            else:
+                known[height] = value
+        if known:
+            xs = np.stack(list(known.values()))  # (layers, batch)
+            axes.plot(xs, list(known), color=style.GREY, linewidth=0.9, alpha=0.45)
+            axes.plot(xs[:, transition], list(known), "o-", color=color, markersize=6)
+            for x, y in zip(xs[:, transition], known, strict=True):
+                axes.annotate(
+                    style.plain(float(x), 3), (x, y), xytext=(0, 7), textcoords="offset points", ha="center",
+                    fontsize=9.5, color=style.BLACK, bbox={"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5},
+                )  # fmt: skip
+        axes.set(title=call, xlabel="reward", ylim=(-0.4, len(layers) - 0.35))
         axes.margins(x=0.18)
     grid[0, 0].set_yticks(heights, [layer.name for layer in layers])
     names = ", ".join(layer.name for layer in layers)
@@ -147,14 +135,14 @@ def default_wrappers() -> dict[str, Factory]:
     def shaped(base: RewardNet) -> RewardNet:
         with th.random.fork_rng(devices=[]):  # the same potential each time
             th.manual_seed(0)
-            potential = BasicPotentialMLP(base.observation_space, (32,))
-        return ShapedRewardNet(base, potential, 0.99)
+            potential = reward_nets.BasicPotentialMLP(base.observation_space, (32,))
+        return reward_nets.ShapedRewardNet(base, potential, 0.99)
 
     return {
         "shaping": shaped,
         "RunningNorm": lambda base: NormalizedRewardNet(base, RunningNorm),
         "EMANorm": lambda base: NormalizedRewardNet(base, EMANorm),
-        "added std": lambda base: AddSTDRewardWrapper(base, default_alpha=1.0),  # type: ignore[arg-type]
+        "added std": lambda base: reward_nets.AddSTDRewardWrapper(base, default_alpha=1.0),  # type: ignore[arg-type]
     }
 
 
@@ -223,7 +211,7 @@ class RewardStack:
                 net.normalize(net.base.predict_processed(*self.transitions, update_stats=False), True)
         return self.net
 
-    def batch(self, number: int = 0) -> Batch:
+    def batch(self, number: int = 0) -> tuple[Any, ...]:
         """The transitions of one batch."""
         if not 0 <= number < self.n_batches:
             raise ValueError(f"batch must lie in [0, {self.n_batches}), got {number}.")

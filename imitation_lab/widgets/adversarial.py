@@ -8,34 +8,15 @@ from typing import Any, Self
 import numpy as np
 
 from imitation_lab.algorithms.adversarial.diagnosis import Diagnosis, diagnose
-from imitation_lab.viz.adversarial import (
-    HealthPanel,
-    ReplayPanel,
-    ReplayRecorder,
-    airl_maps,
-    airl_parts,
-    airl_values,
-    chain_on_round,
-    discriminator_health,
-    health_rows,
-    replay_figure,
-)
+from imitation_lab.util import checks
+from imitation_lab.viz import adversarial
+from imitation_lab.viz.adversarial import ReplayRecorder
 from imitation_lab.viz.episodes import films
 from imitation_lab.viz.rewards import RewardSlice
 from imitation_lab.viz.style import LabFigure, ends, evenly, frame_pngs
 from imitation_lab.viz.tables import Rows, text_table
-from imitation_lab.widgets.base import (
-    Composite,
-    FrameSlider,
-    FrameStack,
-    Picture,
-    Row,
-    Stack,
-    SweepView,
-    alt_text,
-    ipw,
-    picture_stack,
-)
+from imitation_lab.widgets import base
+from imitation_lab.widgets.base import FrameSlider, FrameStack, Picture, SweepView, ipw
 from imitation_lab.widgets.live import Live
 
 __all__ = ["AIRLMaps", "AdversarialReplay", "DiscriminatorHealth", "ReplayRecorder"]
@@ -79,16 +60,13 @@ class DiscriminatorHealth(Live):
         min_interval: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if n_frames < 1:
-            raise ValueError(f"n_frames must be at least 1, got {n_frames}.")
+        checks.at_least(1, n_frames=n_frames)
         self.history: list[Mapping[str, Any]] = list(history or ())
         self.references, self.n_frames, self.total = dict(references or {}), n_frames, total
         self.picture: Picture | None = None
         self.frames: FrameStack | None = None
-        self.indices: list[int] = []
         super().__init__("round", min_interval, clock)
         self.words = ipw.HTML()
-        self._head = Row([self.stop_button, self.heading])
         self._put()
         if self.history:
             self.finish()
@@ -115,47 +93,47 @@ class DiscriminatorHealth(Live):
 
     def attach(self, trainer: Any) -> "DiscriminatorHealth":
         """Shows each round of ``trainer`` from now on."""
-        chain_on_round(trainer, self.update)
+        adversarial.chain_on_round(trainer, self.update)
         return self
 
     def update(self, row: Mapping[str, Any]) -> None:
         """Add a row of the history, and draw it if it is time."""
         if self.finished:
-            self.indices = []
             self._put()
             self._revive()
         self.history.append(row)
         self._redraw_if_due()
 
     def _draw(self) -> None:
-        figure = discriminator_health(self.history, references=self.references)
         if self.picture is None:
-            self._put(picture=Picture(figure))
+            self._put(picture=Picture(self.figure()))
         else:
-            self.picture.show(figure)
+            self.picture.show(self.figure())
         self._speak()
 
     def finish(self) -> None:
         """Retire the Stop button and put the slider over rounds in place."""
         self.stop_button.disabled = True
         if self.history and not self.finished:
-            panel = HealthPanel(self.history, self.references)
-            self.indices = evenly(panel.length, self.n_frames)
+            panel = adversarial.HealthPanel(self.history, self.references)
+            indices = evenly(panel.length, self.n_frames)
             alt = f"Discriminator's accuracy, logits and the learner's return over {len(self.history)} rounds."
-            self._put(frames=FrameStack(
-                panel.pngs(self.indices), labels=[f"round {self.history[i]['round']}" for i in self.indices],
-                description="round", alt=alt, index=len(self.indices) - 1, interval=500,
-            ))  # fmt: skip
+            frames = FrameStack(
+                panel.pngs(indices), labels=[f"round {self.history[i]['round']}" for i in indices],
+                description="round", alt=alt, index=len(indices) - 1, interval=500,
+            )  # fmt: skip
+            self._put(frames=frames, indices=indices)
         self._speak()
 
-    def _put(self, picture: Picture | None = None, frames: FrameStack | None = None) -> None:
+    def _put(
+        self, picture: Picture | None = None, frames: FrameStack | None = None, indices: Sequence[int] = ()
+    ) -> None:
         """Puts a picture, frames or neither in the place of what was shown."""
-        old = (self.picture, self.frames)
-        self.picture, self.frames = picture, frames
-        self.children = [self._head, *(shown for shown in (picture, frames) if shown is not None), self.words]
-        for gone in old:
-            if gone is not None:
-                gone.close()
+        gone = self.picture or self.frames
+        self.picture, self.frames, self.indices = picture, frames, list(indices)
+        self.children = [self._head, *filter(None, (picture, frames)), self.words]
+        if gone:
+            gone.close()
         self._speak()
 
     def __enter__(self) -> Self:
@@ -163,28 +141,24 @@ class DiscriminatorHealth(Live):
         return self
 
     def _speak(self) -> None:
-        number = self.history[-1]["round"] if self.history else 0
-        status = "waiting" if not self.history else "stopped" if self.finished and self.stopped else (
-            "finished" if self.finished else "running"
-        )  # fmt: skip
-        self._say("Discriminator", status, "round", number, self.total)
+        self._say("Discriminator", "round", self.history[-1]["round"] if self.history else 0, self.finished)
         found = self.diagnosis
         self.words.value = "" if found is None else f"<b>Diagnosis</b>: {html.escape(str(found))}".replace("\n", "<br>")
 
     def figure(self, index: int | None = None) -> LabFigure:
         """Return one row of the history as a plain figure; by default the one shown."""
-        return discriminator_health(self.history, self.index if index is None else index, self.references)
+        return adversarial.discriminator_health(self.history, self.index if index is None else index, self.references)
 
     def table(self, n: int = 6) -> str:
         """Return the numbers of ``n`` rounds, evenly spaced, as plain text."""
         indices = evenly(len(self.history), n) if self.history else []
-        return text_table(health_rows(self.history, indices), digits=3)
+        return text_table(adversarial.health_rows(self.history, indices), digits=3)
 
     def _summary(self) -> str:
         return f"{len(self.history)} rounds, {'finished' if self.finished else 'open'}"
 
 
-class AdversarialReplay(Composite):
+class AdversarialReplay(base.Composite):
     """Episodes of the learner at chosen rounds beside the expert's, in step, with the learned reward along the way.
 
     Both sliders move without a kernel.
@@ -211,7 +185,9 @@ class AdversarialReplay(Composite):
             raise ValueError("the recorder holds no rounds: recorder.attach(trainer), then train.")
         self.recorder = recorder
         self.rounds = list(recorder.pairs)
-        panels = [ReplayPanel(*recorder.pairs[number], number, recorder.returns[number]) for number in self.rounds]
+        panels = [
+            adversarial.ReplayPanel(*recorder.pairs[number], number, recorder.returns[number]) for number in self.rounds
+        ]
         self.steps, pngs = films(panels, n_frames, max_bytes)
         last, n_steps = len(self.rounds) - 1, max(panel.n_steps for panel in panels)
         self._rounds = FrameSlider(
@@ -222,13 +198,13 @@ class AdversarialReplay(Composite):
             len(self.steps), "step", "Choose the step of both episodes.", interval=interval, width="340px",
             labels=[f"{step + 1} of {n_steps}" for step in self.steps], play_tooltip="Play both episodes.",
         )  # fmt: skip
-        inner = [picture_stack(row) for row in pngs]
-        self.stack = Stack(inner, selected_index=last)
+        inner = [base.picture_stack(row) for row in pngs]
+        self.stack = base.Stack(inner, selected_index=last)
         self._rounds.moves(self.stack)
         self._steps.moves(*inner)
         self.round_slider, self.slider, self.play = self._rounds.slider, self._steps.slider, self._steps.play
         alt = f"Learner after rounds {', '.join(map(str, self.rounds))} beside the expert, with the learned reward."
-        super().__init__([self._rounds, self._steps, alt_text(alt), self.stack])
+        super().__init__([self._rounds, self._steps, base.alt_text(alt), self.stack])
 
     @property
     def round(self) -> int:
@@ -247,22 +223,22 @@ class AdversarialReplay(Composite):
 
     def figure(self, number: int | None = None, step: int | None = None) -> LabFigure:
         """Return one picture as a plain figure; by default the one shown."""
-        return replay_figure(
+        return adversarial.replay_figure(
             self.recorder, self.round if number is None else number, self.step if step is None else step
         )
 
     def table(self) -> str:
         """Return, per round, the learner's environment return and the mean learned reward of both, as plain text."""
-        rows = []
-        for number, (learner, expert) in self.recorder.pairs.items():
-            assert learner.rews is not None
-            assert expert.rews is not None
-            rows.append({
+        mean = lambda episode: float(np.mean(episode.rews))
+        rows = [
+            {
                 "round": number,
                 "learner's return": self.recorder.returns[number],
-                "learned reward, learner": float(learner.rews.mean()),
-                "learned reward, expert": float(expert.rews.mean()),
-            })  # fmt: skip
+                "learned reward, learner": mean(learner),
+                "learned reward, expert": mean(expert),
+            }
+            for number, (learner, expert) in self.recorder.pairs.items()
+        ]
         return text_table(rows, digits=3)
 
     def _summary(self) -> str:
@@ -307,28 +283,24 @@ class AIRLMaps(SweepView):
         n_frames: int = 5,
         **kwargs: Any,
     ) -> None:
-        parts = airl_parts(net)
+        parts = adversarial.airl_parts(net)
         self.slice = grid = RewardSlice(parts["g"], observation_space, action_space, x_dim, y_dim, **kwargs)
         self.sweep = grid.index(sweep_dim)
         if self.sweep in (grid.x_dim, grid.y_dim):
             raise ValueError(f"sweep_dim {grid.names[self.sweep]!r} is on an axis: choose a third dimension.")
         self.positions = np.linspace(grid.low[self.sweep], grid.high[self.sweep], n_frames)
-        self.values = []
-        for position in self.positions:
-            grid.fixed[self.sweep] = position
-            self.values.append(airl_values(parts, grid))
+        self._slices = [grid.moved(position, self.sweep) for position in self.positions]
+        self.values = [adversarial.airl_values(parts, moved) for moved in self._slices]
         # h has no level that means anything: one scale for all its frames would hide its shape in each
         self._limits = {"g": ends(*(values["g"] for values in self.values))}
         labels = [grid.dims.value(self.sweep, f"{x:.2g}".replace("-", "−")) for x in self.positions]
-        self.frames = FrameStack(
+        super().__init__(
             frame_pngs(map(self._draw, range(n_frames))), labels=labels, description=grid.names[self.sweep],
             play=False, index=n_frames // 2, alt=f"Maps of g, h and f over {self._over()}.",
         )  # fmt: skip
-        super().__init__([self.frames])
 
     def _draw(self, i: int) -> LabFigure:
-        self.slice.fixed[self.sweep] = self.positions[i]
-        return airl_maps(self.values[i], self.slice, self._limits)
+        return adversarial.airl_maps(self.values[i], self._slices[i], self._limits)
 
     def _over(self) -> str:
         return f"{self.slice.names[self.slice.x_dim]} and {self.slice.names[self.slice.y_dim]}"

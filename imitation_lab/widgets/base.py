@@ -3,13 +3,13 @@
 Content lives in widget values, so a saved notebook shows it without a kernel, and tests read it without a browser.
 """
 
-import contextlib
 import html
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from matplotlib.figure import Figure
 
+from imitation_lab.util import checks
 from imitation_lab.viz.style import DPI, LabFigure, figure_to_png
 from imitation_lab.viz.tables import Rows, html_table, text_table
 
@@ -19,11 +19,8 @@ try:
 
     from imitation_lab.widgets.names import ROOT_CLASS, Names, names
 except ImportError as error:
-    raise ImportError(
-        "imitation_lab.widgets needs ipywidgets and anywidget: install the extra with "
-        "pip install 'imitation-lab[notebooks]'. "
-        "The figures themselves, in imitation_lab.viz, work without it."
-    ) from error
+    who = "imitation_lab.widgets needs (the figures, in imitation_lab.viz, do not) anywidget and"
+    raise checks.lacking("ipywidgets", "notebooks", who) from error
 
 W = TypeVar("W", bound=ipw.Widget)
 
@@ -152,9 +149,11 @@ class View(Composite):
     """
 
     digits: ClassVar[int] = 3
-    image: "Picture"
-    numbers: ipw.HTML
-    _busy = False
+
+    def __init__(self, *above: ipw.Widget) -> None:
+        self.image, self.numbers = Picture(self.figure()), ipw.HTML()
+        super().__init__([*above, self.image, self.numbers])
+        self._show_numbers()
 
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
@@ -167,15 +166,6 @@ class View(Composite):
     def table(self, digits: int | None = None) -> str:
         """Return the numbers shown as plain text."""
         return text_table(self.rows(), digits=self.digits if digits is None else digits)
-
-    @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
-        """Several controls are set inside: what hears of each asks ``_busy`` and waits."""
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
 
     def _caption(self) -> str | None:
         return None
@@ -192,11 +182,34 @@ class View(Composite):
 class SweepView(View):
     """A view whose figure is precomputed for each position of a slider.
 
+    Args:
+        pngs: the pictures.
+        controls: shown above them; what is changed there, ``_redraw`` hears. With controls the numbers are shown below.
+        **kwargs: as in ``FrameStack``.
+
     Attributes:
         frames: the ``FrameStack``.
     """
 
-    frames: "FrameStack"
+    def __init__(self, pngs: Sequence[bytes], controls: Sequence[ipw.Widget] = (), **kwargs: Any) -> None:
+        self.frames = FrameStack(pngs, **kwargs)
+        Composite.__init__(self, [self.frames])
+        if controls:
+            self.numbers = ipw.HTML()
+            self.children = [Row(controls), self.frames, self.numbers]
+            on_change(self._redraw, *controls)
+            on_change(self._show_numbers, self.slider)
+            self._show_numbers()
+
+    def _pngs(self) -> Sequence[bytes]:
+        raise NotImplementedError
+
+    def _alt(self) -> str:
+        raise NotImplementedError
+
+    def _redraw(self, _: Any = None) -> None:
+        self.frames.replace(self._pngs(), self._alt())
+        self._show_numbers()
 
     @property
     def slider(self) -> Any:
@@ -316,10 +329,8 @@ class FrameSlider(Row):
 
     def moves(self, *stacks: Stack) -> None:
         """Let ``stacks`` show the frame that the slider says."""
-        self._links = [
-            *self._links,
-            *(ipw.jslink((self.slider, "value"), (stack, "selected_index")) for stack in stacks),
-        ]
+        links = (ipw.jslink((self.slider, "value"), (stack, "selected_index")) for stack in stacks)
+        self._links = [*self._links, *links]
 
     @property
     def label(self) -> str | None:

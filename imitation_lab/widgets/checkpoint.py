@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from imitation_lab.rewards.serialize import RewardFileInfo
-from imitation_lab.viz.checkpoint import TAMPERINGS, Checkpoint, Verdict, checkpoint_figure, outline, verdict_table
+from imitation_lab.viz import checkpoint
+from imitation_lab.viz.checkpoint import TAMPERINGS, UNTOUCHED, Checkpoint, Verdict, outline
 from imitation_lab.viz.style import GREEN, ORANGE, LabFigure
 from imitation_lab.viz.tables import html_table
 from imitation_lab.widgets.base import Composite, Picture, Row, button, ipw, notice
@@ -43,13 +44,11 @@ class CheckpointInspector(Composite):
 
     def __init__(self, source: Any) -> None:
         self.model = source if isinstance(source, Checkpoint) else Checkpoint(source)
-        wide = ipw.Layout(width="160px")
+        made = partial(button, layout=ipw.Layout(width="160px"))
         self.buttons = {
-            name: button(name, _HINTS[name], partial(self.tamper, name), icon="wrench", layout=wide)
-            for name in TAMPERINGS
+            name: made(name, _HINTS[name], partial(self.tamper, name), icon="wrench") for name in TAMPERINGS
         }
-        undo = partial(self.tamper, None)
-        self.restore = button("restore", "Undo all tampering.", undo, icon="undo", layout=wide)
+        self.restore = made("restore", "Undo all tampering.", partial(self.tamper, None), icon="undo")
         self.tree, self.status = ipw.HTML(), ipw.HTML()
         self.history: list[Verdict] = []
         self.verdict = self._try()
@@ -58,10 +57,7 @@ class CheckpointInspector(Composite):
 
     def tamper(self, name: str | None) -> Verdict:
         """Tamper with a fresh copy, or undo all with None, and let the loader try it."""
-        if name is None:
-            self.model.restore()
-        else:
-            self.model.tamper(name)
+        self.model.tamper(UNTOUCHED if name is None else name)
         self.verdict = self._try()
         self.image.show(self.figure())
         return self.verdict
@@ -79,11 +75,11 @@ class CheckpointInspector(Composite):
 
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
-        return checkpoint_figure(self.model, self.verdict)
+        return checkpoint.checkpoint_figure(self.model, self.verdict)
 
     def table(self) -> str:
         """Return what was tried so far as plain text."""
-        return verdict_table(self.history)
+        return checkpoint.verdict_table(self.history)
 
     def close(self) -> None:
         """Remove the widget and the temporary copy."""
@@ -106,13 +102,9 @@ def _tree(info: RewardFileInfo | str) -> str:
         {"tensor": name, "type": dtype, "shape": str(list(shape)), "value": _value(info, name)}
         for name, (dtype, shape) in info.tensors.items()
     ]
-    return "".join(
-        [
-            *lines,
-            f"<details><summary>{len(info.tensors)} tensors</summary>{html_table(rows, digits=3)}</details>",
-            f"<details><summary>{len(info.classes)} classes named</summary><ul>{named}</ul></details>",
-        ]
-    )
+    lines.append(f"<details><summary>{len(info.tensors)} tensors</summary>{html_table(rows, digits=3)}</details>")
+    lines.append(f"<details><summary>{len(info.classes)} classes named</summary><ul>{named}</ul></details>")
+    return "".join(lines)
 
 
 def _value(info: RewardFileInfo, name: str) -> str:

@@ -6,7 +6,7 @@ from imitation_lab.algorithms.density.density import KERNELS
 from imitation_lab.viz.density import BandwidthModel, bandwidth_panel
 from imitation_lab.viz.style import LabFigure, evenly, frame_pngs
 from imitation_lab.viz.tables import Rows
-from imitation_lab.widgets.base import FrameStack, Row, SweepView, control, ipw, is_model, on_change
+from imitation_lab.widgets.base import SweepView, control, ipw, is_model
 
 __all__ = ["BandwidthExplorer", "BandwidthModel"]
 
@@ -37,15 +37,11 @@ class BandwidthExplorer(SweepView):
             ipw.Dropdown, "kernel", "The shape of the bump that each demonstrated state adds.",
             options=list(KERNELS), value=self.model.kernel,
         )  # fmt: skip
-        self.frames = FrameStack(
-            self._pngs(), labels=[f"h = {self.model.bandwidths[i]:.2g} sd" for i in self.indices],
-            description="bandwidth", alt=self._alt(), index=self.indices.index(self.model.best), interval=900,
+        labels = [f"h = {self.model.bandwidths[i]:.2g} sd" for i in self.indices]
+        super().__init__(
+            self._pngs(), [self.kernel], labels=labels, description="bandwidth", alt=self._alt(),
+            index=self.indices.index(self.model.best), interval=900,
         )  # fmt: skip
-        self.numbers = ipw.HTML()
-        on_change(self._redraw, self.kernel)
-        on_change(self._show_numbers, self.slider)
-        super().__init__([Row([self.kernel]), self.frames, self.numbers])
-        self._show_numbers()
 
     @property
     def index(self) -> int:
@@ -71,10 +67,9 @@ class BandwidthExplorer(SweepView):
     def _alt(self) -> str:
         return f"Density of demonstrated states with the {self.model.kernel} kernel, from sharp to smooth."
 
-    def _redraw(self, change: Any) -> None:
-        self.model.kernel = change["new"]
-        self.frames.replace(self._pngs(), self._alt())
-        self._show_numbers()
+    def _redraw(self, change: Any = None) -> None:
+        self.model.kernel = self.kernel.value
+        super()._redraw()
 
     def _caption(self) -> str:
         return f"{self.model.kernel} kernel; sd: standard deviations of the states"

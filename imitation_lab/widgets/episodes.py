@@ -6,7 +6,7 @@ from typing import Any
 from imitation_lab.viz.episodes import Episode, EpisodePanel, episode_figure, films, record_episode
 from imitation_lab.viz.style import LabFigure
 from imitation_lab.viz.tables import Rows
-from imitation_lab.widgets.base import FrameStack, SweepView
+from imitation_lab.widgets.base import SweepView
 
 __all__ = ["Episode", "EpisodePlayer", "record_episode"]
 
@@ -36,11 +36,8 @@ class EpisodePlayer(SweepView):
         self.episodes = {name: Episode.of(item, **kwargs) for name, item in items}
         panel = EpisodePanel(self.episodes)
         self.steps, (pngs,) = films([panel], n_frames, max_bytes)
-        self.frames = FrameStack(
-            pngs, labels=[f"step {s + 1} of {panel.n_steps}" for s in self.steps], description="frame",
-            alt=panel.figure.alt, interval=interval,
-        )  # fmt: skip
-        super().__init__([self.frames])
+        labels = [f"step {s + 1} of {panel.n_steps}" for s in self.steps]
+        super().__init__(pngs, labels=labels, description="frame", alt=panel.figure.alt, interval=interval)
 
     @property
     def step(self) -> int:

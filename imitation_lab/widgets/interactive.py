@@ -1,7 +1,5 @@
 """Be the expert: the frame, a button and a key for each action, and nothing that waits for you."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,7 +14,7 @@ from imitation_lab.viz.episodes import frame_renderer
 from imitation_lab.viz.interactive import session_figure
 from imitation_lab.viz.style import LabFigure, image_to_png
 from imitation_lab.viz.tables import text_table
-from imitation_lab.widgets.base import Row, alt_text, image_of, ipw
+from imitation_lab.widgets.base import Row, alt_text, image_of
 from imitation_lab.widgets.keys import Keyed
 
 __all__ = ["ARROWS", "OTHER_KEYS", "InteractiveExpert"]
@@ -62,12 +60,6 @@ class InteractiveExpert(Keyed):
     """
 
     root = "imitation-lab-expert"
-    take_over: ipw.Button
-    hand_back: ipw.Button
-    watch: ipw.Button
-    undo: ipw.Button
-    restart: ipw.Button
-    save: ipw.Button
 
     def __init__(
         self,
@@ -94,23 +86,23 @@ class InteractiveExpert(Keyed):
         shown = {what: _SYMBOLS.get(key, key) for key, what in bindings.items()}
         text = " · ".join(f"{symbol} {what}" for what, symbol in shown.items())
         super().__init__("Keys of the interactive expert", bindings, f"Keys (click here first): {text}")
+        primary = partial(self._button, button_style="primary")
         self.action_buttons = {
-            name: self._button(
-                f"{shown[name]} {name}", f"What to do here: {name}.", partial(self.act, name), button_style="primary"
-            )
+            name: primary(f"{shown[name]} {name}", f"What to do here: {name}.", partial(self.act, name))
             for name in self.actions
         }
-        others = []
-        for name, label, tooltip in (
-            ("take_over", "Take over", "You are in control: your actions are done, and kept as demonstrations."),
-            ("hand_back", "Hand back", "The policy is in control: your actions are kept as labels."),
-            ("watch", f"Watch {self.watch_steps} steps", "The policy goes on, and nothing is labelled."),
-            ("undo", "Undo", "Go back to before your last action."),
-            ("restart", "New episode", "Leave this episode; what was labelled stays."),
-            ("save", "Save", "Keep what was labelled since the last time."),
-        ):
-            others.append(self._button(label, tooltip, partial(self.do, name)))
-            setattr(self, name, others[-1])
+        others = [
+            self._button(label, tooltip, partial(self.do, name))
+            for name, label, tooltip in (
+                ("take_over", "Take over", "You are in control: your actions are done, and kept as demonstrations."),
+                ("hand_back", "Hand back", "The policy is in control: your actions are kept as labels."),
+                ("watch", f"Watch {self.watch_steps} steps", "The policy goes on, and nothing is labelled."),
+                ("undo", "Undo", "Go back to before your last action."),
+                ("restart", "New episode", "Leave this episode; what was labelled stays."),
+                ("save", "Save", "Keep what was labelled since the last time."),
+            )
+        ]
+        self.take_over, self.hand_back, self.watch, self.undo, self.restart, self.save = others
         self.picture = image_of(b"")
         self.alt = alt_text("The environment as it is now.")
         self.children = [
@@ -129,13 +121,7 @@ class InteractiveExpert(Keyed):
         """
         if name not in self.actions:
             raise ValueError(f"There is no action {name!r}, expected one of {', '.join(self.actions)}.")
-        with self._lock:
-            self._note = ""
-            before = self.session.position[0]
-            self.session.act(self.actions[name])
-            if self.session.position[0] > before:
-                self._note = "The episode ended; this is a new one."
-            self.refresh()
+        self._do(partial(self._act, self.actions[name]))
 
     def do(self, word: str) -> None:
         """Does what another button does: take_over, hand_back, turn (whichever fits), watch, undo, restart or save.
@@ -143,7 +129,7 @@ class InteractiveExpert(Keyed):
         Raises:
             ValueError: there is no such button.
         """
-        steps = {
+        steps: dict[str, Callable[[], str | None]] = {
             "take_over": self.session.take_over,
             "hand_back": self._hand_back,
             "turn": self._hand_back if self.session.in_control else self.session.take_over,
@@ -154,10 +140,7 @@ class InteractiveExpert(Keyed):
         }
         if word not in steps:
             raise ValueError(f"There is no button {word!r}, expected one of {', '.join(steps)}.")
-        with self._lock:
-            self._note = ""
-            steps[word]()
-            self.refresh()
+        self._do(steps[word])
 
     def press(self, key: str) -> None:
         """Does what a key does, see `bindings`; other keys do nothing."""
@@ -167,33 +150,37 @@ class InteractiveExpert(Keyed):
         elif what is not None:
             self.do(what)
 
-    def _hand_back(self) -> None:
-        if self.session.has_policy:
-            self.session.hand_back()
-        else:
-            self._note = "There is no policy to hand back to."
+    # Each returns what there is to note.
 
-    def _watch(self) -> None:
+    def _act(self, action: Any) -> str:
+        before = self.session.position[0]
+        self.session.act(action)
+        return "The episode ended; this is a new one." if self.session.position[0] > before else ""
+
+    def _hand_back(self) -> str | None:
         if not self.session.has_policy:
-            self._note = "There is no policy to watch."
-            return
+            return "There is no policy to hand back to."
+        self.session.hand_back()
+        return None
+
+    def _watch(self) -> str:
+        if not self.session.has_policy:
+            return "There is no policy to watch."
         n = self.session.watch(self.watch_steps)
-        self._note = f"Watched {n} steps" + (", to the end of the episode." if n < self.watch_steps else ".")
+        return f"Watched {n} steps" + (", to the end of the episode." if n < self.watch_steps else ".")
 
-    def _undo(self) -> None:
+    def _undo(self) -> str:
         if not self.session.undo():
-            self._note = "Nothing to undo: no action since the last save."
-        elif not self.session.repeatable:
-            self._note = "The last label is gone. This environment does not repeat itself, so a new episode begins."
+            return "Nothing to undo: no action since the last save."
+        again = "The last label is gone. This environment does not repeat itself, so a new episode begins."
+        return "" if self.session.repeatable else again
 
-    def _save(self) -> None:
+    def _save(self) -> str:
         trajectories = self.session.trajectories()
         if not trajectories:
-            self._note = "Nothing to save yet."
-            return
+            return "Nothing to save yet."
         if self._save_to is None:
-            self._note = "There is nowhere to save to: make the widget with save_to=."
-            return
+            return "There is nowhere to save to: make the widget with save_to=."
         try:
             if isinstance(self._save_to, DAggerTrainer):
                 where = self._save_to.add_demonstrations(trajectories).name
@@ -204,25 +191,25 @@ class InteractiveExpert(Keyed):
             else:
                 where = save_demonstrations(self._save_to, trajectories).name
         except (OSError, ValueError) as error:
-            self._note = f"Not saved: {error}"
-            return
+            return f"Not saved: {error}"
         self.session.mark_saved()
-        self._note = f"Saved {sum(map(len, trajectories))} labelled steps to {where}."
+        return f"Saved {sum(map(len, trajectories))} labelled steps to {where}."
 
     # What is shown.
 
     def refresh(self) -> None:
         """Shows the session as it is; call it after steps made elsewhere."""
         with self._lock:
+            session, counts = self.session, self.session.counts()
             self.picture.value = image_to_png(self._render())
-            self.take_over.disabled = self.session.in_control
-            self.hand_back.disabled = not (self.session.in_control and self.session.has_policy)
-            self.watch.disabled = not self.session.has_policy
-            self.undo.disabled = self.save.disabled = not self.session.counts()["unsaved"]
-            episode, step = self.session.position
-            who = "You are" if self.session.in_control else "The policy is"
-            counts = ", ".join(f"{n} {name}" for name, n in self.session.counts().items())
-            self._say(f"Episode {episode}, step {step}. {who} in control. {counts}.")
+            self.take_over.disabled = session.in_control
+            self.hand_back.disabled = not (session.in_control and session.has_policy)
+            self.watch.disabled = not session.has_policy
+            self.undo.disabled = self.save.disabled = not counts["unsaved"]
+            place = "Episode {}, step {}.".format(*session.position)
+            who = "You are" if session.in_control else "The policy is"
+            told = ", ".join(f"{n} {name}" for name, n in counts.items())
+            self._say(f"{place} {who} in control. {told}.")
 
     def update_policy(self) -> None:
         """Lets the policy act as trained by now, from the next step on."""

@@ -80,8 +80,18 @@ class Keyed(Composite):
         self._answering.append(made)
         return made
 
+    def _do(self, step: Callable[[], str | None]) -> None:
+        """Does it, and shows what there is now, and the note that it returns."""
+        with self._lock:
+            self._note = step() or ""
+            self.refresh()
+
     def act(self, word: str) -> None:
         """Does what the button of that name does."""
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        """Shows what there is now."""
         raise NotImplementedError
 
     def press(self, key: str) -> None:

@@ -4,9 +4,9 @@ import html
 import math
 import threading
 from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from imitation_lab.widgets.base import Composite, answer_while_running, button, ipw
+from imitation_lab.widgets.base import Composite, Row, answer_while_running, button, ipw
 
 __all__ = ["Live"]
 
@@ -25,9 +25,13 @@ class Live(Composite):
         stop_event: set when Stop was clicked.
         stop_button: the button.
         heading: title and progress.
+        total: the number of steps to come, or None.
+        history: what the training told so far.
         draws: how often it was drawn.
     """
 
+    total: int | None
+    history: Any
     drawing_share: ClassVar[float]
     """The most of the time that drawing takes."""
 
@@ -41,6 +45,7 @@ class Live(Composite):
         )  # fmt: skip
         answer_while_running(self.stop_button)
         self.heading = ipw.HTML()
+        self._head = Row([self.stop_button, self.heading])
         super().__init__()
 
     @property
@@ -74,9 +79,13 @@ class Live(Composite):
         self.stop_button.disabled = False
         answer_while_running(self.stop_button)
 
-    def _say(self, title: str, status: str, unit: str, number: int, total: int | None) -> None:
-        of = f" of {total}" if total else ""
-        self.heading.value = f"<b>{html.escape(title)}</b>: {status}, {html.escape(unit)} {number}{of}"
+    def _say(self, title: str, unit: str, number: int, finished: bool) -> None:
+        ended = "stopped" if self.stopped else "finished"
+        going = "stopping" if self.stopped else "running" if self.history else "waiting"
+        of = f" of {self.total}" if self.total else ""
+        self.heading.value = (
+            f"<b>{html.escape(title)}</b>: {ended if finished else going}, {html.escape(unit)} {number}{of}"
+        )
 
     def finish(self) -> None:
         """Draw the last state and retire the Stop button."""

@@ -6,7 +6,7 @@ from imitation_lab.viz.normalization import NormalizationPanel, normalization_pa
 from imitation_lab.viz.normalization_trace import NormalizationRecorder, NormalizationTrace
 from imitation_lab.viz.style import LabFigure, evenly
 from imitation_lab.viz.tables import Rows
-from imitation_lab.widgets.base import FrameStack, Row, SweepView, control, ipw, is_model, on_change
+from imitation_lab.widgets.base import SweepView, control, ipw, is_model
 
 __all__ = ["NormalizationDashboard", "NormalizationRecorder", "NormalizationTrace"]
 
@@ -40,7 +40,6 @@ class NormalizationDashboard(SweepView):
                 raise ValueError("pass a NormalizationTrace, or layers together with the batches to feed them.")
             trace = NormalizationTrace.feed(trace, batches, **kwargs)
         self.trace: NormalizationTrace = trace
-        last = len(trace) - 1
         self.batches = evenly(len(trace), n_frames)
         self._drawn: dict[tuple[int, bool], list[bytes]] = {}
         self.feature = control(
@@ -51,15 +50,11 @@ class NormalizationDashboard(SweepView):
             ipw.Checkbox, "update statistics", "On: the layer learns from every batch. Off: its statistics are frozen.",
             value=True, indent=False,
         )  # fmt: skip
-        self.frames = FrameStack(
-            self._pngs(), labels=[f"batch {b} of {last}" for b in self.batches], description="batch",
-            alt=self._alt(), index=len(self.batches) - 1,
+        labels = [f"batch {b} of {len(trace) - 1}" for b in self.batches]
+        super().__init__(
+            self._pngs(), [self.feature, self.updating], labels=labels, description="batch", alt=self._alt(),
+            index=len(self.batches) - 1,
         )  # fmt: skip
-        self.numbers = ipw.HTML()
-        on_change(self._redraw, self.feature, self.updating)
-        on_change(self._show_numbers, self.slider)
-        super().__init__([Row([self.feature, self.updating]), self.frames, self.numbers])
-        self._show_numbers()
 
     @property
     def batch(self) -> int:
@@ -85,10 +80,6 @@ class NormalizationDashboard(SweepView):
 
     def _alt(self) -> str:
         return f"Normalization of {self.trace.features[self.feature.value]}, {self._mode()}."
-
-    def _redraw(self, _: Any = None) -> None:
-        self.frames.replace(self._pngs(), self._alt())
-        self._show_numbers()
 
     def _caption(self) -> str:
         return f"{self.trace.features[self.feature.value]}, batch {self.batch}, {self._mode()}"

@@ -1,7 +1,5 @@
 """Be the teacher: two clips, a click or a key for the better one, and nothing that waits for it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +10,7 @@ import numpy as np
 
 from imitation_lab.algorithms.preference_comparisons.human import HumanGatherer
 from imitation_lab.data import types
+from imitation_lab.util import checks
 from imitation_lab.viz.preferences import PairPanel, StateRenderer, bradley_terry_figure, pair_figure
 from imitation_lab.viz.style import FRAME_DPI, LabFigure, figure_to_png, frame_pngs, plain
 from imitation_lab.viz.tables import text_table
@@ -69,12 +68,6 @@ class PreferenceLabeler(Keyed):
     """
 
     root = "imitation-lab-labeler"
-    left: ipw.Button
-    right: ipw.Button
-    tie: ipw.Button
-    skip: ipw.Button
-    undo: ipw.Button
-    recorded: ipw.Button
 
     def __init__(
         self,
@@ -88,22 +81,19 @@ class PreferenceLabeler(Keyed):
     ) -> None:
         if not isinstance(gatherer, HumanGatherer):
             raise TypeError(f"PreferenceLabeler shows the pairs of a HumanGatherer, got a {type(gatherer).__name__}.")
-        if n_frames < 2:
-            raise ValueError(f"n_frames must be at least 2, got {n_frames}.")
+        checks.at_least(2, n_frames=n_frames)
         self.gatherer, self.n_frames, self.obs_names = gatherer, n_frames, obs_names
         self._render = _default_render(gatherer) if render is None else None if render == "trace" else render
-        self._kept = render is None
-        self._clock = clock
+        self._kept, self._clock, self._since = render is None, clock, clock()
         self.key: str | None = None
-        self._since = clock()
         self.play = ipw.Play(
             min=0, max=n_frames - 1, value=0, interval=interval, repeat=True,
             description="Play", tooltip="Loop both clips in step.",
         )  # fmt: skip
         super().__init__("Keys of the preference labeler", KEYS, KEYS_TEXT, play=self.play)
-        for name, (label, tooltip) in _BUTTONS.items():
-            primary = "primary" if name in ("left", "right") else ""
-            setattr(self, name, self._button(label, tooltip, partial(self.act, name), button_style=primary))
+        buttons = [self._button(*texts, partial(self.act, name)) for name, texts in _BUTTONS.items()]
+        self.left, self.right, self.tie, self.skip, self.undo, self.recorded = buttons
+        self.left.button_style = self.right.button_style = "primary"
         self.reveal = control(
             ipw.Checkbox, "show true returns", "The true returns of both clips; look after you made up your mind.",
             indent=False, layout=ipw.Layout(width="auto"),
@@ -116,13 +106,8 @@ class PreferenceLabeler(Keyed):
         blank = figure_to_png(LabFigure(figsize=(9.0, 0.2)), FRAME_DPI)
         self.stack = picture_stack([blank] * n_frames)
         self._links = [ipw.jslink((self.play, "value"), (self.stack, "selected_index"))]
-        self.children = [
-            Row([self.progress, self.status]),
-            self.alt,
-            self.stack,
-            Row([getattr(self, name) for name in _BUTTONS]),
-            Row([self.play, self.key_catcher, self.reveal, self.returns]),
-        ]
+        below = Row([self.play, self.key_catcher, self.reveal, self.returns])
+        self.children = [Row([self.progress, self.status]), self.alt, self.stack, Row(buttons), below]
         self.refresh()
 
     # What buttons, keys and programs do.
@@ -135,22 +120,22 @@ class PreferenceLabeler(Keyed):
         """
         if word not in KEYS.values():
             raise ValueError(f"There is no button {word!r}, expected one of {', '.join(KEYS.values())}.")
-        with self._lock:
-            self._note = ""
-            if word == "undo":
-                if self.gatherer.undo() is None:
-                    self._note = "Nothing to undo: the last answer is in use already, or there is none."
-            elif self.key is None:
-                self._note = "No pair is waiting."
-            elif word == "recorded" and self.key not in self.gatherer.recorded:
-                self._note = "Nothing has been recorded for this pair: choose yourself."
-            else:
-                answer = self.gatherer.recorded[self.key] if word == "recorded" else word
-                try:
-                    self.gatherer.answer(self.key, answer, seconds=self._clock() - self._since)
-                except ValueError:  # answered elsewhere, such as in a second labeler on the same gatherer
-                    self._note = "This pair has been answered elsewhere."
-            self.refresh()
+        self._do(partial(self._act, word))
+
+    def _act(self, word: str) -> str | None:
+        if word == "undo":
+            found = self.gatherer.undo()
+            return "Nothing to undo: the last answer is in use already, or there is none." if found is None else None
+        if self.key is None:
+            return "No pair is waiting."
+        if word == "recorded" and self.key not in self.gatherer.recorded:
+            return "Nothing has been recorded for this pair: choose yourself."
+        answer = self.gatherer.recorded[self.key] if word == "recorded" else word
+        try:
+            self.gatherer.answer(self.key, answer, seconds=self._clock() - self._since)
+        except ValueError:  # answered elsewhere, such as in a second labeler on the same gatherer
+            return "This pair has been answered elsewhere."
+        return None
 
     def answer_recorded(self, n: int | None = None) -> int:
         """Clicks *As recorded* for the next `n` pairs that have a recorded answer, all if None; returns how many."""
@@ -169,7 +154,7 @@ class PreferenceLabeler(Keyed):
         """Shows the pair that has waited longest; call it after pairs were submitted or answered elsewhere."""
         with self._lock:
             pending, answers = self.gatherer.pending, self.gatherer.answers
-            key = pending[0] if pending else None
+            key = next(iter(pending), None)
             if key != self.key:
                 self.key = key
                 self._show_pair()
@@ -188,8 +173,7 @@ class PreferenceLabeler(Keyed):
             self._say(f"{what} {len(answers)} answered, {len(pending)} to go{pace}.")
 
     def _show_pair(self) -> None:
-        if self.reveal.value:
-            self.reveal.value = False
+        self.reveal.value = False
         self._show_returns()
         if self.key is not None:
             panel = PairPanel(self.gatherer.pair(self.key), self._frames(self.key), self.obs_names)
@@ -218,8 +202,7 @@ class PreferenceLabeler(Keyed):
         Raises:
             ValueError: no pair waits and none is named, or there is no such pair.
         """
-        key = self.key if key is None else key
-        if key is None:
+        if (key := self.key if key is None else key) is None:
             raise ValueError("No pair is waiting; name one of gatherer.answers.")
         return pair_figure(self.gatherer.pair(key), self._frames(key), obs_names=self.obs_names)
 
@@ -228,8 +211,7 @@ class PreferenceLabeler(Keyed):
         answers = list(self.gatherer.answers.values())
         kinds: dict[str, float | str] = {"left": 1.0, "right": 0.0, "tie": 0.5, "skip": "skip"}
         rows: dict[str, Any] = {word: answers.count(value) for word, value in kinds.items()}
-        others = len(answers) - sum(rows.values())
-        if others:
+        if others := len(answers) - sum(rows.values()):
             rows["in between"] = others
         return text_table(rows | {"waiting": len(self.gatherer.pending)})
 

@@ -6,7 +6,7 @@ from imitation_lab.regularization.updaters import IntervalParamScaler
 from imitation_lab.viz.regularization import RegularizationTrace, example_training, regularization_panel
 from imitation_lab.viz.style import LabFigure
 from imitation_lab.viz.tables import Rows
-from imitation_lab.widgets.base import Picture, Row, View, button, control, ipw, on_change
+from imitation_lab.widgets.base import Row, View, button, control, ipw, on_change
 
 __all__ = ["RegularizationDashboard", "RegularizationTrace"]
 
@@ -60,19 +60,10 @@ class RegularizationDashboard(View):
         self.restart_button = button(
             "start over", "Begin again, with the sliders as they are.", self.restart, disabled=not trace.can_restart
         )
-        self.numbers = ipw.HTML()
-        self.image = Picture(self.figure())
-        self._show_numbers()
         on_change(self._set_band, self.band)
         on_change(self._set_factor, self.factor)
-        super().__init__(
-            [
-                Row([self.band, self.factor]),
-                Row([self.step_button, self.many_button, self.restart_button]),
-                self.image,
-                self.numbers,
-            ]
-        )
+        buttons = Row([self.step_button, self.many_button, self.restart_button])
+        super().__init__(Row([self.band, self.factor]), buttons)
 
     def step(self, n: int = 1) -> None:
         """Train for `n` updates of λ and show them."""

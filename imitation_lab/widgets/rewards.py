@@ -1,15 +1,15 @@
 """A view of any reward function over two dimensions of the state."""
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from imitation_lab.viz.rewards import Key, RewardSlice, as_reward_fn, pearson
+from imitation_lab.data.spaces import bounds as space_bounds
+from imitation_lab.viz.rewards import UNBOUNDED, Key, RewardSlice, as_reward_fn, pearson
 from imitation_lab.viz.style import LabFigure, ends, frame_pngs
-from imitation_lab.widgets.base import FrameStack, Picture, Row, View, control, ipw, on_change
+from imitation_lab.widgets.base import FrameStack, Row, View, control, ipw, on_change
 
 __all__ = ["RewardHeatmap", "RewardSlice", "as_reward_fn", "pearson"]
 
@@ -68,24 +68,12 @@ class RewardHeatmap(View):
         )
         self.shared_scale, self._titles = shared_scale, {"title": title, "true_title": true_title}
         self.title = title
-        self.values: np.ndarray
-        self.true_values: np.ndarray | None = None
-        self.correlation: float | None = None
         self.comparisons = self._compare(comparison)
         self._make_controls()
         self._compute()
-        self.image = Picture(self.figure())
-        self.numbers = ipw.HTML()
-        self._show_numbers()
         on_change(self._changed, self.x, self.y, *self.dims.values(), *self._action_widgets, self.resolution)
-        super().__init__(
-            [
-                Row([self.x, self.y, self.resolution]),
-                Row([*self._action_widgets, *self.dims.values()]),
-                self.image,
-                self.numbers,
-            ]
-        )
+        others = Row([*self._action_widgets, *self.dims.values()])
+        super().__init__(Row([self.x, self.y, self.resolution]), others)
 
     def _compare(self, comparison: Comparison | Mapping[str, Comparison] | None) -> dict[str, float]:
         if comparison is None:
@@ -119,40 +107,23 @@ class RewardHeatmap(View):
                 options=[*named, *((f"{p} over actions", p) for p in POOLED)], value=s.action,
             )  # fmt: skip
         else:
-            self.action_parts = self._part_sliders()
+            ends = (np.broadcast_to(end, space.shape or ()).ravel() for end in space_bounds(space))
+            parts = zip(s.action_names, *ends, np.ravel(s.action), strict=True)
+            self.action_parts = [_part(space, *part) for part in parts]
         self._action_widgets = [self.action] if self.action is not None else self.action_parts
         self._hide_axes()
-
-    def _part_sliders(self) -> list[Any]:
-        s, space = self.slice, self.slice.action_space
-        start = np.ravel(s.action)
-        if isinstance(space, spaces.Box):
-            low, high = space.low.ravel(), space.high.ravel()
-            low = np.where(np.isfinite(low) & (np.abs(low) < 1e6), low, -1.0)
-            high = np.where(np.isfinite(high) & (np.abs(high) < 1e6), high, 1.0)
-            return [
-                _slider(name, f"Value of {name}.", float(lo), float(hi), float(v), steps=50)
-                for name, lo, hi, v in zip(s.action_names, low, high, start, strict=True)
-            ]
-        tops = space.nvec.ravel() - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(len(start), int)
-        return [
-            control(ipw.IntSlider, name, f"Value of {name}.", min=0, max=int(top), value=int(v))
-            for name, top, v in zip(s.action_names, tops, start, strict=True)
-        ]
 
     def _hide_axes(self) -> None:
         for i, slider in enumerate(self.dims.values()):
             slider.layout.display = "none" if i in (self.x.value, self.y.value) else None
 
     def _changed(self, change: Any) -> None:
-        if self._busy:
-            return
         s = self.slice
-        with self._together():
-            if self.x.value == self.y.value:  # choosing the other axis's dimension swaps the two
-                other = self.y if change["owner"] is self.x else self.x
-                other.value = change["old"]
-            self._hide_axes()
+        if self.x.value == self.y.value:  # choosing the other axis's dimension swaps the two
+            other = self.y if change["owner"] is self.x else self.x
+            other.value = change["old"]  # which comes here too
+            return
+        self._hide_axes()
         s.x_dim, s.y_dim, s.resolution = self.x.value, self.y.value, self.resolution.value
         s.fixed = np.array([slider.value for slider in self.dims.values()])
         if self.action is not None:
@@ -169,10 +140,10 @@ class RewardHeatmap(View):
 
     def figure(self) -> LabFigure:
         """Return what is shown as a plain figure."""
-        return self._draw(self.values, self.true_values)
+        return self._draw(self.slice, self.values, self.true_values)
 
-    def _draw(self, values: np.ndarray, true: np.ndarray | None, **kwargs: Any) -> LabFigure:
-        return self.slice.draw(values, true, shared_scale=self.shared_scale, **self._titles, **kwargs)
+    def _draw(self, of: RewardSlice, values: np.ndarray, true: np.ndarray | None, **kwargs: Any) -> LabFigure:
+        return of.draw(values, true, shared_scale=self.shared_scale, **self._titles, **kwargs)
 
     def frames_over(self, dim: Key, n: int = 10) -> FrameStack:
         """Return a kernel-free stack that sweeps one other dimension, or "action" for each discrete action.
@@ -186,40 +157,26 @@ class RewardHeatmap(View):
         Raises:
             ValueError: a dimension on an axis, or "action" for a space that is not ``Discrete``.
         """
-        saved = self.slice.fixed.copy(), self.slice.action
-        try:
-            return self._sweep(dim, n)
-        finally:
-            self.slice.fixed, self.slice.action = saved
-
-    def _sweep(self, dim: Key, n: int) -> FrameStack:
         s = self.slice
-        settings = self._settings(dim, n)
-
-        def drawn(draw: Callable[[int], Any]) -> Iterator[Any]:
-            for i, (_, apply) in enumerate(settings):
-                apply()
-                yield draw(i)
-
-        learned, true = zip(*drawn(lambda _: (s.values(), s.true_values())), strict=True)
-        limits = [ends(*learned), ends(*(grid for grid in true if grid is not None))]
-        figures = drawn(lambda i: self._draw(learned[i], true[i], limits=limits))
+        labels, slices = zip(*self._moved(dim, n), strict=True)
+        drawn = [(one, one.values(), one.true_values()) for one in slices]
+        limits = [ends(*(values for _, values, _ in drawn)), ends(*(true for *_, true in drawn if true is not None))]
+        figures = (self._draw(*three, limits=limits) for three in drawn)
         alt = f"The {self.title} over {s.names[s.x_dim]} and {s.names[s.y_dim]}, swept over {dim}."
-        name = str(dim) if isinstance(dim, str) else s.names[dim]
-        return FrameStack(frame_pngs(figures), labels=[label for label, _ in settings], description=name, alt=alt)
+        name = dim if isinstance(dim, str) else s.names[dim]
+        return FrameStack(frame_pngs(figures), labels=labels, description=name, alt=alt)
 
-    def _settings(self, dim: Key, n: int) -> list[tuple[str, Callable[[], None]]]:
+    def _moved(self, dim: Key, n: int) -> list[tuple[str, RewardSlice]]:
         s = self.slice
         if dim == "action" and "action" not in s.names:
             if self.action is None:
                 raise ValueError("frames_over('action') needs Discrete actions; sweep a state dimension instead.")
-            options = [(text, value) for text, value in self.action.options if value not in POOLED]
-            return [(text, partial(setattr, s, "action", value)) for text, value in options]
+            return [(text, s.moved(value)) for text, value in self.action.options if value not in POOLED]
         i = s.index(dim)
         if i in (s.x_dim, s.y_dim):
             raise ValueError(f"{s.names[i]!r} is on an axis: sweep one of the other dimensions, or 'action'.")
         values = np.linspace(s.low[i], s.high[i], n)
-        return [(s.dims.value(i, f"{value:.3g}"), partial(s.fixed.__setitem__, i, value)) for value in values]
+        return [(s.dims.value(i, f"{value:.3g}"), s.moved(value, i)) for value in values]
 
     def rows(self) -> dict[str, Any]:
         """Return the numbers under the picture."""
@@ -240,6 +197,13 @@ class RewardHeatmap(View):
     def _summary(self) -> str:
         s = self.slice
         return f"{s.names[s.y_dim]} against {s.names[s.x_dim]}"
+
+
+def _part(space: Any, name: str, low: Any, high: Any, value: Any) -> Any:
+    if not isinstance(space, spaces.Box):
+        return control(ipw.IntSlider, name, f"Value of {name}.", min=int(low), max=int(high), value=int(value))
+    low, high = (float(end) if abs(end) < UNBOUNDED else beyond for end, beyond in ((low, -1.0), (high, 1.0)))
+    return _slider(name, f"Value of {name}.", low, high, float(value), steps=50)
 
 
 def _slider(label: str, tooltip: str, low: float, high: float, value: float, steps: int) -> ipw.FloatSlider:

@@ -12,7 +12,7 @@ from stable_baselines3.common.logger import KVWriter
 from imitation_lab.viz.curves import training_curves
 from imitation_lab.viz.style import LabFigure
 from imitation_lab.viz.tables import html_table
-from imitation_lab.widgets.base import Picture, Row, View, ipw
+from imitation_lab.widgets.base import View
 from imitation_lab.widgets.live import Live
 
 __all__ = ["DashboardWriter", "TrainingDashboard"]
@@ -90,13 +90,9 @@ class TrainingDashboard(Live, View):
         self._lock = threading.Lock()
         self.history: dict[str, tuple[list[float], list[float]]] = {}
         self.latest: dict[str, float] = {}
-        self.step = 0
-        self.finished = False
+        self.step, self.finished = 0, False
         super().__init__("batch", min_interval, clock)
-        self.numbers = ipw.HTML()
-        self.image = Picture(self.figure())
-        self.children = [Row([self.stop_button, self.heading]), self.image, self.numbers]
-        self._show_numbers()
+        self.children = [self._head, *self.children]
 
     def reset(self) -> None:
         """Forget the history and the click on Stop."""
@@ -175,15 +171,9 @@ class TrainingDashboard(Live, View):
     def _show_numbers(self, _: Any = None) -> None:
         latest = [(row["metric"], row["value"]) for row in self.rows()]
         blocks = [dict(latest[i : i + ROWS_PER_TABLE]) for i in range(0, len(latest), ROWS_PER_TABLE)]
-        self.numbers.value = (
-            '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:4px 24px">'
-            + "".join(map(html_table, blocks))
-            + "</div>"
-        )
-        status = "stopped" if self.stopped else "finished" if self.finished else "running" if latest else "waiting"
-        if self.stopped and not self.finished:
-            status = "stopping"
-        self._say(self.title, status, self.x_label, self.step, self.total)
+        style = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:4px 24px"
+        self.numbers.value = f'<div style="{style}">{"".join(map(html_table, blocks))}</div>'
+        self._say(self.title, self.x_label, self.step, self.finished)
 
     def _summary(self) -> str:
         status = "stopped" if self.stopped else "finished" if self.finished else "open"
@@ -191,10 +181,8 @@ class TrainingDashboard(Live, View):
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, str | bool | np.bool_) or value is None:
-        return None
     try:
-        return float(value)
+        return None if isinstance(value, str | bool | np.bool_) else float(value)
     except (TypeError, ValueError, RuntimeError):
         return None
 

@@ -8,7 +8,7 @@ from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.viz.style import ORANGE, LabFigure
 from imitation_lab.viz.tables import Rows, format_number
 from imitation_lab.viz.wrapper_stack import RewardStack, StackLayer, stack_name, stack_rows, wrapper_stack_figure
-from imitation_lab.widgets.base import Picture, Row, View, button, control, ipw, is_model, notice, on_change
+from imitation_lab.widgets.base import Row, View, button, control, ipw, is_model, notice, on_change
 
 __all__ = ["WrapperStack"]
 
@@ -37,17 +37,18 @@ class WrapperStack(View):
         numbers: the table.
     """
 
+    _busy = False
+
     def __init__(self, base: Any, transitions: Any = None, *, chosen: Sequence[str] = (), **kwargs: Any) -> None:
         given = is_model(base, RewardStack, transitions, kwargs)
         self.model = base if given else RewardStack(base, transitions, **kwargs)
-        wanted = _filled(chosen)
-        self.model.build(chosen)
         self.base = control(ipw.Dropdown, "network", "The network inside all wrappers.", options=list(self.model.bases))
         self.slots = [
             control(ipw.Dropdown, text, f"What goes around the layers below: the {text}.",
                     options=[NONE, *self.model.wrappers], value=name)
-            for text, name in zip(SLOTS, wanted, strict=True)
+            for text, name in zip(SLOTS, _filled(chosen), strict=True)
         ]  # fmt: skip
+        self.model.build(chosen)
         self.batch = control(
             ipw.IntSlider, "batch", "Which transitions to reward.", min=0, max=self.model.n_batches - 1
         )
@@ -60,20 +61,11 @@ class WrapperStack(View):
             icon="refresh",
         )  # fmt: skip
         self._layers: list[StackLayer] = self.model.layers()
-        self.status, self.numbers = ipw.HTML(), ipw.HTML()
-        self.image = Picture(self.figure())
+        self.status = ipw.HTML()
         on_change(self._rebuild, self.base, *self.slots)
         on_change(self._show, self.batch, self.transition)
-        super().__init__(
-            [
-                Row([self.base, *self.slots]),
-                Row([self.batch, self.transition, self.update]),
-                self.status,
-                self.image,
-                self.numbers,
-            ]
-        )
-        self._show_numbers()
+        what = Row([self.batch, self.transition, self.update])
+        super().__init__(Row([self.base, *self.slots]), what, self.status)
 
     @property
     def net(self) -> RewardNet:
@@ -87,9 +79,12 @@ class WrapperStack(View):
 
     def choose(self, *names: str) -> None:
         """Stack these wrappers, innermost first, as if chosen by hand."""
-        with self._together():
+        self._busy = True
+        try:
             for slot, name in zip(self.slots, _filled(names), strict=True):
                 slot.value = name
+        finally:
+            self._busy = False
         self._rebuild()
 
     def figure(self) -> LabFigure:

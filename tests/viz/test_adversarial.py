@@ -4,6 +4,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from matplotlib.lines import Line2D
+from matplotlib.patches import StepPatch
 
 from imitation_lab.rewards.reward_nets import BasicRewardNet, BasicShapedRewardNet, NormalizedRewardNet
 from imitation_lab.util.networks import RunningNorm
@@ -51,12 +52,14 @@ class FakeTrainer:
 
 def test_health_has_one_histogram_per_kind_that_sums_to_one():
     panel = adversarial.HealthPanel(rows(), {"expert": 500.0})
+    drawn = {artist.get_label(): artist for artist in panel.artists if isinstance(artist, StepPatch)}
+    assert list(drawn) == ["expert", "learner"]
     for index in (0, 3):
         panel.show(index)
-        for name, bars in panel._bars.items():
+        for name, bars in drawn.items():
             values, edges, _ = bars.get_data()
             assert values.sum() == pytest.approx(1), name
-        values, edges, _ = panel._bars["expert"].get_data()
+        values, edges, _ = drawn["expert"].get_data()
         peak = int(values.argmax())
         assert edges[peak] <= 2.0 - index <= edges[peak + 1]
         assert f"round {index + 1}" in panel.figure.alt

@@ -105,6 +105,8 @@ def test_other_actions_have_a_slider_per_component():
     multi = RewardHeatmap(lambda s, a, n, d: 1.0 * a[:, 1], BOX, spaces.MultiDiscrete([2, 4]), resolution=5)
     multi.action_parts[1].value = 3
     assert multi.values.min() == 3
+    shifted = RewardHeatmap(lambda s, a, n, d: 1.0 * a[:, 0], BOX, spaces.MultiDiscrete([3], start=[2]), resolution=5)
+    assert (shifted.values.max(), shifted.action_parts[0].min, shifted.action_parts[0].max) == (2, 2, 4)
     with pytest.raises(ValueError, match="needs Discrete actions"):
         multi.frames_over("action")
 

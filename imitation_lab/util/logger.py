@@ -148,24 +148,97 @@ def _pushed(stack: list[str], item: str) -> Iterator[None]:
         stack.pop()
 
 
+class _Values(defaultdict[str, Any]):
+    """A logger's `name_to_value`, in which tensors and sums on devices become numbers once somebody looks."""
+
+    def __init__(self, factory: Any = float) -> None:
+        super().__init__(factory)
+        self.counts: dict[str, int] = {}
+        self._tensors: dict[str, th.Tensor] = {}
+        self._sums: dict[str, Any] = {}
+        self._news = False
+
+    def hold(self, key: str, tensor: th.Tensor) -> None:
+        """Takes a tensor, as it is now."""
+        self._sums.pop(key, None)
+        self._tensors[key] = tensor.detach().clone()
+        self._news = True
+
+    def add(self, key: str, val: Any) -> None:
+        """Adds a number or a tensor without dimension to the mean of a key, whose count it raises."""
+        self._tensors.pop(key, None)
+        total, count = self._sums.get(key), self.counts.get(key, 0)
+        if total is None and count:  # somebody else has begun the mean
+            total = super().__getitem__(key) * count
+        if total is None:
+            self._sums[key] = val.to(th.float64, copy=True) if isinstance(val, th.Tensor) else val + 0.0
+        elif isinstance(total, th.Tensor):
+            total.add_(val.to(total.device) if isinstance(val, th.Tensor) else val)
+        else:
+            self._sums[key] = total + (val.to(th.float64) if isinstance(val, th.Tensor) else val)
+        self.counts[key] = count + 1
+        self._news = True
+
+    def _settle(self) -> None:
+        if not self._news:
+            return
+        self._news = False
+        totals = self._sums | _fetch({key: total for key, total in self._sums.items() if isinstance(total, th.Tensor)})
+        values = {key: total / self.counts[key] for key, total in totals.items()} | _fetch(self._tensors)
+        self._tensors.clear()
+        for key, value in values.items():
+            super().__setitem__(key, value)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._tensors.pop(key, None)
+        self._sums.pop(key, None)
+        super().__setitem__(key, value)
+
+    def clear(self) -> None:
+        self._tensors.clear()
+        self._sums.clear()
+        self._news = False
+        super().clear()
+
+    def __reduce__(self) -> Any:
+        self._settle()
+        return _Values, (self.default_factory,), {"counts": self.counts}, None, iter(self.items())
+
+
+def _looking(name: str) -> Any:
+    looked = getattr(defaultdict, name)
+
+    def look(self: _Values, *args: Any) -> Any:
+        self._settle()
+        return looked(self, *args)
+
+    return look
+
+
+for _name in (
+    "__getitem__", "__contains__", "__iter__", "__len__", "__eq__", "__repr__", "get", "items", "keys", "values",
+    "copy", "pop", "popitem",
+):  # fmt: skip
+    setattr(_Values, _name, _looking(_name))
+
+
 class _Deferred:
-    """Holds a logger's tensors and sums back until `dump`."""
+    """Records into a logger, whose tensors stay on their devices until somebody looks or `dump` writes them."""
 
     def __init__(self, logger: sb_logger.Logger):
         self.logger = logger
-        self._tensors: dict[str, th.Tensor] = {}
-        self._sums: dict[str, Any] = {}
-        self._counts: dict[str, int] = {}
-        self._excluded: dict[str, Exclude] = {}
+        self._values = _Values()
+        for key, value in logger.name_to_value.items():
+            self._values[key] = value
+        self._values.counts = logger.name_to_count
+        logger.name_to_value = self._values
 
     def record(self, key: str, val: Any, exclude: Exclude) -> None:
-        self._sums.pop(key, None)
+        self.logger.name_to_count.pop(key, None)
         if _is_scalar(val):
-            # A copy, since the caller may go on to change the tensor in place.
-            self._tensors[key] = val.detach().clone()
-            self._excluded[key] = exclude
+            self.logger.name_to_excluded[key] = self.logger.to_tuple(exclude)
+            self._values.hold(key, val)
         else:
-            self._tensors.pop(key, None)
             self.logger.record(key, val, exclude)
 
     def record_mean(self, key: str, val: Any, exclude: Exclude) -> None:
@@ -178,29 +251,13 @@ class _Deferred:
                     f"The mean of {key!r} needs numbers or one-element tensors, got shape {tuple(val.shape)}."
                 )
             val = val.detach().reshape(())
-        self._tensors.pop(key, None)
-        self._excluded[key] = exclude
-        if key not in self._sums:
-            self._sums[key] = val.to(th.float64, copy=True) if isinstance(val, th.Tensor) else val + 0.0
-            self._counts[key] = 1
-            return
-        total = self._sums[key]
-        if isinstance(total, th.Tensor):
-            total.add_(val.to(total.device) if isinstance(val, th.Tensor) else val)
-        else:
-            self._sums[key] = total + (val.to(th.float64) if isinstance(val, th.Tensor) else val)
-        self._counts[key] += 1
+        self.logger.name_to_excluded[key] = self.logger.to_tuple(exclude)
+        self._values.add(key, val)
 
     def dump(self, step: int) -> None:
-        tensors = {key: total for key, total in self._sums.items() if isinstance(total, th.Tensor)}
-        totals = {**self._sums, **_fetch(tensors)}
-        values = {key: total / self._counts[key] for key, total in totals.items()}
-        values.update(_fetch(self._tensors))
-        for key, value in values.items():
-            self.logger.record(key, value, self._excluded[key])
-        for held in (self._tensors, self._sums, self._counts, self._excluded):
-            held.clear()
         self.logger.dump(step)
+        for held in (self.logger.name_to_value, self.logger.name_to_count, self.logger.name_to_excluded):
+            held.clear()  # which a silenced logger does not do
 
 
 class HierarchicalLogger(sb_logger.Logger):
@@ -220,9 +277,6 @@ class HierarchicalLogger(sb_logger.Logger):
         super().__init__(folder=default_logger.dir, output_formats=default_logger.output_formats)
         self.default_logger = default_logger
         self.format_strs = tuple(format_strs)
-        self.name_to_value = default_logger.name_to_value
-        self.name_to_count = default_logger.name_to_count
-        self.name_to_excluded = default_logger.name_to_excluded
         self.level = default_logger.level
         self._default = _Deferred(default_logger)
         self._raw: dict[str, _Deferred] = {}
@@ -230,6 +284,14 @@ class HierarchicalLogger(sb_logger.Logger):
         self._context = ""
         self._accumulate_prefixes: list[str] = []
         self._key_prefixes: list[str] = []
+        self._show_maps()
+
+    def _show_maps(self) -> None:
+        """Lets SB3's public maps be those of the logger that is recorded into."""
+        active = (self._current or self._default).logger
+        self.name_to_value = active.name_to_value
+        self.name_to_count = active.name_to_count
+        self.name_to_excluded = active.name_to_excluded
 
     @property
     def current_logger(self) -> sb_logger.Logger | None:
@@ -276,10 +338,12 @@ class HierarchicalLogger(sb_logger.Logger):
         if context not in self._raw:
             self._raw[context] = _Deferred(self._make_raw_logger(context))
         self._current, self._context = self._raw[context], context
+        self._show_maps()
         try:
             yield
         finally:
             self._current, self._context = None, ""
+            self._show_maps()
 
     def _make_raw_logger(self, context: str) -> sb_logger.Logger:
         folder = pathlib.Path(self.get_dir() or os.curdir, "raw", *context.split("/"))

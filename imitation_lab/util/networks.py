@@ -8,6 +8,7 @@ from typing import Any
 import torch as th
 from torch import nn
 
+from imitation_lab.util import checks
 from imitation_lab.util.codec import register_class
 
 __all__ = [
@@ -30,7 +31,7 @@ class training_mode:  # noqa: N801 - reads as the context manager that it is
     def __init__(self, m: nn.Module, mode: bool = False):
         self.module, self.mode = m, mode
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> nn.Module:
         self.before: list[tuple[nn.Module, bool]] = []
         custom = _collect_modes(self.module, self.before)
         if any(was != self.mode for _, was in self.before):
@@ -38,6 +39,7 @@ class training_mode:  # noqa: N801 - reads as the context manager that it is
                 self.module.train(self.mode)
             else:
                 _set_modes((module, self.mode) for module, _ in self.before)
+        return self.module
 
     def __exit__(self, *exc: object) -> None:
         _set_modes(self.before)
@@ -100,10 +102,10 @@ class BaseNorm(nn.Module):
 
     Args:
         num_features: size of the last axis of the input.
-        eps: added to the variance, so that a constant feature gives 0 and never NaN.
+        eps: added to the variance, so that a constant feature gives 0; with 0 it gives NaN.
 
     Raises:
-        ValueError: if `num_features` is not a positive integer or `eps` is not positive.
+        ValueError: if `num_features` is not a positive integer or `eps` is negative.
     """
 
     running_mean: th.Tensor
@@ -114,8 +116,7 @@ class BaseNorm(nn.Module):
         super().__init__()
         if isinstance(num_features, bool) or int(num_features) != num_features or num_features < 1:
             raise ValueError(f"num_features must be a positive integer, got {num_features!r}.")
-        if not eps > 0:
-            raise ValueError(f"eps must be positive, got {eps!r}.")
+        checks.at_least(0, eps=eps)
         self.num_features = int(num_features)
         self.eps = eps
         self.register_buffer("running_mean", th.zeros(self.num_features, dtype=th.float64))

@@ -1,4 +1,5 @@
 import contextlib
+import copy
 import csv
 import json
 import math
@@ -322,3 +323,41 @@ def test_wandb_missing_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ImportError, match=r'pip install "imitation-lab\[wandb\]"'):
         lib_logger.make_output_format("wandb", tmp_path)
+
+
+def test_the_public_maps_show_at_once_what_is_recorded(tmp_path):
+    logger = lib_logger.configure(tmp_path, ["csv"])
+    logger.record("a", th.tensor(2.0), exclude="stdout")
+    assert logger.name_to_value == {"a": 2.0} == logger.default_logger.name_to_value
+    assert isinstance(dict(logger.name_to_value)["a"], float)
+    assert logger.name_to_excluded["a"] == ("stdout",)
+    with logger.accumulate_means("foo"):
+        for value in (1.0, th.tensor(3.0)):
+            logger.record("A", value)
+            assert logger.name_to_value["raw/foo/A"] == float(value)
+        assert list(logger.name_to_value) == ["raw/foo/A"]
+        assert logger.default_logger.name_to_value["mean/foo/A"] == 2.0
+        assert logger.default_logger.name_to_count["mean/foo/A"] == 2
+    assert logger.name_to_value["mean/foo/A"] == 2.0
+    assert logger.name_to_count["mean/foo/A"] == 2
+    copied = copy.deepcopy(dict(logger.name_to_value))
+    logger.dump(1)
+    assert copied == {"a": 2.0, "mean/foo/A": 2.0}
+    assert not {**logger.name_to_value, **logger.name_to_count, **logger.name_to_excluded}
+    logger.close()
+
+
+def test_means_that_sb3_began_go_on(tmp_path):
+    logger = lib_logger.configure(tmp_path, ["csv"])
+    logger.default_logger.record_mean("a", 1.0)
+    logger.record_mean("a", th.tensor(2.0))
+    logger.default_logger.record_mean("a", 3.0)
+    logger.record_mean("a", 4.0)
+    assert (logger.name_to_value["a"], logger.name_to_count["a"]) == (pytest.approx(2.5), 4)
+    logger.record("a", 7)
+    logger.record_mean("a", 1.0)
+    assert logger.name_to_value.get("a") == 1.0
+    values = copy.deepcopy(logger.default_logger.name_to_value)
+    assert values == {"a": 1.0}
+    assert "b" not in values
+    logger.close()

@@ -247,8 +247,8 @@ def test_norm_arguments():
     for bad in (0, -1, 1.5, True):
         with pytest.raises(ValueError, match="num_features must be a positive integer"):
             RunningNorm(bad)
-    with pytest.raises(ValueError, match="eps must be positive"):
-        RunningNorm(2, eps=0)
+    with pytest.raises(ValueError, match="eps must be at least 0"):
+        RunningNorm(2, eps=-1e-9)
     for bad in (0.0, 1.0, -0.1, float("nan")):
         with pytest.raises(ValueError, match=r"decay must lie in \(0, 1\)"):
             EMANorm(2, decay=bad)

@@ -83,14 +83,21 @@ class NormalizedRewardNet(PredictProcessedWrapper):
         Raises:
             ValueError: if the rewards hold NaN or infinity while statistics are updated; they would spoil them.
         """
-        rewards = self.base.predict_processed(state, action, next_state, done, update_stats=update_stats, **kwargs)
+        if not update_stats:  # a network of the user's own need not know the word
+            kwargs["update_stats"] = False
+        rewards = self.base.predict_processed(state, action, next_state, done, **kwargs)
         return self.normalize(rewards, update_stats)
 
     def normalize(self, rewards: np.ndarray, update_stats: bool) -> np.ndarray:
         """Normalizes rewards `(batch,)` under the present statistics, then updates these if asked."""
         layer: Any = self._modules["normalize_output_layer"]
         rewards = np.asarray(rewards, np.float32)
-        if type(layer) in (RunningNorm, EMANorm) and untouched(layer) and _is_at_hand(layer._buffers["running_mean"]):
+        if (
+            type(layer) in (RunningNorm, EMANorm)
+            and layer.eps
+            and untouched(layer)
+            and _is_at_hand(layer._buffers["running_mean"])
+        ):
             return normalize_scalars(layer, rewards, update_stats)
         column, parameter = safe_to_tensor(rewards, device=self.device)[:, None], float_parameter(layer)
         with evaluating(layer), th.no_grad():

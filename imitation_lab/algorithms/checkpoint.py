@@ -6,6 +6,7 @@ name, and the `unpack_*` of the same kind copies it back into an object that has
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import random
@@ -30,14 +31,15 @@ from imitation_lab.algorithms._shared.learner import (  # noqa: F401 (for the co
     schedules_over,
     whole_steps,
 )
-from imitation_lab.util import artifacts, codec
+from imitation_lab.util import artifacts, codec, util
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath
 
 __all__ = [
-    "KIND", "State", "pack_module", "unpack_module", "pack_optimizer", "unpack_optimizer", "pack_randomness",
-    "unpack_randomness", "pack_algorithm", "unpack_algorithm", "pack_replay_buffer", "unpack_replay_buffer",
-    "describe_algorithm", "build_algorithm", "check_choosable", "encode", "decode",
+    "KIND", "DAMAGED", "State", "damage_told", "pack_module", "unpack_module", "pack_optimizer", "unpack_optimizer",
+    "pack_generator", "unpack_generator", "pack_randomness", "unpack_randomness", "pack_algorithm", "unpack_algorithm",
+    "pack_replay_buffer", "unpack_replay_buffer", "describe_algorithm", "build_algorithm", "check_choosable", "encode",
+    "decode",
 ]  # fmt: skip
 
 KIND = "checkpoint"
@@ -56,6 +58,8 @@ _NOT_ARGUMENTS = {
     *("self", "policy", "env", "device", "tensorboard_log", "verbose", "_init_setup_model", "monitor_wrapper"),
     *("replay_buffer_class", "replay_buffer_kwargs", "rollout_buffer_class", "rollout_buffer_kwargs"),
 }
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, AssertionError)
+"""What a damaged file makes Python raise."""
 
 
 @dataclasses.dataclass
@@ -64,11 +68,13 @@ class State:
 
     Attributes:
         meta: plain JSON by name.
-        tensors: arrays by name.
+        tensors: arrays by name, which share memory with what was packed.
+        version: of the format it was read in.
     """
 
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
     tensors: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    version: int = 0
 
     def write(self, path: AnyPath, version: int) -> None:
         """Writes the state to one file, atomically."""
@@ -83,7 +89,7 @@ class State:
             ArtifactError: the file is damaged, of another kind, or of a version above `version`.
         """
         found = artifacts.read(path, kind=KIND, version=version)
-        return cls(dict(found.meta), dict(found.tensors))
+        return cls(found.meta, found.tensors, found.version)
 
     def under(self, prefix: str) -> dict[str, np.ndarray]:
         """The arrays whose names begin with `prefix`, without it."""
@@ -117,9 +123,20 @@ class State:
         return value
 
 
+@contextlib.contextmanager
+def damage_told(text: str = "the checkpoint is damaged") -> Iterator[None]:
+    """Raises ArtifactError, which begins with `text`, in place of one that is `DAMAGED`."""
+    try:
+        yield
+    except ArtifactError:
+        raise
+    except DAMAGED as error:
+        raise ArtifactError(f"{text}: {error!r}") from None
+
+
 def pack_module(state: State, name: str, module: nn.Module) -> None:
     """Saves parameters and buffers under `name`."""
-    state.tensors.update(_copies(artifacts.state_arrays(module, prefix=f"{name}/")))
+    state.tensors.update(artifacts.state_arrays(module, prefix=f"{name}/"))
 
 
 def unpack_module(state: State, name: str, module: nn.Module) -> None:
@@ -134,7 +151,7 @@ def pack_optimizer(state: State, name: str, optimizer: th.optim.Optimizer) -> No
     for index, slots in saved["state"].items():
         for key, value in slots.items():
             if isinstance(value, th.Tensor):
-                state.tensors[f"{name}/{index}/{key}"] = value.detach().cpu().numpy().copy()
+                state.tensors[f"{name}/{index}/{key}"] = util.safe_to_numpy(value)
             else:
                 numbers.setdefault(str(index), {})[key] = codec.encode(value, where=f"{name} {key}")
     groups = [{k: codec.encode(_number(v), where=f"{name} {k}") for k, v in g.items()} for g in saved["param_groups"]]
@@ -161,58 +178,65 @@ def unpack_optimizer(state: State, name: str, optimizer: th.optim.Optimizer) -> 
         shape = tuple(parameters[int(index)].shape)
         if array.shape not in ((), shape):
             raise ArtifactError(f"{name + '/' + key!r} has shape {array.shape} in the checkpoint, expected {shape}")
-        slots.setdefault(int(index), {})[slot] = th.from_numpy(np.array(array))
+        slots.setdefault(int(index), {})[slot] = th.tensor(array)
     for text, values in saved.get("numbers", {}).items():
         slots.setdefault(int(text), {}).update({key: codec.decode(value) for key, value in values.items()})
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
-def pack_randomness(state: State, name: str, **generators: np.random.Generator | th.Generator) -> None:
+def pack_generator(state: State, name: str, generator: np.random.Generator | th.Generator) -> None:
+    """Saves the state of a random generator."""
+    if isinstance(generator, th.Generator):
+        state.tensors[name] = generator.get_state().numpy()
+    else:
+        state.meta[name] = codec.encode(dict(generator.bit_generator.state))
+
+
+def unpack_generator(state: State, name: str, generator: np.random.Generator | th.Generator) -> None:
+    """Puts the state of a random generator back."""
+    with damage_told("the checkpoint's random states are damaged"):
+        if isinstance(generator, th.Generator):
+            generator.set_state(th.tensor(state.array(name)))
+        else:
+            generator.bit_generator.state = codec.decode(state.entry(name))
+
+
+def pack_randomness(state: State, name: str, **generators: np.random.Generator) -> None:
     """Saves the random states of PyTorch, NumPy and Python, and of `generators`."""
     kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 (SB3 draws from it)
     assert kind == "MT19937"
     version, words, gauss = random.getstate()
-    state.tensors[f"{name}/torch"] = th.get_rng_state().numpy().copy()
+    state.tensors[f"{name}/torch"] = th.get_rng_state().numpy()
     state.tensors[f"{name}/numpy"] = np.asarray(keys).astype(np.int64)
     state.tensors[f"{name}/python"] = np.asarray(words, np.int64)
     if th.cuda.is_available() and th.cuda.is_initialized():
         state.tensors[f"{name}/cuda"] = np.stack([rng.cpu().numpy() for rng in th.cuda.get_rng_state_all()])
-    meta: dict[str, Any] = {
+    own = State()
+    for key, generator in generators.items():
+        pack_generator(own, key, generator)
+    state.meta[name] = {
         "numpy": [int(position), int(has_gauss), float(cached)],
         "python": [version, gauss],
-        "generators": {},
+        "generators": own.meta,
     }
-    for key, generator in generators.items():
-        if isinstance(generator, th.Generator):
-            state.tensors[f"{name}/generator/{key}"] = generator.get_state().cpu().numpy().copy()
-        else:
-            meta["generators"][key] = codec.encode(dict(generator.bit_generator.state), where=f"rng {key}")
-    state.meta[name] = meta
 
 
-def unpack_randomness(state: State, name: str, **generators: np.random.Generator | th.Generator) -> None:
+def unpack_randomness(state: State, name: str, **generators: np.random.Generator) -> None:
     """Puts the random states back, the global ones included: the run goes on as if it had never stopped."""
     meta = state.entry(name)
-    try:
+    with damage_told("the checkpoint's random states are damaged"):
         for key, generator in generators.items():
-            if isinstance(generator, th.Generator):
-                generator.set_state(th.from_numpy(np.array(state.array(f"{name}/generator/{key}"))))
-            else:
-                generator.bit_generator.state = codec.decode(meta["generators"][key])
+            unpack_generator(State(meta["generators"]), key, generator)
         position, has_gauss, cached = meta["numpy"]
         keys = state.array(f"{name}/numpy").astype(np.uint32)
         np.random.set_state(("MT19937", keys, position, has_gauss, cached))  # noqa: NPY002
         version, gauss = meta["python"]
         random.setstate((version, tuple(state.array(f"{name}/python").tolist()), gauss))
-        th.set_rng_state(th.from_numpy(np.array(state.array(f"{name}/torch"))))
+        th.set_rng_state(th.tensor(state.array(f"{name}/torch")))
         if f"{name}/cuda" in state.tensors and th.cuda.is_available():
             saved = state.array(f"{name}/cuda")
             for device in range(min(len(saved), th.cuda.device_count())):
-                th.cuda.set_rng_state(th.from_numpy(np.array(saved[device])), device)
-    except ArtifactError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"the checkpoint's random states are damaged: {error}") from None
+                th.cuda.set_rng_state(th.tensor(saved[device]), device)
 
 
 def pack_algorithm(state: State, name: str, algorithm: BaseAlgorithm) -> None:
@@ -223,12 +247,10 @@ def pack_algorithm(state: State, name: str, algorithm: BaseAlgorithm) -> None:
     modules, variables = algorithm._get_torch_save_params()
     for path in modules:
         part = _find(algorithm, path)
-        if isinstance(part, th.optim.Optimizer):
-            pack_optimizer(state, f"{name}/{path}", part)
-        else:
-            pack_module(state, f"{name}/{path}", part)
+        pack: Any = pack_optimizer if isinstance(part, th.optim.Optimizer) else pack_module
+        pack(state, f"{name}/{path}", part)
     for path in variables:
-        state.tensors[f"{name}/{path}"] = _find(algorithm, path).detach().cpu().numpy().copy()
+        state.tensors[f"{name}/{path}"] = util.safe_to_numpy(_find(algorithm, path))
     state.meta[name] = {
         "class": type(algorithm).__name__,
         "counters": {k: codec.encode(v) for k, v in vars(algorithm).items() if _is_counter(k, v)},
@@ -252,15 +274,11 @@ def unpack_algorithm(state: State, name: str, algorithm: BaseAlgorithm) -> None:
     modules, variables = algorithm._get_torch_save_params()
     for path in modules:
         part = _find(algorithm, path)
-        if isinstance(part, th.optim.Optimizer):
-            unpack_optimizer(state, f"{name}/{path}", part)
-        else:
-            # "policy/" also begins the names of nothing else: optimizers are saved under "policy.optimizer/".
-            unpack_module(state, f"{name}/{path}", part)
+        unpack: Any = unpack_optimizer if isinstance(part, th.optim.Optimizer) else unpack_module
+        unpack(state, f"{name}/{path}", part)  # "policy/" begins no other name: optimizers are in "policy.optimizer/"
     for path in variables:
-        own = _find(algorithm, path)
-        with th.no_grad():
-            own.copy_(th.from_numpy(np.array(state.array(f"{name}/{path}", own.detach().cpu().numpy()))))
+        own = _find(algorithm, path).detach()
+        own.copy_(th.tensor(state.array(f"{name}/{path}", util.safe_to_numpy(own))))
     for key, value in meta["counters"].items():
         if _is_counter(key, vars(algorithm).get(key)):
             setattr(algorithm, key, codec.decode(value))
@@ -278,7 +296,7 @@ def pack_replay_buffer(state: State, name: str, buffer: ReplayBuffer) -> None:
     buffer = getattr(buffer, "replay_buffer", buffer)
     rows = buffer.buffer_size if buffer.full else buffer.pos
     for key, array in _buffer_arrays(buffer):
-        state.tensors[f"{name}/{key}"] = array[:rows].copy()
+        state.tensors[f"{name}/{key}"] = array[:rows]
     state.meta[name] = {"pos": buffer.pos, "full": buffer.full, "size": buffer.buffer_size}
 
 
@@ -310,14 +328,10 @@ def describe_algorithm(algorithm: BaseAlgorithm) -> dict[str, Any]:
         raise TypeError(f"{cls.__name__} is none of {', '.join(_ALGORITHMS)}")
     arguments = {}
     for key in inspect.signature(cls.__init__).parameters:
-        if key not in _NOT_ARGUMENTS and key not in ("policy_kwargs", "train_freq") and hasattr(algorithm, key):
+        if key not in _NOT_ARGUMENTS and hasattr(algorithm, key):
             arguments[key] = encode(getattr(algorithm, key), f"{cls.__name__}'s argument {key!r}")
     # DQN, SAC and TD3 add what they derive from their own arguments; it must not be given twice.
-    kwargs = {k: v for k, v in algorithm.policy_kwargs.items() if k != "use_sde"}
-    arguments["policy_kwargs"] = encode(kwargs, f"{cls.__name__}'s policy_kwargs")
-    train_freq = getattr(algorithm, "train_freq", None)
-    if isinstance(train_freq, TrainFreq):
-        arguments["train_freq"] = codec.encode((train_freq.frequency, train_freq.unit.value))
+    arguments["policy_kwargs"].pop("use_sde", None)
     return {"class": cls.__name__, "policy": codec.class_name(algorithm.policy_class), "arguments": arguments}
 
 
@@ -354,6 +368,8 @@ def encode(value: Any, where: str) -> Any:
             return {"__schedule__": cls.__name__, "args": [float(getattr(value, name)) for name in names]}
     if isinstance(value, noise.VectorizedActionNoise):
         value = value.base_noise
+    if isinstance(value, TrainFreq):
+        value = (value.frequency, value.unit.value)
     if type(value) is noise.NormalActionNoise:
         return {"__noise__": [codec.encode(np.asarray(x)) for x in (value._mu, value._sigma)]}
     if isinstance(value, dict):
@@ -399,10 +415,6 @@ def _numbers(buffer: deque | None) -> list[Any]:
         return value.item() if isinstance(value, np.generic) else value
 
     return [plain(value) for value in buffer or ()]
-
-
-def _copies(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array.copy() for name, array in arrays.items()}
 
 
 def _buffer_arrays(buffer: ReplayBuffer) -> Iterator[tuple[str, np.ndarray]]:

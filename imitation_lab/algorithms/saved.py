@@ -26,7 +26,7 @@ from torch.nn.utils import parametrize
 from imitation_lab.algorithms import checkpoint
 from imitation_lab.rewards.reward_nets import RewardNet
 from imitation_lab.rewards.reward_nets import constructor as recording
-from imitation_lab.util import artifacts, codec, policy_files
+from imitation_lab.util import codec, policy_files, util
 from imitation_lab.util import logger as lab_logger
 from imitation_lab.util.artifacts import ArtifactError
 from imitation_lab.util.paths import AnyPath
@@ -41,7 +41,6 @@ _NEVER = {
     *("log_dir", "init_tensorboard", "init_tensorboard_graph", "scratch_dir"),
 }
 _GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, AssertionError)
 
 
 class Saved:
@@ -58,7 +57,7 @@ class Saved:
 
     def _arguments(self) -> dict[str, Any]:
         """The constructor's arguments that a file shall hold; by default the attributes of their names."""
-        return {name: getattr(self, name) for name in _parameters(type(self)) if hasattr(self, name)}
+        return {name: getattr(self, name) for name in _for_files(type(self)) if hasattr(self, name)}
 
     @classmethod
     def _make(cls, arguments: dict[str, Any]) -> Self:
@@ -139,17 +138,15 @@ class Saved:
         if (kind := state.meta.get("class")) != cls.__name__:
             raise ArtifactError(f"the checkpoint is of {kind}: load it with {kind}.load")
         logger = None if custom_logger is None else lab_logger.as_logger(custom_logger)  # one for all parts
-        self = _build(cls, "", state.entry("arguments"), state, _Context(venv, device, logger), given)
+        own = {"venv": venv, "env": venv, "device": device, "custom_logger": logger, "demonstrations": None}
+        self = _Builder(state, own).build(cls, "", state.entry("arguments"), given)
         self._take(state)
         if given.get("demonstrations") is not None:
             self.set_demonstrations(given["demonstrations"])
         return self
 
     def _checkpoint(self) -> checkpoint.State:
-        state = checkpoint.State()
-        state.meta["class"] = type(self).__name__
-        state.meta["arguments"] = describe_all(self, {})
-        state.meta["parts"] = {}
+        state = checkpoint.State({"class": type(self).__name__, "arguments": _describe_all(self, {}), "parts": {}})
         _pack_parts(state, "", self)
         checkpoint.pack_randomness(state, "random")
         return state
@@ -157,54 +154,40 @@ class Saved:
     @classmethod
     def _read(cls, path: AnyPath) -> checkpoint.State:
         file = cls._file(path)
-        found = artifacts.read(file, kind=checkpoint.KIND, version=VERSION)
-        state = checkpoint.State(dict(found.meta), dict(found.tensors))
-        try:
-            return state if found.version == VERSION else cls._upgrade(state, file)
-        except ArtifactError:
-            raise
-        except _DAMAGED as error:
-            raise ArtifactError(f"the checkpoint is damaged: {error!r}") from None
+        state = checkpoint.State.read(file, VERSION)
+        with checkpoint.damage_told():
+            return state if state.version == VERSION else cls._upgrade(state, file)
 
     def _take(self, state: checkpoint.State) -> Self:
-        try:
+        with checkpoint.damage_told():
             _unpack_parts(state, "", self)
             self._fits()
-        except ArtifactError:
-            raise
-        except _DAMAGED as error:
-            raise ArtifactError(f"the checkpoint is damaged: {error!r}") from None
         checkpoint.unpack_randomness(state, "random")
         self._begin_anew()
         return self
 
 
 def _parameters(cls: type) -> list[str]:
-    """Names of the constructor's arguments, and of those that it passes on, which a file may hold."""
+    """Names of the constructor's arguments, and of those that it passes on."""
     names: list[str] = []
     for base in cls.__mro__:
         if "__init__" in vars(base):
             own = inspect.signature(base.__init__).parameters  # type: ignore[misc]
-            names += [name for name in own if name not in _NEVER and not name.startswith("_")]
+            names += own
             if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in own.values()):
                 break
     return names
 
 
+def _for_files(cls: type) -> list[str]:
+    """Names of those arguments that a file may hold."""
+    return [name for name in _parameters(cls) if name not in _NEVER and not name.startswith("_")]
+
+
 # Arguments: described as data, and built again from that.
 
 
-@dataclasses.dataclass
-class _Context:
-    """What building needs beside the file; `made` are generators by number, which parts may share."""
-
-    venv: Any
-    device: th.device | str
-    logger: lab_logger.HierarchicalLogger | None
-    made: dict[int, np.random.Generator] = dataclasses.field(default_factory=dict)
-
-
-def describe_all(part: Saved, shared: dict[int, int]) -> dict[str, Any]:
+def _describe_all(part: Saved, shared: dict[int, int]) -> dict[str, Any]:
     """The arguments of `part` as data, each one or why it is none."""
     return {name: _describe(name, value, shared) for name, value in part._arguments().items()}
 
@@ -214,11 +197,10 @@ def _describe(name: str, value: Any, shared: dict[int, int]) -> dict[str, Any]:
         if isinstance(value, Exception):
             raise value
         if isinstance(value, Saved):
-            arguments = describe_all(value, shared)
-            return {"saved": {"class": type(value).__name__, "arguments": arguments}}
+            return {"saved": {"class": type(value).__name__, "arguments": _describe_all(value, shared)}}
         if isinstance(value, RewardNet):
             if any(parametrize.is_parametrized(part) for part in value.modules()):
-                return {"error": "it has parametrized layers, such as spectral normalization"}
+                raise TypeError("it has parametrized layers, such as spectral normalization")
             return {"net": recording.describe(value)}
         if isinstance(value, BasePolicy):
             return {"policy": policy_files.describe(value)}
@@ -228,86 +210,67 @@ def _describe(name: str, value: Any, shared: dict[int, int]) -> dict[str, Any]:
             kind = type(value.bit_generator).__name__
             return {"rng": {"kind": kind, "number": shared.setdefault(id(value), len(shared))}}
         if inspect.isroutine(value) or isinstance(value, functools.partial):
-            return {"error": "it is a function, and so no data"}
+            raise TypeError("it is a function, and so no data")
         return {"data": checkpoint.encode(value, name)}
     except TypeError as error:
         return {"error": str(error)}
 
 
-def _build(
-    cls: type[Any],
-    prefix: str,
-    specs: Mapping[str, Any],
-    state: checkpoint.State,
-    context: _Context,
-    given: Mapping[str, Any],
-) -> Any:
-    """An object of class `cls`, whose parts are untrained: `given`, and for the rest what `specs` describe."""
-    accepted = {name for base in cls.__mro__ if "__init__" in vars(base) for name in _signature(base)}
-    if unknown := given.keys() - accepted:
-        raise TypeError(f"{cls.__name__}.load() got an unexpected argument {min(unknown)!r}")
-    own = {
-        "demonstrations": None,
-        "venv": context.venv,
-        "env": context.venv,
-        "device": context.device,
-        "custom_logger": context.logger,
-    }
-    arguments = {name: value for name, value in own.items() if name in accepted}
-    allowed = _parameters(cls)
-    for name, spec in specs.items():
-        if name not in allowed:
-            raise ArtifactError(f"the checkpoint gives {name!r}, which {cls.__name__} does not take from a file")
-        if given.get(name) is None:
-            arguments[name] = cls._from_file(name, _rebuild(prefix + name, spec, state, context))
-    wanted = {name: value for name, value in given.items() if value is not None}
-    try:
-        return cls._make({**arguments, **wanted})
-    except ValueError:  # whose text tells what does not fit
-        raise
-    except _DAMAGED as error:
-        raise ArtifactError(f"the checkpoint's arguments do not fit {cls.__name__}: {error!r}") from error
+@dataclasses.dataclass
+class _Builder:
+    """Builds from a file: `own` are the arguments of whoever loads, `made` generators by number, which parts share."""
 
+    state: checkpoint.State
+    own: dict[str, Any]
+    made: dict[int, np.random.Generator] = dataclasses.field(default_factory=dict)
 
-def _signature(base: type) -> list[str]:
-    return list(inspect.signature(base.__init__).parameters)  # type: ignore[misc]
+    def build(self, cls: type[Any], prefix: str, specs: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+        """An object of class `cls`, whose parts are untrained: `given`, and for the rest what `specs` describe."""
+        accepted, allowed = _parameters(cls), _for_files(cls)
+        if unknown := given.keys() - accepted:
+            raise TypeError(f"{cls.__name__}.load() got an unexpected argument {min(unknown)!r}")
+        wanted = {name: value for name, value in given.items() if value is not None}
+        arguments = {name: value for name, value in self.own.items() if name in accepted}
+        for name, spec in specs.items():
+            if name not in allowed:
+                raise ArtifactError(f"the checkpoint gives {name!r}, which {cls.__name__} does not take from a file")
+            if name not in wanted:
+                arguments[name] = cls._from_file(name, self._rebuild(prefix + name, spec))
+        try:
+            return cls._make({**arguments, **wanted})
+        except ValueError:  # whose text tells what does not fit
+            raise
+        except checkpoint.DAMAGED as error:
+            raise ArtifactError(f"the checkpoint's arguments do not fit {cls.__name__}: {error!r}") from error
 
-
-def _rebuild(name: str, spec: Any, state: checkpoint.State, context: _Context) -> Any:
-    """The argument that `_describe` described, networks and algorithms untrained."""
-    kind: Any = None
-    value: Any = None
-    if isinstance(spec, dict) and len(spec) == 1:
-        ((kind, value),) = spec.items()
-    try:
-        if kind == "saved":
-            cls = Saved._kinds[value["class"]]
-            return _build(cls, f"{name}.", value["arguments"], state, context, {})
-        if kind == "net":
-            recording.check_layout(value, state.under(f"{name}/"))
-            return recording.rebuild(value)
-        if kind == "policy":
-            return policy_files.rebuild(value, state.under(f"{name}/"), context.device)
-        if kind == "sb3":
-            return checkpoint.build_algorithm(value, context.venv, context.device)
-        if kind == "rng":
-            if value["kind"] not in _GENERATORS:
-                raise ArtifactError(f"the checkpoint names the random generator {value['kind']!r}, which is not known")
-            fresh = np.random.Generator(getattr(np.random, value["kind"])(0))
-            return context.made.setdefault(int(value["number"]), fresh)
-        if kind == "data":
-            return checkpoint.decode(value)
-    except ArtifactError:
-        raise
-    except _DAMAGED as error:
-        raise ArtifactError(f"the checkpoint's {name!r} is damaged: {error!r}") from None
-    why = value if kind == "error" else "the file is damaged"
-    owner, _, inner = name.rpartition(".")
-    argument, part = (owner, f"its {inner}: ") if owner else (name, "")
-    raise ArtifactError(
-        f"the checkpoint cannot rebuild {argument}: {part}{why}. Make it as in the run that was saved, and pass "
-        f"{argument}=, or build the whole and call its restore(path)."
-    )
+    def _rebuild(self, name: str, spec: Any) -> Any:
+        """The argument that `_describe` described, networks and algorithms untrained."""
+        why = "the file is damaged"
+        with checkpoint.damage_told(f"the checkpoint's {name!r} is damaged"):
+            match spec:
+                case {"saved": value}:
+                    return self.build(Saved._kinds[value["class"]], f"{name}.", value["arguments"], {})
+                case {"net": value}:
+                    recording.check_layout(value, self.state.under(f"{name}/"))
+                    return recording.rebuild(value)
+                case {"policy": value}:
+                    return policy_files.rebuild(value, self.state.under(f"{name}/"), self.own["device"])
+                case {"sb3": value}:
+                    return checkpoint.build_algorithm(value, self.own["venv"], self.own["device"])
+                case {"rng": {"kind": kind, "number": number}}:
+                    if kind not in _GENERATORS:
+                        raise ArtifactError(f"the checkpoint names the random generator {kind!r}, which is not known")
+                    return self.made.setdefault(int(number), np.random.Generator(getattr(np.random, kind)(0)))
+                case {"data": value}:
+                    return checkpoint.decode(value)
+                case {"error": str(text)}:
+                    why = text
+        owner, _, inner = name.rpartition(".")
+        argument, part = (owner, f"its {inner}: ") if owner else (name, "")
+        raise ArtifactError(
+            f"the checkpoint cannot rebuild {argument}: {part}{why}. Make it as in the run that was saved, and pass "
+            f"{argument}=, or build the whole and call its restore(path)."
+        )
 
 
 # State: parts with an identity are filled, values are replaced.
@@ -328,15 +291,18 @@ def _unpack_parts(state: checkpoint.State, prefix: str, owner: Any) -> None:
             setattr(target, name, new)
 
 
+_KINDS: dict[str, tuple[type, Any, Any]] = {
+    "network": (nn.Module, checkpoint.pack_module, checkpoint.unpack_module),
+    "optimizer": (th.optim.Optimizer, checkpoint.pack_optimizer, checkpoint.unpack_optimizer),
+    "algorithm": (BaseAlgorithm, checkpoint.pack_algorithm, checkpoint.unpack_algorithm),
+    "generator": (np.random.Generator, checkpoint.pack_generator, checkpoint.unpack_generator),
+    "torch generator": (th.Generator, checkpoint.pack_generator, checkpoint.unpack_generator),
+}
+
+
 def _kind(part: Any) -> str | None:
     """What kind of thing with an identity `part` is, None for a value."""
-    for kind, cls in (
-        ("network", nn.Module),
-        ("optimizer", th.optim.Optimizer),
-        ("algorithm", BaseAlgorithm),
-        ("generator", np.random.Generator),
-        ("torch generator", th.Generator),
-    ):
+    for kind, (cls, _, _) in _KINDS.items():
         if isinstance(part, cls):
             return kind
     if hasattr(part, "load_state_dict"):
@@ -353,26 +319,17 @@ def _pack(state: checkpoint.State, name: str, part: Any) -> None:
     kind = _kind(part)
     if kind is not None:
         state.meta["parts"][name] = kind
-    match kind:
-        case "network":
-            checkpoint.pack_module(state, name, part)
-        case "optimizer":
-            checkpoint.pack_optimizer(state, name, part)
-        case "algorithm":
-            checkpoint.pack_algorithm(state, name, part)
-        case "generator":
-            state.meta[name] = codec.encode(dict(part.bit_generator.state))
-        case "torch generator":
-            state.tensors[name] = part.get_state().cpu().numpy().copy()
-        case "state":
-            pack_value(state, name, part.state_dict())
-        case "parts":
-            _pack_parts(state, f"{name}.", part)
-        case None:
-            pack_value(state, name, part)
-        case _:
-            for i, one in enumerate(part):
-                _pack(state, f"{name}.{i}", one)
+    if kind is None:
+        _pack_value(state, name, part)
+    elif kind in _KINDS:
+        _KINDS[kind][1](state, name, part)
+    elif kind == "state":
+        _pack_value(state, name, part.state_dict())
+    elif kind == "parts":
+        _pack_parts(state, f"{name}.", part)
+    else:
+        for i, one in enumerate(part):
+            _pack(state, f"{name}.{i}", one)
 
 
 def _unpack(state: checkpoint.State, name: str, part: Any) -> Any:
@@ -383,48 +340,36 @@ def _unpack(state: checkpoint.State, name: str, part: Any) -> Any:
             f"the checkpoint's {name!r} is {saved or 'no part to restore'}, here it is {kind or repr(part)}: build it "
             "as in the run that was saved"
         )
-    match kind:
-        case "network":
-            checkpoint.unpack_module(state, name, part)
-        case "optimizer":
-            checkpoint.unpack_optimizer(state, name, part)
-        case "algorithm":
-            checkpoint.unpack_algorithm(state, name, part)
-        case "generator":
-            try:
-                part.bit_generator.state = codec.decode(state.entry(name))
-            except (TypeError, ValueError, KeyError, AttributeError) as error:
-                raise ArtifactError(f"the checkpoint's random states are damaged: {name!r}: {error}") from None
-        case "torch generator":
-            part.set_state(th.from_numpy(np.array(state.array(name))))
-        case "state":
-            part.load_state_dict(unpack_value(state, name))
-        case "parts":
-            _unpack_parts(state, f"{name}.", part)
-        case None:
-            return unpack_value(state, name)
-        case _:
-            for i, one in enumerate(part):
-                _unpack(state, f"{name}.{i}", one)
+    if kind is None:
+        return _unpack_value(state, name)
+    if kind in _KINDS:
+        _KINDS[kind][2](state, name, part)
+    elif kind == "state":
+        part.load_state_dict(_unpack_value(state, name))
+    elif kind == "parts":
+        _unpack_parts(state, f"{name}.", part)
+    else:
+        for i, one in enumerate(part):
+            _unpack(state, f"{name}.{i}", one)
     return part
 
 
-def pack_value(state: checkpoint.State, name: str, value: Any) -> None:
+def _pack_value(state: checkpoint.State, name: str, value: Any) -> None:
     """Saves arrays, mappings of them, rows of numbers and arrays, or anything that is data."""
     if isinstance(value, np.ndarray | th.Tensor):
-        state.tensors[name] = np.array(value.detach().cpu().numpy() if isinstance(value, th.Tensor) else value)
+        state.tensors[name] = util.safe_to_numpy(value)
     elif isinstance(value, Mapping) and any(isinstance(v, np.ndarray | th.Tensor | Mapping) for v in value.values()):
         state.meta[name] = {"__keys__": list(value)}
         for key, part in value.items():
-            pack_value(state, f"{name}/{key}", part)
+            _pack_value(state, f"{name}/{key}", part)
     elif isinstance(value, list) and value and (isinstance(value[0], dict) or dataclasses.is_dataclass(value[0])):
         _pack_rows(state, name, value)
     else:
         state.meta[name] = codec.encode(value, where=name)
 
 
-def unpack_value(state: checkpoint.State, name: str) -> Any:
-    """Inverse of `pack_value`."""
+def _unpack_value(state: checkpoint.State, name: str) -> Any:
+    """Inverse of `_pack_value`."""
     if name in state.tensors:
         return np.array(state.array(name))
     if name not in state.meta:
@@ -433,7 +378,7 @@ def unpack_value(state: checkpoint.State, name: str) -> Any:
     if isinstance(saved, dict) and "__rows__" in saved:
         return _unpack_rows(state, name)
     if isinstance(saved, dict) and "__keys__" in saved:
-        return {key: unpack_value(state, f"{name}/{key}") for key in saved["__keys__"]}
+        return {key: _unpack_value(state, f"{name}/{key}") for key in saved["__keys__"]}
     return codec.decode(saved)
 
 

@@ -266,7 +266,7 @@ class TestTrainingLoop:
         val = [row["val_loss"] for row in history if "val_loss" in row]
         best = int(np.argmin(val))
         assert len(val) == best + 1 + 4  # labels are noise, so validation soon gets worse
-        held_out = trainer._split[1][1]
+        held_out = trainer._parts()[1]
         again = trainer.loss_calculator(trainer.policy, held_out["obs"], held_out["acts"])
         assert float(again.loss.detach()) == pytest.approx(min(val), rel=1e-5)
 
@@ -345,7 +345,7 @@ class TestRegularizer:
         trainer = _make(log, _linear_demos(BOX_ACT, 128), regularizer_factory=factory)
         history = trainer.train(n_epochs=2, progress_bar=False)
         assert sum("val_loss" in row for row in history) == 2
-        assert len(trainer._split[1][1]) == 32
+        assert len(trainer._parts()[1]) == 32
         assert trainer.regularizer.lambda_ == pytest.approx(0.1 * 1.5**2)  # far above the interval, twice
 
     @pytest.mark.parametrize("act_space", [BOX_ACT, S.Discrete(3)], ids=["Box", "Discrete"])
@@ -370,7 +370,7 @@ class TestRegularizer:
         assert seen[-1][1] < 0.2 * seen[0][1]  # it falls as the policy learns
         if act_space is BOX_ACT:
             assert history[-1]["val_neglogp"] < 0  # while the likelihood of a density passes zero
-            rows = trainer._split[1][1]
+            rows = trainer._parts()[1]
             mean = trainer.policy._predict(rows["obs"], deterministic=True).detach()
             assert seen[-1][1] == pytest.approx((mean - rows["acts"]).square().mean().item(), rel=1e-5)
 

@@ -81,8 +81,8 @@ def test_a_resumed_training_is_bit_equal(kind, kwargs, train, tmp_path, log):
     history = resumed.train(**train, progress_bar=False)
     same(whole, resumed)
     if "validation_fraction" in train:  # on the split of the run, which training has not seen
-        assert len(resumed._split[1][1]) == 16
-        assert th.equal(resumed._split[1][1]["obs"], whole._split[1][1]["obs"])
+        assert len(resumed._parts()[1]) == 16
+        assert th.equal(resumed._parts()[1]["obs"], whole._parts()[1]["obs"])
         assert any("val_loss" in row for row in history)
 
 

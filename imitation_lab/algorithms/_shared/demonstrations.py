@@ -106,17 +106,16 @@ class TransitionTensors:
         order = th.as_tensor(rng.permutation(len(self)))
         return self.rows(order[n_second:]), self.rows(order[:n_second])
 
-    def batches(
-        self, batch_size: int, *, shuffle: bool = True, drop_last: bool = True, generator: th.Generator | None = None
-    ) -> TensorLoader:
-        """A loader over these transitions, see `TensorLoader`."""
-        return TensorLoader(self, batch_size, shuffle=shuffle, drop_last=drop_last, generator=generator)
+    def batches(self, batch_size: int, **options: Any) -> TensorLoader:
+        """A loader over these transitions, see `TensorLoader` for the options."""
+        return TensorLoader(self, batch_size, **options)
 
 
+@dataclasses.dataclass(eq=False)
 class TensorLoader:
     """Batches of transitions, in a new order on each pass.
 
-    Args:
+    Attributes:
         data: the transitions.
         batch_size: transitions in a batch.
         shuffle: whether each pass draws a new permutation.
@@ -127,28 +126,23 @@ class TensorLoader:
         ValueError: if there are fewer transitions than `batch_size`.
     """
 
-    def __init__(
-        self,
-        data: TransitionTensors,
-        batch_size: int,
-        *,
-        shuffle: bool = True,
-        drop_last: bool = True,
-        generator: th.Generator | None = None,
-    ) -> None:
-        checks.integers(1, batch_size=batch_size)
-        if len(data) < batch_size:
+    data: TransitionTensors
+    batch_size: int
+    _: dataclasses.KW_ONLY
+    shuffle: bool = True
+    drop_last: bool = True
+    generator: th.Generator | None = None
+
+    def __post_init__(self) -> None:
+        checks.integers(1, batch_size=self.batch_size)
+        n = len(self.data)
+        if n < self.batch_size:
             raise ValueError(
-                f"There are {len(data)} transitions, fewer than one batch of {batch_size}: give more demonstrations "
-                f"or a batch_size of at most {len(data)}."
+                f"There are {n} transitions, fewer than one batch of {self.batch_size}: give more demonstrations or a "
+                f"batch_size of at most {n}."
             )
-        self.data = data
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.generator = generator
-        row_bytes = max(1.0, sum(leaf.nbytes for leaf in tree.leaves(data.fields)) / len(data))
-        self._block = batch_size * max(1, int(_GATHER_BYTES / row_bytes) // batch_size)
+        row_bytes = max(1.0, sum(leaf.nbytes for leaf in tree.leaves(self.data.fields)) / n)
+        self._block = self.batch_size * max(1, int(_GATHER_BYTES / row_bytes) // self.batch_size)
 
     def __len__(self) -> int:
         """The number of batches in a pass."""
@@ -187,14 +181,7 @@ class BatchStream:
             yield self._check(number, batch)
 
     def _check(self, number: int, batch: Any) -> Batch:
-        if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-            batch = types.dataclass_quick_asdict(batch)
-        if not isinstance(batch, Mapping):
-            raise TypeError(
-                f"Batch {number} of the demonstrations is a {type(batch).__name__}, expected a mapping with obs and "
-                "acts."
-            )
-        tensors = self._spec.tensors(batch)
+        tensors = self._spec.tensors(_fields(number, batch))
         size = tree.length(tensors)
         if size != self.batch_size:
             raise ValueError(
@@ -260,11 +247,7 @@ def demonstration_tensors(
     kind, demonstrations = sort_out(demonstrations)
     if kind == "batches":
         return BatchStream(demonstrations, batch_size, spec)  # type: ignore[arg-type]
-    if kind == "trajectories":
-        fields = rollout.flatten_fields(demonstrations, _ALL if spec.fields is None else spec.fields)  # type: ignore[arg-type]
-    else:
-        fields = types.dataclass_quick_asdict(demonstrations)
-    return TransitionTensors(spec.tensors(fields), spec)
+    return TransitionTensors(spec.tensors(_joined(kind, demonstrations, spec.fields or _ALL)), spec)
 
 
 def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec, optional: Sequence[str] = ()) -> TransitionTensors:
@@ -279,45 +262,49 @@ def all_tensors(demonstrations: AnyTransitions, spec: TensorSpec, optional: Sequ
         TypeError: if `demonstrations` is of no known kind.
         ValueError: if it is empty, lacks a field, or does not fit the spaces.
     """
-    kind, demonstrations = sort_out(demonstrations)
-    if kind == "batches":
-        batches = [_fields(batch) for batch in demonstrations]
-        names = set.intersection(*(set(batch) for batch in batches))
-        joined = [TensorSpec().tensors({k: batch[k] for k in names}) for batch in batches]
-        spec = _with(spec, names.intersection(optional))
-        return TransitionTensors(spec.tensors(tree.cat(joined)), spec)
-    found = demonstration_tensors(demonstrations, _with(spec, optional), 1)
-    assert isinstance(found, TransitionTensors)
-    return found
+    needed = tuple(spec.fields or ())
+    found = _joined(*sort_out(demonstrations), (*needed, *optional))
+    spec = dataclasses.replace(spec, fields=(*needed, *(name for name in optional if name in found)))
+    return TransitionTensors(spec.tensors(found), spec)
 
 
-def _with(spec: TensorSpec, names: Iterable[str]) -> TensorSpec:
-    return spec if spec.fields is None else dataclasses.replace(spec, fields=(*spec.fields, *names))
+def _joined(kind: str, demonstrations: Any, names: Iterable[str]) -> Mapping[str, Any]:
+    """The fields of all transitions, for trajectories those of these names; `kind` is as of `sort_out`."""
+    if kind == "transitions":
+        return types.dataclass_quick_asdict(demonstrations)
+    if kind == "trajectories":
+        return rollout.flatten_fields(demonstrations, names)
+    batches = list(itertools.starmap(_fields, enumerate(demonstrations)))
+    common = set.intersection(*map(set, batches))
+    return tree.cat([TensorSpec().tensors({name: batch[name] for name in common}) for batch in batches])
 
 
-def _fields(batch: Any) -> Mapping[str, Any]:
+def _fields(number: int, batch: Any) -> Mapping[str, Any]:
+    """The fields of a batch; raises TypeError if it is none."""
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        return types.dataclass_quick_asdict(batch)
     if isinstance(batch, Mapping):
         return batch
-    if isinstance(batch, types.TransitionsMinimal):
-        return types.dataclass_quick_asdict(batch)
-    raise TypeError(f"A batch of the demonstrations is a {type(batch).__name__}, expected a mapping.")
+    raise TypeError(
+        f"Batch {number} of the demonstrations is a {type(batch).__name__}, expected a mapping with obs and acts."
+    )
 
 
+@dataclasses.dataclass(frozen=True)
 class GroupedStream:
     """`n` consecutive batches of a stream as one; what fills no group at the end of a pass is left out.
 
-    Args:
+    Attributes:
         stream: the batches.
         n: how many make a group.
         prepare: applied to each group.
     """
 
-    def __init__(self, stream: BatchStream, n: int, prepare: Callable[[Batch], Batch]) -> None:
-        self._stream = stream
-        self._n = n
-        self._prepare = prepare
+    stream: BatchStream
+    n: int
+    prepare: Callable[[Batch], Batch]
 
     def __iter__(self) -> Iterator[Batch]:
-        stream = iter(self._stream)
-        while len(group := list(itertools.islice(stream, self._n))) == self._n:
-            yield self._prepare(tree.cat(group) if self._n > 1 else group[0])
+        stream = iter(self.stream)
+        while len(group := list(itertools.islice(stream, self.n))) == self.n:
+            yield self.prepare(tree.cat(group) if self.n > 1 else group[0])

@@ -33,13 +33,9 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from stable_baselines3.common.utils import ConstantSchedule, get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from imitation_lab.algorithms import base, saved
+from imitation_lab.algorithms import base, checkpoint, saved
 from imitation_lab.algorithms._shared import learner
-from imitation_lab.algorithms._shared.demonstrations import (
-    GroupedStream,
-    TensorSpec,
-    TransitionTensors,
-)
+from imitation_lab.algorithms._shared.demonstrations import GroupedStream, TensorSpec, TransitionTensors
 from imitation_lab.algorithms._shared.likelihood import log_prob_and_entropy, policy_actions
 from imitation_lab.algorithms._shared.run import Run
 from imitation_lab.algorithms.bc.reporting import (
@@ -238,8 +234,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
         self.regularizer_factory = regularizer_factory
         self.regularizer: Regularizer | None = None
         self._data: TransitionTensors | GroupedStream | None = None
-        self._split: tuple[float, tuple[TransitionTensors, TransitionTensors]] | None = None
-        self._held_out: th.Tensor | None = None  # a permutation, first the rows held out
+        self._split: tuple[float, th.Tensor] | None = None  # the fraction held out, and a permutation: first those rows
         super().__init__(demonstrations=demonstrations, custom_logger=custom_logger)
         self._bc_logger = BCLogger(self.logger)
         if regularizer_factory is not None:
@@ -301,7 +296,7 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
             n = self.batch_size // self.minibatch_size
             prepare = lambda batch: {**batch, "acts": policy_actions(self.policy, batch["acts"])}
             self._data = GroupedStream(data, n, prepare)
-        self._split = self._held_out = None
+        self._split = None
 
     def _tensors(self, demonstrations: base.AnyTransitions) -> base.TransitionTensors | base.BatchStream:
         spec = base.TensorSpec(("obs", "acts"), self.policy.device, self.policy.observation_space, self.action_space)
@@ -337,8 +332,8 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
     def _demonstrations(self) -> dict[str, Any]:
         batches = isinstance(self._data, GroupedStream)
         fields = self._data.fields if isinstance(self._data, TransitionTensors) else {}
-        fraction = None if self._split is None else self._split[0]
-        return {"batches": batches, "fields": fields, "fraction": fraction, "held_out": self._held_out}
+        fraction, order = self._split or (None, None)
+        return {"batches": batches, "fields": fields, "fraction": fraction, "held_out": order}
 
     @_demonstrations.setter
     def _demonstrations(self, saved: dict[str, Any]) -> None:
@@ -348,21 +343,12 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
             return
         # Actions are as the policy takes them already.
         spec = TensorSpec(("obs", "acts"), self.policy.device, self.policy.observation_space)
-        try:
-            self._data = TransitionTensors(spec.tensors(saved["fields"]))
-            self._split = self._held_out = None
+        with checkpoint.damage_told("the checkpoint's demonstrations do not fit"):
+            self._data, self._split = TransitionTensors(spec.tensors(saved["fields"])), None
             if saved["fraction"] is not None:
-                self._hold_out(float(saved["fraction"]), th.as_tensor(saved["held_out"]))
-        except (TypeError, ValueError) as error:
-            raise ArtifactError(f"the checkpoint's demonstrations do not fit: {error}") from None
-
-    def _hold_out(self, fraction: float, order: th.Tensor) -> None:
-        assert isinstance(self._data, TransitionTensors)
-        if sorted(order.tolist()) != list(range(len(self._data))):
-            raise ValueError("their split is no permutation of them")
-        n = max(1, round(fraction * len(self._data)))
-        self._held_out = order
-        self._split = (fraction, (self._data.rows(order[n:]), self._data.rows(order[:n])))
+                self._split = float(saved["fraction"]), th.as_tensor(saved["held_out"])
+                if sorted(self._split[1].tolist()) != list(range(len(self._data))):
+                    raise ValueError("their split is no permutation of them")
 
     def train(
         self,
@@ -547,11 +533,19 @@ class BC(saved.Saved, base.DemonstrationAlgorithm):
             )
         # One split per set of demonstrations: another one later would validate on what was trained on.
         if self._split is None or self._split[0] != fraction:
-            self._hold_out(fraction, th.as_tensor(self.rng.permutation(len(self._data))))
-        assert self._split is not None
-        if len(self._split[1][0]) < self.batch_size:
+            self._split = fraction, th.as_tensor(self.rng.permutation(len(self._data)))
+        train, held_out = self._parts()
+        if len(train) < self.batch_size:
             raise ValueError(
-                f"validation_fraction={fraction} leaves {len(self._split[1][0])} transitions for training, fewer than "
-                f"one batch of {self.batch_size}."
+                f"validation_fraction={fraction} leaves {len(train)} transitions for training, fewer than one batch of "
+                f"{self.batch_size}."
             )
-        return self._split[1]
+        return train, held_out
+
+    def _parts(self) -> tuple[TransitionTensors, TransitionTensors]:
+        """What is trained on, and what is held out."""
+        assert isinstance(self._data, TransitionTensors)
+        assert self._split is not None
+        fraction, order = self._split
+        n = max(1, round(fraction * len(self._data)))
+        return self._data.rows(order[n:]), self._data.rows(order[:n])

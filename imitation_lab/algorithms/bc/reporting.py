@@ -183,10 +183,8 @@ class BCLogger:
         """Records a batch's metrics under `bc/`, rollout statistics under `rollout/`, and dumps them."""
         if isinstance(training_metrics, BCTrainingMetrics):
             training_metrics = metrics_mean([training_metrics])
-        self._logger.record("bc/batch", batch_num)
-        self._logger.record("bc/batch_size", batch_size)
-        self._logger.record("bc/samples_so_far", num_samples_so_far)
-        self.log_metrics(training_metrics)
+        counts = {"batch": batch_num, "batch_size": batch_size, "samples_so_far": num_samples_so_far}
+        self.log_metrics({**counts, **training_metrics})
         for name, value in rollout_stats.items():
             self._logger.record(f"rollout/{name}", value)
         if batch_num <= self._batch:

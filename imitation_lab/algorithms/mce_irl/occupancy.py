@@ -1,16 +1,17 @@
 """An expert's occupancy of states, from whatever it was recorded in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch as th
 
-from imitation_lab.algorithms._shared.demonstrations import sort_out
+from imitation_lab.algorithms._shared.demonstrations import TensorSpec, all_tensors, sort_out
 from imitation_lab.data import types
 from imitation_lab.envs.tabular import TabularModel
+from imitation_lab.util import util
 
-__all__ = ["occupancy", "Counted"]
+__all__ = ["occupancy"]
 
 
 def occupancy(
@@ -36,8 +37,7 @@ def occupancy(
     kind, demonstrations = sort_out(
         demonstrations, "trajectories, transitions, batches of transitions, or an occupancy array (S,)"
     )
-    read = {"transitions": _from_transitions, "trajectories": _from_trajectories, "batches": _from_batches}[kind]
-    states, actions, steps = read(demonstrations, model, weights)
+    states, actions, steps = _read(kind, demonstrations, model, discounted=not (weights == 1).all())
     if len(states) == 0:
         raise ValueError("demonstrations holds no transition: at least one is needed.")
     index, size = states, model.state_dim
@@ -46,10 +46,8 @@ def occupancy(
             raise ValueError("The reward depends on the action, but the batches of the demonstrations hold no acts.")
         actions = _integers("acts", actions, model.action_dim)
         index, size = states * model.action_dim + actions, size * model.action_dim
-    total = weights[:-1].sum()
-    amount = None if steps is None else weights[steps]
-    visits = np.bincount(index, amount, size).astype(np.float64)
-    visits *= total / visits.sum()
+    visits = np.bincount(index, None if steps is None else weights[steps], size).astype(np.float64)
+    visits *= weights[:-1].sum() / visits.sum()
     return (visits.reshape(model.state_dim, -1) if over_actions else visits), False
 
 
@@ -75,75 +73,53 @@ def _from_array(
     return (array if over_actions or array.ndim == 1 else array.sum(axis=1)), last_counts
 
 
-Counted = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
-"""States (n,), actions (n,) or None, time steps (n,) or None where they do not matter."""
-
-
-def _from_trajectories(trajectories: Iterable[Any], model: TabularModel, weights: np.ndarray) -> Counted:
-    found = []
-    for i, trajectory in enumerate(trajectories):
-        if not isinstance(trajectory, types.Trajectory):
-            raise TypeError(f"Demonstration {i} is a {type(trajectory).__name__}, the first was a Trajectory.")
-        if len(trajectory) != model.horizon:
+def _read(
+    kind: str, demonstrations: Any, model: TabularModel, *, discounted: bool
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """States `(n,)`, actions `(n, …)` where there are any, and where they matter time steps `(n,)`."""
+    if kind == "batches":
+        if discounted:
             raise ValueError(
-                f"Trajectory {i} has {len(trajectory)} steps, but the environment's horizon is {model.horizon}: record "
-                "whole episodes in the tabular environment, whose episodes all have that length."
+                "Batches of transitions do not tell the time step, which a discount needs: pass trajectories, or "
+                "discount=1."
             )
-        found.append((trajectory.obs[:-1], trajectory.acts))
-    states = _states(np.concatenate([obs for obs, _ in found]), model)
-    steps = np.tile(np.arange(model.horizon), len(found))
-    return states, np.concatenate([acts for _, acts in found]), steps
+        demonstrations = list(demonstrations)
+    for i, part in enumerate(() if kind == "transitions" else demonstrations):
+        if kind == "batches" and not (isinstance(part, Mapping) and "obs" in part):
+            raise TypeError(f"Demonstration {i} is a {type(part).__name__}, expected a mapping with obs.")
+        if kind == "trajectories" and not isinstance(part, types.Trajectory):
+            raise TypeError(f"Demonstration {i} is a {type(part).__name__}, the first was a Trajectory.")
+        if kind == "trajectories" and len(part) != model.horizon:
+            raise ValueError(
+                f"Trajectory {i} has {len(part)} steps, but the environment's horizon is {model.horizon}: record whole "
+                "episodes in the tabular environment, whose episodes all have that length."
+            )
+    found = all_tensors(demonstrations, TensorSpec(("obs",)), ("acts", "next_obs", "dones")).fields
+    fields = {name: types.map_maybe_dict(util.safe_to_numpy, value) for name, value in found.items()}
+    states = _states(fields["obs"], model)
+    return states, fields.get("acts"), _steps_of(fields, states, model) if discounted else None
 
 
-def _from_transitions(transitions: Any, model: TabularModel, weights: np.ndarray) -> Counted:
-    states = _states(transitions.obs, model)
-    if _steps_matter(weights):
-        return states, transitions.acts, _steps_of(transitions, states, model)
-    return states, transitions.acts, None
-
-
-def _from_batches(batches: Iterable[Any], model: TabularModel, weights: np.ndarray) -> Counted:
-    if _steps_matter(weights):
-        raise ValueError(
-            "Batches of transitions do not tell the time step, which a discount needs: pass trajectories, or "
-            "discount=1."
-        )
-    observed, acted = [], []
-    for i, batch in enumerate(batches):
-        if not isinstance(batch, Mapping) or "obs" not in batch:
-            raise TypeError(f"Demonstration {i} is a {type(batch).__name__}, expected a mapping with obs.")
-        observed.append(np.asarray(batch["obs"]))
-        if "acts" in batch:
-            acted.append(np.asarray(batch["acts"]))
-    complete = len(acted) == len(observed)
-    return _states(np.concatenate(observed), model), np.concatenate(acted) if complete else None, None
-
-
-def _steps_matter(weights: np.ndarray) -> bool:
-    return not (weights == 1).all()
-
-
-def _steps_of(transitions: Any, states: np.ndarray, model: TabularModel) -> np.ndarray:
+def _steps_of(fields: Mapping[str, Any], states: np.ndarray, model: TabularModel) -> np.ndarray:
     """The time steps of whole episodes in order."""
-    dones, next_obs = getattr(transitions, "dones", None), getattr(transitions, "next_obs", None)
-    n = len(states)
-    whole = dones is not None and next_obs is not None and n % model.horizon == 0
+    steps = np.arange(len(states)) % model.horizon
+    whole = {"dones", "next_obs"} <= fields.keys() and len(states) % model.horizon == 0
     if whole:
-        ends = np.arange(n) % model.horizon == model.horizon - 1
+        ends = steps == model.horizon - 1
         # A flag may be missing at the end of an episode that was cut off, but never be there before.
-        following = _states(next_obs, model)
-        whole = not np.any(dones & ~ends) and not np.any((following[:-1] != states[1:]) & ~ends[:-1])
+        following = _states(fields["next_obs"], model)
+        whole = not np.any(fields["dones"] & ~ends) and not np.any((following[:-1] != states[1:]) & ~ends[:-1])
     if not whole:
         raise ValueError(
             f"The transitions are not whole episodes of {model.horizon} steps in order, so that their time steps, "
             "which a discount needs, are unknown: pass trajectories, or discount=1."
         )
-    return np.arange(n) % model.horizon
+    return steps
 
 
 def _states(observations: Any, model: TabularModel) -> np.ndarray:
     """States by number, from numbers or from rows of the observation matrix."""
-    observations = np.asarray(types.maybe_unwrap_dictobs(observations))
+    observations = np.asarray(observations)
     table = model.observation_matrix
     if (
         observations.ndim == 1

@@ -74,7 +74,7 @@ class RewardEnsemble(RewardNetWithVariance):
             "predict_reward_moments."
         )
 
-    def predict_th(self, state: Any, action: Any, next_state: Any, done: Any) -> NoReturn:
+    def predict_th(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises `NotImplementedError`, as `forward`."""
         raise NotImplementedError(
             "A RewardEnsemble has no predict_th(): members are combined after processing. Call predict, "

@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from imitation_lab.rewards.reward_function import RewardFn
+from imitation_lab.util import checks
 
 __all__ = ["RewardVecEnvWrapper", "WrappedRewardCallback"]
 
@@ -61,8 +62,7 @@ class RewardVecEnvWrapper(VecEnvWrapper):
                 f"reward_fn must be callable as (state, action, next_state, done), got {reward_fn!r}. Of a reward "
                 "network pass the method: net.predict_processed."
             )
-        if ep_history < 1:
-            raise ValueError(f"ep_history must be at least 1, got {ep_history}.")
+        checks.at_least(1, ep_history=ep_history)
         super().__init__(venv)
         self.reward_fn = reward_fn
         self.episode_rewards: deque[float] = deque(maxlen=ep_history)

@@ -92,8 +92,9 @@ def save_reward(net: RewardNet, path: AnyPath) -> None:
     if not isinstance(net, RewardNet):
         raise TypeError(f"save_reward saves a RewardNet, got a {type(net).__name__}.")
     spec, state = describe(net), net.state_dict()
-    dtypes = {name: leaf.dtype for name, leaf in state.items() if _is_float(leaf)}
-    tensors = {name: leaf.to(_held(leaf.dtype)) if name in dtypes else leaf for name, leaf in state.items()}
+    dtypes = {name: leaf.dtype for name, leaf in state.items() if leaf.is_floating_point()}
+    # NumPy has no bfloat16, and float32 holds every such number.
+    tensors = {name: leaf.float() if leaf.dtype is th.bfloat16 else leaf for name, leaf in state.items()}
     try:
         check_layout(spec, tensors)
     except ArtifactError as error:
@@ -126,10 +127,8 @@ def load_net(path: AnyPath, device: th.device | str = "cpu") -> RewardNet:
             if not (isinstance(dtype, th.dtype) and dtype.is_floating_point):
                 raise ArtifactError(f"{path} gives no dtype of the network: its description is damaged.")
             net.to(dtype)
-            dtypes = codec.decode(artifact.meta.get("dtypes", {}))  # older files have none
-            _cast(net, dtypes, _held)
+            _cast(net, codec.decode(artifact.meta.get("dtypes", {})))  # older files have none
             artifacts.load_state_dict(net, artifact.tensors)
-            _cast(net, dtypes)
         case "zip":
             net = _load_torch(path, device)
         case "pickle":
@@ -144,25 +143,16 @@ def load_net(path: AnyPath, device: th.device | str = "cpu") -> RewardNet:
     return net.to(device)
 
 
-def _is_float(leaf: Any) -> bool:
-    return isinstance(leaf, th.Tensor) and leaf.is_floating_point()
-
-
-def _held(dtype: th.dtype) -> th.dtype:
-    """What a tensor is stored as: NumPy has no bfloat16, and float32 holds every such number."""
-    return th.float32 if dtype is th.bfloat16 else dtype
-
-
-def _cast(net: th.nn.Module, dtypes: Any, change: Callable[[th.dtype], th.dtype] = lambda dtype: dtype) -> None:
+def _cast(net: th.nn.Module, dtypes: Any) -> None:
     """Gives each tensor named its dtype: layers may have others than the network."""
     leaves = net.state_dict(keep_vars=True)
     for name, dtype in dtypes.items() if isinstance(dtypes, dict) else [("dtypes", dtypes)]:
         leaf = leaves.get(name)
-        if leaf is None or not (_is_float(leaf) and isinstance(dtype, th.dtype) and dtype.is_floating_point):
+        if leaf is None or not (leaf.is_floating_point() and isinstance(dtype, th.dtype) and dtype.is_floating_point):
             raise ArtifactError(
                 f"the file gives no floating-point dtype of a tensor of the network: {name!r}: {dtype!r}"
             )
-        leaf.data = leaf.data.to(change(dtype))
+        leaf.data = leaf.data.to(dtype)
 
 
 def inspect_reward(path: AnyPath) -> RewardFileInfo:

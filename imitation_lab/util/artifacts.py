@@ -209,7 +209,7 @@ def state_arrays(module: nn.Module, *, prefix: str = "") -> dict[str, np.ndarray
 
 
 def load_state_dict(module: nn.Module, tensors: Mapping[str, np.ndarray], *, prefix: str = "") -> None:
-    """Copy arrays into a module after names, shapes and dtypes have been checked.
+    """Copy arrays into a module after names, shapes and dtypes have been checked; float32 ones fit bfloat16.
 
     Raises:
         ArtifactError: Naming the first leaf that is missing, unexpected, or of another shape or dtype.
@@ -219,7 +219,7 @@ def load_state_dict(module: nn.Module, tensors: Mapping[str, np.ndarray], *, pre
     owner = type(module).__name__
     check_shapes(owner, state, given)
     for name, leaf in state.items():
-        expected = _to_numpy(name, leaf).dtype
+        expected = _to_numpy(name, leaf.float() if leaf.dtype is th.bfloat16 else leaf).dtype
         if given[name].dtype != expected:
             raise ArtifactError(f"{owner}: {name!r} is {given[name].dtype} in the file, expected {expected}")
     module.load_state_dict({name[len(prefix) :]: th.from_numpy(np.array(given[name])) for name in state})

@@ -51,13 +51,13 @@ class RewardNetFromDiscriminatorLogit(RewardNetWrapper):
         """Rewards, `(batch,)`; arguments as in `RewardNet.forward`."""
         return losses.LOGIT_TO_REWARD[self.reward_form](self.base(state, action, next_state, done))
 
-    def predict_th(self, state: Any, action: Any, next_state: Any, done: Any) -> th.Tensor:
+    def predict_th(self, *transition: Any, **kwargs: Any) -> th.Tensor:
         """As `RewardNet.predict_th`."""
-        return losses.LOGIT_TO_REWARD[self.reward_form](self.base.predict_th(state, action, next_state, done))
+        return losses.LOGIT_TO_REWARD[self.reward_form](self.base.predict_th(*transition, **kwargs))
 
-    def predict(self, state: Any, action: Any, next_state: Any, done: Any) -> Any:
+    def predict(self, *transition: Any, **kwargs: Any) -> Any:
         """As `RewardNet.predict`."""
-        logits = th.from_numpy(self.base.predict(state, action, next_state, done))  # small batches stay arrays there
+        logits = th.from_numpy(self.base.predict(*transition, **kwargs))  # small batches stay arrays there
         return to_numpy(losses.LOGIT_TO_REWARD[self.reward_form](logits))
 
 

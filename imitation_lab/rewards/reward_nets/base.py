@@ -117,9 +117,7 @@ class RewardNet(Recorded, abc.ABC):
             ValueError: if shapes do not fit the spaces, batch sizes differ, or a discrete value is out of range.
         """
         encode_obs, encode_action = self._current_encoders()
-        tensor = float_parameter(self)
-        if tensor is None:
-            tensor = self._anchor
+        tensor = self._like()
         device, dtype = tensor.device, tensor.dtype
         state_th = encode_obs(state, device, dtype, "state")
         action_th = encode_action(action, device, dtype, "action")
@@ -157,15 +155,22 @@ class RewardNet(Recorded, abc.ABC):
         """What `evaluation.evaluate` evaluates."""
         return [self]
 
-    def predict_th(self, state: Any, action: Any, next_state: Any, done: Any) -> th.Tensor:
+    def predict_th(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> th.Tensor:
         """Rewards without gradients, shape `(batch,)`, on the network's device; arguments as in `preprocess`.
+
+        Args:
+            state: see there.
+            action: see there.
+            next_state: see there.
+            done: see there.
+            **kwargs: what the `forward` of a class takes besides.
 
         Raises:
             ValueError: as in `preprocess`, or if `forward` returns another shape.
         """
         with evaluating(self), th.no_grad():
             inputs = self.preprocess(state, action, next_state, done)
-            rewards = self(*inputs)
+            rewards = self(*inputs, **kwargs)
         if rewards.shape != inputs[3].shape:
             raise ValueError(
                 f"{type(self).__name__}.forward returned shape {tuple(rewards.shape)}; expected "
@@ -173,10 +178,10 @@ class RewardNet(Recorded, abc.ABC):
             )
         return rewards.detach()
 
-    def predict(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
-        """Rewards as a float32 array `(batch,)`; arguments as in `preprocess`."""
-        rewards = evaluation.evaluate(self, (state, action, next_state, done))
-        return to_numpy(self.predict_th(state, action, next_state, done)) if rewards is None else rewards
+    def predict(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> np.ndarray:
+        """Rewards as a float32 array `(batch,)`; arguments as in `predict_th`."""
+        rewards = None if kwargs else evaluation.evaluate(self, (state, action, next_state, done))
+        return to_numpy(self.predict_th(state, action, next_state, done, **kwargs)) if rewards is None else rewards
 
     def predict_processed(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> np.ndarray:
         """Rewards to train a policy on: those of `predict` after every `PredictProcessedWrapper`.
@@ -194,17 +199,19 @@ class RewardNet(Recorded, abc.ABC):
         del kwargs
         return self.predict(state, action, next_state, done)
 
+    def _like(self) -> th.Tensor:
+        tensor = float_parameter(self)
+        return self._anchor if tensor is None else tensor
+
     @property
     def device(self) -> th.device:
-        """Where the network's parameters are."""
-        tensor = float_parameter(self)
-        return (self._anchor if tensor is None else tensor).device
+        """Where the parameters of the network, or of what it wraps, are."""
+        return self._like().device
 
     @property
     def dtype(self) -> th.dtype:
-        """Floating-point type of the network's parameters."""
-        tensor = float_parameter(self)
-        return (self._anchor if tensor is None else tensor).dtype
+        """Floating-point type of these parameters."""
+        return self._like().dtype
 
 
 class RewardNetWrapper(RewardNet):
@@ -223,15 +230,8 @@ class RewardNetWrapper(RewardNet):
         assert isinstance(base, RewardNet)
         return base
 
-    @property
-    def device(self) -> th.device:
-        """Where the base's parameters are."""
-        return self.base.device
-
-    @property
-    def dtype(self) -> th.dtype:
-        """Floating-point type of the base's parameters."""
-        return self.base.dtype
+    def _like(self) -> th.Tensor:
+        return self.base._like()
 
     def preprocess(self, state: Any, action: Any, next_state: Any, done: Any) -> tuple[Any, Any, Any, th.Tensor]:
         """What the base makes of the inputs."""
@@ -270,13 +270,13 @@ class PredictProcessedWrapper(RewardNetWrapper):
     def predict_processed(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> np.ndarray:
         """The base's processed rewards, changed. Pass `**kwargs` on to the base."""
 
-    def predict(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
+    def predict(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> np.ndarray:
         """The base's `predict`."""
-        return self.base.predict(state, action, next_state, done)
+        return self.base.predict(state, action, next_state, done, **kwargs)
 
-    def predict_th(self, state: Any, action: Any, next_state: Any, done: Any) -> th.Tensor:
+    def predict_th(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> th.Tensor:
         """The base's `predict_th`."""
-        return self.base.predict_th(state, action, next_state, done)
+        return self.base.predict_th(state, action, next_state, done, **kwargs)
 
 
 class RewardNetWithVariance(RewardNet):

@@ -74,7 +74,7 @@ class RewardEnsemble(RewardNetWithVariance):
             "predict_reward_moments."
         )
 
-    def predict_th(self, state: Any, action: Any, next_state: Any, done: Any) -> NoReturn:
+    def predict_th(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises `NotImplementedError`, as `forward`."""
         raise NotImplementedError(
             "A RewardEnsemble has no predict_th(): members are combined after processing. Call predict, "
@@ -90,11 +90,11 @@ class RewardEnsemble(RewardNetWithVariance):
         values = None
         if kwargs.keys() <= _KNOWN_KEYWORDS:
             values = evaluation.evaluate(self, (state, action, next_state, done))
+        members: Iterable[Any] = self._modules["members"]._modules.values()  # type: ignore[union-attr]
         if values is None:
-            members: Iterable[Any] = self.members
             return np.stack([m.predict_processed(state, action, next_state, done, **kwargs) for m in members], axis=1)
         rewards = values.T.copy()
-        for i, member in enumerate(self.members):
+        for i, member in enumerate(members):
             if type(member) is NormalizedRewardNet:
                 for norm in _peel(member)[1]:
                     rewards[:, i] = norm.normalize(rewards[:, i], kwargs.get("update_stats", True))

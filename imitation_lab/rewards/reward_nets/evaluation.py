@@ -354,10 +354,12 @@ def _stacked_linear(layers: Sequence[Any], x: th.Tensor) -> th.Tensor:
 
 def alike(networks: Sequence[nn.Module]) -> bool:
     """Whether networks agree in classes, shapes, dtypes and plain attributes throughout, and none is patched."""
+    if any("forward" in vars(module) for network in networks for module in network.modules()):
+        return False
     try:
         first, *others = map(_description, networks)
         return all(other == first for other in others)
-    except (ValueError, RuntimeError):  # patched, or arrays or tensors among the attributes: not for us to say
+    except (ValueError, RuntimeError):  # arrays or tensors among the attributes: not for us to say
         return False
 
 
@@ -365,11 +367,9 @@ _SKIPPED = vars(nn.Module()).keys() | {"_init_args", "_encoders", "_plan"}
 
 
 def _description(network: nn.Module) -> list[Any]:
+    shape = lambda p: p if p is None else (p.shape, p.dtype, p.device)
     facts = []
     for name, module in network.named_modules():
-        if "forward" in vars(module):
-            raise ValueError
         plain = {key: value for key, value in vars(module).items() if key not in _SKIPPED}
-        shapes = [(key, p if p is None else (p.shape, p.dtype, p.device)) for key, p in module._parameters.items()]
-        facts.append((name, type(module), plain, shapes))
+        facts.append((name, type(module), plain, {key: shape(p) for key, p in module._parameters.items()}))
     return facts

@@ -172,7 +172,7 @@ class ShapedRewardNet(ForwardWrapper):
         action: th.Tensor,
         next_state: th.Tensor,
         done: th.Tensor,
-        truncated: th.Tensor | None = None,
+        truncated: th.Tensor | np.ndarray | None = None,
     ) -> th.Tensor:
         """Shaped rewards, `(batch,)`; arguments as in `RewardNet.forward`.
 
@@ -188,39 +188,13 @@ class ShapedRewardNet(ForwardWrapper):
             rewards = base(state, action, next_state, done, truncated=truncated)
         else:
             rewards = base(state, action, next_state, done)
-        ended = done if truncated is None else done * (1 - truncated.to(done))
+        ended = done if truncated is None else done * (1 - th.as_tensor(truncated).to(done))
         return _shape(rewards, self.potential, self.discount_factor, state, next_state, ended)
 
-    def predict_th(
-        self, state: Any, action: Any, next_state: Any, done: Any, truncated: np.ndarray | None = None
-    ) -> th.Tensor:
-        """As `RewardNet.predict_th`; `truncated` as in `forward`."""
-        if truncated is None:
-            return super().predict_th(state, action, next_state, done)
-        with evaluating(self), th.no_grad():
-            inputs = self.preprocess(state, action, next_state, done)
-            return self(*inputs, truncated=th.as_tensor(truncated, device=inputs[3].device)).detach()
-
-    def predict(
-        self, state: Any, action: Any, next_state: Any, done: Any, truncated: np.ndarray | None = None
-    ) -> np.ndarray:
-        """As `RewardNet.predict`; `truncated` as in `forward`."""
-        if truncated is None:
-            return super().predict(state, action, next_state, done)
-        return to_numpy(self.predict_th(state, action, next_state, done, truncated))
-
-    def predict_processed(
-        self,
-        state: Any,
-        action: Any,
-        next_state: Any,
-        done: Any,
-        truncated: np.ndarray | None = None,
-        **kwargs: Any,
-    ) -> np.ndarray:
-        """As `RewardNet.predict_processed`; `truncated` as in `forward`."""
-        del kwargs
-        return self.predict(state, action, next_state, done, truncated)
+    def predict_processed(self, state: Any, action: Any, next_state: Any, done: Any, **kwargs: Any) -> np.ndarray:
+        """As `RewardNet.predict_processed`; `truncated` as in `forward`, which `predict` and `predict_th` take too."""
+        known = {} if kwargs.get("truncated") is None else {"truncated": kwargs["truncated"]}
+        return self.predict(state, action, next_state, done, **known)
 
 
 def _shape(

@@ -11,7 +11,6 @@ from imitation_lab.viz import style
 
 __all__ = ["as_series", "smooth", "training_curves", "mean_and_error", "returns_table", "returns_bar", "sweep_plot"]
 
-History = Sequence[Mapping[str, Any]] | Mapping[str, tuple[Sequence[float], Sequence[float]]]
 MAX_POINTS = 1500
 
 
@@ -39,8 +38,8 @@ def as_series(history: Any, x: str | None = None) -> dict[str, tuple[np.ndarray,
             continue
         if np.isfinite(a) and np.isfinite(b):
             columns.setdefault(key, []).append((a, b))
-    points = {key: np.reshape(pairs, (-1, 2)).T for key, pairs in columns.items()}
-    return {key: (xs, ys) for key, (xs, ys) in points.items()}
+    points = {key: np.reshape(pairs, (-1, 2)) for key, pairs in columns.items()}
+    return {key: (found[:, 0], found[:, 1]) for key, found in points.items()}
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:
@@ -93,7 +92,10 @@ def training_curves(
     figure, grid = style.new_panels(len(groups), columns, size)
     for axes, group in zip(grid.flat, groups, strict=False):
         for i, key in enumerate(group):
-            _curve(axes, *series.get(key, (np.empty(0), np.empty(0))), labels.get(key, key), i, smoothing)
+            if key in series and len(series[key][0]):
+                _curve(axes, *series[key], labels.get(key, key), i, smoothing)
+            else:
+                style.empty_note(axes, "nothing recorded yet")
             style.reference_lines(axes, references.get(key, {}), first=3)
         title = labels.get(group[0], group[0]) if len(group) == 1 else _common_name(group, labels)
         axes.set_title(style.wrapped(title, figure.get_figwidth() / grid.shape[1]))
@@ -108,15 +110,12 @@ def training_curves(
 
 
 def _curve(axes: Axes, xs: np.ndarray, ys: np.ndarray, label: str, index: int, smoothing: float) -> None:
-    if not len(xs):
-        return style.empty_note(axes, "nothing recorded yet")
     color, stride = style.color_of(label, index), -(-len(xs) // MAX_POINTS)
     if smoothing:
         axes.plot(xs[::stride], ys[::stride], color=color, alpha=0.3, linewidth=1)
         ys = smooth(ys, smoothing)
     marker = "o" if len(xs) <= 12 else ""
     axes.plot(xs[::stride], ys[::stride], color=color, label=label, marker=marker, markersize=4)
-    return None
 
 
 def _common_name(group: Sequence[str], labels: Mapping[str, str]) -> str:

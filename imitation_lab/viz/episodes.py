@@ -122,9 +122,8 @@ def record_episode(
     checks.at_least(1, max_steps=max_steps)
     venv = env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
     render = frame_renderer(venv, frame_width)
-    act = rollout.policy_to_callable(
-        policy, venv, deterministic and hasattr(policy, "predict"), rng=np.random.default_rng(seed)
-    )
+    likeliest = deterministic and hasattr(policy, "predict")
+    act = rollout.policy_to_callable(policy, venv, likeliest, rng=np.random.default_rng(seed))
     venv.seed(seed)
     obs: Any = venv.reset()
     state, start = None, np.ones(venv.num_envs, dtype=bool)

@@ -10,14 +10,12 @@ from imitation_lab.viz import style
 
 __all__ = ["session_figure"]
 
+Actions = dict[str, Any]
+
 
 @style.styled
 def session_figure(
-    session: InteractiveSession,
-    *,
-    actions: dict[str, Any] | None = None,
-    frame: np.ndarray | None = None,
-    last: int = 60,
+    session: InteractiveSession, *, actions: Actions | None = None, frame: np.ndarray | None = None, last: int = 60
 ) -> style.LabFigure:
     """Draws the last steps of a session: what was done, by whom, and what the human would have done.
 
@@ -59,7 +57,7 @@ def session_figure(
     return figure
 
 
-def _height(action: Any, actions: dict[str, Any] | None) -> float:
+def _height(action: Any, actions: Actions | None) -> float:
     """Where an action is drawn: the number of the nearest of `actions`, or its own first number."""
     value = np.ravel(np.asarray(action, dtype=np.float64))
     if actions is None:

@@ -17,6 +17,8 @@ from imitation_lab.viz.dimensions import Dimensions
 __all__ = ["as_batch", "statistics_of", "NormSeries", "NormalizationTrace", "NormalizationRecorder"]
 
 ROWS_PER_HISTOGRAM = 4000
+Snapshot = tuple[np.ndarray, np.ndarray, float]
+"""A layer's running mean and variance, ``(features,)`` each, and its count."""
 Runs = Mapping[tuple[str, bool], tuple[list[Any], list[np.ndarray]]]
 """By layer and whether it learns: its statistics after each batch, and its outputs."""
 
@@ -30,7 +32,7 @@ def as_batch(transitions: Any, rows: Any = slice(None)) -> tuple[Any, ...]:
     return tuple(tree.map(lambda array: np.asarray(array)[rows], maybe_unwrap_dictobs(part)) for part in transitions)
 
 
-def statistics_of(layer: nn.Module) -> tuple[np.ndarray, np.ndarray, float] | None:
+def statistics_of(layer: nn.Module) -> Snapshot | None:
     """Return a layer's running mean and variance, ``(features,)`` each, and count; None if it keeps none."""
     mean, var = getattr(layer, "running_mean", None), getattr(layer, "running_var", None)
     if mean is None or var is None:
@@ -163,13 +165,7 @@ class NormalizationTrace:
 
     @classmethod
     def from_snapshots(
-        cls,
-        name: str,
-        snapshots: Sequence[tuple[np.ndarray, np.ndarray, float]],
-        data: Any,
-        *,
-        eps: float = 1e-5,
-        **kwargs: Any,
+        cls, name: str, snapshots: Sequence[Snapshot], data: Any, *, eps: float = 1e-5, **kwargs: Any
     ) -> "NormalizationTrace":
         """Trace fixed ``data (n, features)`` under statistics recorded in training; frozen means the first ones.
 
@@ -321,7 +317,7 @@ class NormalizationRecorder:
             )
         checks.at_least(1, every=every)
         self.layer, self.every = layer, every
-        self.snapshots: list[tuple[np.ndarray, np.ndarray, float]] = []
+        self.snapshots: list[Snapshot] = []
         self._calls = 0
 
     def __repr__(self) -> str:

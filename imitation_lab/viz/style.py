@@ -4,13 +4,13 @@ Figures never touch pyplot, so they neither leak nor depend on the backend. Matp
 are shared between threads, and a widget's callback may run in another thread than the cell: one lock covers both.
 """
 
-import functools
+import contextlib
 import io
 import textwrap
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -52,9 +52,6 @@ FRAME_DPI = 84  # a sweep holds a dozen pictures, and a notebook should stay und
 _STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("lab.mplstyle"), use_default_template=False)
 _LOCK = threading.RLock()
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 
 class LabFigure(Figure):
     """A figure that shows itself in a notebook as a small PNG.
@@ -75,15 +72,14 @@ class LabFigure(Figure):
         return figure_to_png(self), {"alt": self.alt}
 
 
-def styled(function: Callable[P, R]) -> Callable[P, R]:
-    """Run ``function`` under the library's matplotlib settings, one thread at a time."""
+@contextlib.contextmanager
+def _settings() -> Iterator[None]:
+    with _LOCK, matplotlib.rc_context(_STYLE):
+        yield
 
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _LOCK, matplotlib.rc_context(_STYLE):
-            return function(*args, **kwargs)
 
-    return wrapper
+styled = _settings()
+"""Runs the function that it decorates under the library's matplotlib settings, one thread at a time."""
 
 
 @styled

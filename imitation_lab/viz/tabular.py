@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,12 +64,15 @@ def grid_frames(
     *,
     limits: Limits | None = None,
     shared_scale: bool = False,
-    layout: Sequence[str] | None = None,
-    digits: int | None = 1,
-    columns: int = 3,
-    label: str = "",
+    **kwargs: Any,
 ) -> list[bytes]:
     """Draws each of `frames` as `grid_maps` does, as PNGs for a `FrameStack`; a colour means the same in all frames.
+
+    Args:
+        frames: maps by title, the same titles in all.
+        limits: see `grid_maps`.
+        shared_scale: see `grid_maps`.
+        **kwargs: as in `grid_maps`: `layout`, `digits`, `columns`, `label`.
 
     Raises:
         ValueError: if there are no frames, their titles differ, or as in `grid_maps`.
@@ -81,8 +85,7 @@ def grid_frames(
             raise ValueError(f"frame {i} has the maps {list(frame)}, frame 0 has {names}: give the same in all.")
     stacked = {name: np.stack([frame[name] for frame in frames]).astype(np.float64) for name in names}
     ends = _scales(stacked, limits, shared_scale)
-    drawn = partial(grid_maps, layout=layout, limits=ends, digits=digits, columns=columns, label=label)
-    return style.frame_pngs(map(drawn, frames), colors=64)
+    return style.frame_pngs(map(partial(grid_maps, limits=ends, **kwargs), frames), colors=64)
 
 
 def _draw(

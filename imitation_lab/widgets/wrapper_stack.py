@@ -42,16 +42,15 @@ class WrapperStack(View):
     def __init__(self, base: Any, transitions: Any = None, *, chosen: Sequence[str] = (), **kwargs: Any) -> None:
         given = is_model(base, RewardStack, transitions, kwargs)
         self.model = base if given else RewardStack(base, transitions, **kwargs)
+        self.model.build(chosen)
         self.base = control(ipw.Dropdown, "network", "The network inside all wrappers.", options=list(self.model.bases))
         self.slots = [
             control(ipw.Dropdown, text, f"What goes around the layers below: the {text}.",
                     options=[NONE, *self.model.wrappers], value=name)
             for text, name in zip(SLOTS, _filled(chosen), strict=True)
         ]  # fmt: skip
-        self.model.build(chosen)
-        self.batch = control(
-            ipw.IntSlider, "batch", "Which transitions to reward.", min=0, max=self.model.n_batches - 1
-        )
+        last = self.model.n_batches - 1
+        self.batch = control(ipw.IntSlider, "batch", "Which transitions to reward.", min=0, max=last)
         self.transition = control(
             ipw.IntSlider, "transition", "Which transition of the batch is shown in numbers.",
             min=0, max=self.model.batch_size - 1,

@@ -19,12 +19,14 @@ class Difference:
         there: what `imitation` 1.0.1 does.
         here: what this library does, and what to write instead.
         patterns: of the differences in names and parameters that it explains (`fnmatch`); none for one of behavior.
+        code: regular expression of source text that meets it, for `imitation-lab port`; "" if no text tells.
     """
 
     topic: str
     there: str
     here: str
     patterns: tuple[str, ...] = ()
+    code: str = ""
 
 
 @functools.cache

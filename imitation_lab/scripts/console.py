@@ -24,6 +24,7 @@ _COMMANDS = {
     "parallel with bc_seeds": ("parallel", "sweeps on Ray"),
     "tune with bc": ("tuning", "tuning on Ray"),
     "convert old.npz": ("convert_trajs", "old trajectory files to the native format"),
+    "port script.py": ("port", "a script or notebook written for imitation to this library"),
     "inspect output": ("inspecting", "what a file or folder holds"),
     "experts": ("experts", "the bundled experts"),
     "doctor": ("doctor", "versions, GPU, optional parts, a self-test"),

@@ -213,7 +213,7 @@ calls = (
     lambda: hub.download("me/x", "x.zip"),
     lambda: hub.files("me/x"),
     lambda: hub.push(lambda path: path.touch(), "x", "me/x", card="# x"),
-    lambda: imitation_lab.policies.serialize.load_policy("ppo-huggingface", venv, env_name="CartPole-v1"),
+    lambda: imitation_lab.policies.serialize.load_policy("ppo-huggingface", venv, repo_id="me/x"),
     lambda: imitation_lab.rewards.hub.fetch_reward("me/x"),
     lambda: imitation_lab.data.hub.load_demonstrations("me/x"),
 )
@@ -236,6 +236,33 @@ def test_a_process_that_imports_nothing_else(tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == 6
     assert all(re.search(r"^cannot (read|write to) .*: HF_HUB_OFFLINE is set", line) for line in lines), lines
+
+
+AWAY = """
+import warnings
+from stable_baselines3.common.env_util import make_vec_env
+from imitation_lab.data import rollout
+from imitation_lab.policies.serialize import load_policy
+
+venv = make_vec_env("CartPole-v1", n_envs=2)
+for _ in range(2):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        policy = load_policy("ppo-huggingface", venv, env_name="CartPole-v1")
+    print([str(warning.message)[:11] for warning in told if "takes its place" in str(warning.message)])
+print(policy.predict(venv.reset(), deterministic=True)[0].shape)
+try:
+    load_policy("ppo-huggingface", venv, env_name="Acrobot-v1")
+except ConnectionError as error:
+    print("no expert")
+"""
+
+
+def test_a_bundled_expert_serves_where_the_hub_is_away(tmp_path):
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", AWAY], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["['cannot read']", "['the hub cou']", "(2,)", "no expert"]
 
 
 # Caching

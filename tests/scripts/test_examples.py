@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from imitation_lab import experts
-from imitation_lab.scripts import _console, console, convert_trajs
+from imitation_lab.scripts import _console, console
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = sorted(
@@ -85,16 +85,16 @@ def run(command):
     if program == "imitation-lab":
         return console.main(small(words[0], words))
     name = words[1].rpartition(".")[2]
-    if name == "convert_trajs":
-        return convert_trajs.run(words[2:])
     module = importlib.import_module(words[1])
+    if hasattr(module, "run"):
+        return module.run(words[2:])
     (experiment,) = {id(value): value for key, value in vars(module).items() if key.endswith("_ex")}.values()
     return _console.run(experiment, small(name, words[2:]))
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A folder with what the examples read: trajectory files, and records of runs."""
+    """A folder with what the examples read: trajectory files, scripts, and records of runs."""
     from imitation_lab.data import huggingface_utils
 
     folder = tmp_path_factory.mktemp("prepared")
@@ -110,6 +110,8 @@ def prepared(tmp_path_factory):
             rews=np.concatenate([trajectory.rews for trajectory in trajectories]),
             indices=np.cumsum([len(trajectory) for trajectory in trajectories])[:-1],
         )
+    (folder / "script.py").write_text("from imitation.algorithms import bc\n")
+    (folder / "notebook.ipynb").write_text('{"cells": []}')
     before = pathlib.Path.cwd()
     os.chdir(folder)
     try:

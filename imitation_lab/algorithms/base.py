@@ -25,7 +25,6 @@ from imitation_lab.algorithms.saved import Saved
 from imitation_lab.data import types
 from imitation_lab.util import checks
 from imitation_lab.util import logger as lab_logger
-from imitation_lab.util.errors import NotReadyError
 from imitation_lab.util.util import seeded_torch
 
 __all__ = [
@@ -45,6 +44,10 @@ __all__ = [
     "make_data_loader",
     "seeded_torch",
 ]
+
+
+class NotReadyError(ValueError, RuntimeError):
+    """Something has to come first, such as demonstrations before training."""
 
 
 class BaseImitationAlgorithm(Logged):

@@ -4,7 +4,7 @@ A user's mistake is a `ValueError` or a `TypeError` in this library. Code writte
 other types for some mistakes, in `except` and in tests; an error of both types serves both readers.
 """
 
-__all__ = ["ArgumentError", "EmptyError", "MisshapenError", "NotReadyError", "ShortageError"]
+__all__ = ["ArgumentError", "EmptyError", "MisshapenError", "ShortageError"]
 
 
 class ArgumentError(ValueError, TypeError):
@@ -17,10 +17,6 @@ class EmptyError(ValueError, AssertionError):
 
 class MisshapenError(ValueError, AssertionError):
     """An array that a function of the user's returned has the wrong shape: older code asserted the right one."""
-
-
-class NotReadyError(ValueError, RuntimeError):
-    """Something is called before what it needs is there: `RuntimeError` by custom, a user's mistake all the same."""
 
 
 class ShortageError(ValueError, RuntimeError):

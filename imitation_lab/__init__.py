@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__ = door(
     __name__,
+    hidden=("compat",),
     **dict.fromkeys(("BC", "SimpleDAggerTrainer", "DAggerTrainer", "GAIL", "AIRL", "SQIL"), "algorithms"),
     **dict.fromkeys(("DensityAlgorithm", "MCEIRL", "PreferenceComparisons"), "algorithms"),
     **dict.fromkeys(("list_experts", "load_expert", "load_demonstrations"), "experts"),

@@ -234,11 +234,12 @@ def _read_npy(archive: zipfile.ZipFile, member: str) -> np.ndarray:
     header_readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     with archive.open(member) as file:
         shape, fortran, dtype = header_readers[np.lib.format.read_magic(file)](file)
-        raw = bytearray(file.read())
+        declared = dtype.itemsize * math.prod(shape)
+        raw = bytearray(file.read(max(declared, 0) + 1))  # a small archive may unfold into more than memory holds
     if dtype.hasobject:
         raise ValueError(f"{member} holds objects, which only a pickle restores (allow_pickle=False)")
-    if dtype.itemsize * math.prod(shape) != len(raw):
-        what = f"declares shape {shape} of {dtype}, but holds {len(raw)} bytes"
+    if declared != len(raw):
+        what = f"declares shape {shape} of {dtype}, but holds {'more' if len(raw) > declared else f'{len(raw)} bytes'}"
         raise ValueError(f"{member} {what}: the file is truncated or tampered with")
     return np.ndarray(shape, dtype, raw, order="F" if fortran else "C")
 

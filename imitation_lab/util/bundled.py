@@ -14,7 +14,8 @@ DEMONSTRATIONS_FILE = "demonstrations.safetensors"
 CARD_FILE = "card.json"
 
 ALIKE = {"seals/CartPole-v0": "CartPole", "seals/MountainCar-v0": "MountainCar"}
-"""Environments of other packages that step as that of an expert does; only bounds of their spaces may differ."""
+"""Environments of other packages in which an expert does as in its own; bounds of spaces differ, and what follows a
+fall of the pole. Over ten episodes it earns the same in both, 500 and -100.5 on average."""
 
 
 def list_experts() -> list[str]:

@@ -14,7 +14,7 @@ import pathlib
 import pkgutil
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 __all__ = ["door", "names_of"]
@@ -22,19 +22,23 @@ __all__ = ["door", "names_of"]
 _ALL = re.compile(r"^__all__(?:: [^=]+)? = (\[.*?\])", re.MULTILINE | re.DOTALL)
 
 
-def door(package: str, *shown: str, **chosen: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def door(
+    package: str, *shown: str, hidden: Container[str] = (), **chosen: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """A package's `__getattr__` and `__dir__`.
 
     Args:
         package: its `__name__`.
         *shown: modules whose names are offered beside the modules themselves; without any, all that are public.
+        hidden: modules that are not offered, as their import alone does something.
         **chosen: names to offer, and the module of each, relative to the package or from the root; in place of all that
             are public, or beside those that are `shown`.
     """
 
     @functools.cache
     def modules() -> list[str]:
-        return sorted(name for _, name, _ in pkgutil.iter_modules(sys.modules[package].__path__) if name[0] != "_")
+        found = [name for _, name, _ in pkgutil.iter_modules(sys.modules[package].__path__)]
+        return sorted(name for name in found if name[0] != "_" and name not in hidden)
 
     @functools.cache
     def table() -> dict[str, str]:

@@ -15,7 +15,7 @@ import pathlib
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,18 +151,18 @@ def _pushed(stack: list[str], item: str) -> Iterator[None]:
 class _Values(defaultdict[str, Any]):
     """A logger's `name_to_value`, in which tensors and sums on devices become numbers once somebody looks."""
 
-    def __init__(self, factory: Any = float) -> None:
-        super().__init__(factory)
+    def __init__(self, factory: Any = float, *args: Any) -> None:
         self.counts: dict[str, int] = {}
         self._tensors: dict[str, th.Tensor] = {}
         self._sums: dict[str, Any] = {}
         self._news = False
+        super().__init__(factory, *args)
 
     def hold(self, key: str, tensor: th.Tensor) -> None:
         """Takes a tensor, as it is now."""
         self._sums.pop(key, None)
         self._tensors[key] = tensor.detach().clone()
-        self._news = True
+        self._expect(key)
 
     def add(self, key: str, val: Any) -> None:
         """Adds a number or a tensor without dimension to the mean of a key, whose count it raises."""
@@ -177,6 +177,10 @@ class _Values(defaultdict[str, Any]):
         else:
             self._sums[key] = total + (val.to(th.float64) if isinstance(val, th.Tensor) else val)
         self.counts[key] = count + 1
+        self._expect(key)
+
+    def _expect(self, key: str) -> None:
+        dict.setdefault(self, key, None)  # whoever counts the entries by C sees it, in its place
         self._news = True
 
     def _settle(self) -> None:
@@ -193,6 +197,18 @@ class _Values(defaultdict[str, Any]):
         self._tensors.pop(key, None)
         self._sums.pop(key, None)
         super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self._settle()
+        self._sums.pop(key, None)
+        super().__delitem__(key)
+
+    # dict's own would write and delete past the two above.
+    update, pop, popitem = MutableMapping.update, MutableMapping.pop, MutableMapping.popitem
+
+    def __ior__(self, other: Any) -> "_Values":  # type: ignore[misc, override]
+        self.update(other)
+        return self
 
     def clear(self) -> None:
         self._tensors.clear()
@@ -216,8 +232,8 @@ def _looking(name: str) -> Any:
 
 
 for _name in (
-    "__getitem__", "__contains__", "__iter__", "__len__", "__eq__", "__repr__", "get", "items", "keys", "values",
-    "copy", "pop", "popitem",
+    "__getitem__", "__contains__", "__iter__", "__len__", "__eq__", "__ne__", "__or__", "__ror__", "__repr__",
+    "__reversed__", "get", "items", "keys", "values", "copy", "setdefault",
 ):  # fmt: skip
     setattr(_Values, _name, _looking(_name))
 
@@ -227,11 +243,12 @@ class _Deferred:
 
     def __init__(self, logger: sb_logger.Logger):
         self.logger = logger
-        self._values = _Values()
-        for key, value in logger.name_to_value.items():
-            self._values[key] = value
-        self._values.counts = logger.name_to_count
-        logger.name_to_value = self._values
+        if not isinstance(logger.name_to_value, _Values):  # it is if another hierarchy has this logger too
+            values = _Values()
+            values.update(logger.name_to_value)
+            values.counts = logger.name_to_count
+            logger.name_to_value = values
+        self._values: _Values = logger.name_to_value
 
     def record(self, key: str, val: Any, exclude: Exclude) -> None:
         self.logger.name_to_count.pop(key, None)

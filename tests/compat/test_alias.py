@@ -36,8 +36,10 @@ def test_what_does_not_exist_is_an_import_error():
 
 def test_off_unless_asked_for_and_off_again():
     run("-c", """
-import importlib.util, sys
-import imitation_lab.algorithms.bc
+import sys
+from imitation_lab import *
+import imitation_lab.scripts.port
+assert "BC" in dir() and "compat" not in dir()
 assert not any(type(finder).__module__ == "imitation_lab.compat.alias" for finder in sys.meta_path)
 from imitation_lab import compat
 import imitation.data.types

@@ -10,7 +10,7 @@ import json
 import pathlib
 import re
 
-from imitation_lab.compat import differences
+from imitation_lab.scripts import differences
 from tests.compat.collect import signature
 
 FACTS = json.loads(pathlib.Path(__file__).with_name("imitation-1.0.1.json").read_text(encoding="utf-8"))

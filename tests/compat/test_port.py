@@ -1,12 +1,12 @@
 """`imitation-lab port`: only imports change, and each line that behaves differently is told."""
 
 import json
+import stat
 
 import pytest
 
-from imitation_lab.compat.port import notes, ported
 from imitation_lab.scripts import console
-from imitation_lab.scripts.port import port
+from imitation_lab.scripts.port import port, ported
 
 SCRIPT = '''"""An imitation of a script: ä."""
 import imitation.algorithms.bc, os
@@ -14,6 +14,7 @@ import imitation.data.rollout as rollout
 from imitation.algorithms.adversarial import gail  # imitation stays here
 from  imitation import data
 from .imitation import other
+from mine import imitation as its
 s = "ä"; t = imitation.algorithms.bc.BC
 importlib.import_module("imitation.util.logger")
 print("imitation learning", "imitation", my.imitation, imitation_learning)
@@ -25,6 +26,7 @@ import imitation_lab.data.rollout as rollout
 from imitation_lab.algorithms.adversarial import gail  # imitation stays here
 from  imitation_lab import data
 from .imitation import other
+from mine import imitation as its
 s = "ä"; t = imitation_lab.algorithms.bc.BC
 importlib.import_module("imitation_lab.util.logger")
 print("imitation learning", "imitation", my.imitation, imitation_learning)
@@ -32,18 +34,50 @@ PPO.load("x.zip")
 '''
 
 
+def changed(text):
+    return ported(text)[0]
+
+
 def test_only_imports_and_what_they_bound_change():
-    assert ported(SCRIPT) == (EXPECTED, 6)
-    assert ported(EXPECTED) == (EXPECTED, 0)
+    text, count, notes = ported(SCRIPT)
+    assert (text, count) == (EXPECTED, 6)
+    assert [(line, row.topic) for line, row in notes] == [(11, "SB3 zips")]
+    assert ported(EXPECTED)[1] == 0
 
 
-def test_magics_stay():
-    text = "%matplotlib inline\n!pip install imitation\nfrom imitation.algorithms import bc\n"
-    assert ported(text) == (text.replace("from imitation", "from imitation_lab"), 1)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from mine import imitation\nimitation.x\n",
+        'x = ("imi" "tation.data")\ny = "imitation"\n',
+        "import imitation_learning, my.imitation\n",
+    ],
+)
+def test_what_is_no_import_of_it_stays(text):
+    assert ported(text)[:2] == (text, 0)
 
 
-def test_lines_that_behave_differently_are_named():
-    assert [(line, row.topic) for line, row in notes(SCRIPT)] == [(10, "SB3 zips")]
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            "%matplotlib inline\n!pip install imitation\nimport imitation",
+            "%matplotlib inline\n!pip install imitation\n{}",
+        ),
+        ("a = 1\n\x0c\nimport imitation\r\n", "a = 1\n\x0c\n{}\r\n"),
+        ("s = '\u2028'\nimport imitation", "s = '\u2028'\n{}"),
+    ],
+)
+def test_lines_are_counted_as_python_counts_them(old, new):
+    assert changed(old) == new.format("import imitation_lab")
+
+
+@pytest.mark.parametrize("quote", ["'", '"""'])
+def test_names_in_formatted_text_change(quote):
+    line = "imitation" if quote == "'" else "imitation\nof imitation"
+    old = f"import imitation\nprint(f{quote}{line} {{imitation.__version__:>9}} {{1}}{quote}, imitation)\n"
+    new = f"import imitation_lab\nprint(f{quote}{line} {{imitation_lab.__version__:>9}} {{1}}{quote}, imitation_lab)\n"
+    assert changed(old) == new
 
 
 def test_the_command(tmp_path, capsys):
@@ -62,13 +96,39 @@ def test_the_command(tmp_path, capsys):
     assert "a.py: 6 places would change" in told
     assert "a.py: 6 places changed" in told
     assert "b.ipynb: 1 place changed" in told
-    assert "a.py:10: SB3 zips: opened without unpickling" in told
+    assert "a.py:11: SB3 zips: opened without unpickling" in told
     broken.write_text("def")
     assert console.main(["port", str(broken)]) == 2
     assert "c.py" in capsys.readouterr().err
 
 
-def test_what_is_no_notebook_is_refused(tmp_path):
-    (tmp_path / "a.ipynb").write_text("[]")
-    with pytest.raises(ValueError, match="this is no notebook"):
+def test_marks_modes_and_line_ends_stay(tmp_path):
+    file = tmp_path / "a.py"
+    file.write_bytes("\ufeff#!/usr/bin/env python\r\nimport imitation\r\n".encode())
+    file.chmod(0o755)
+    port(str(file))
+    assert file.read_bytes() == "\ufeff#!/usr/bin/env python\r\nimport imitation_lab\r\n".encode()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o755
+
+
+def test_cells_of_other_languages_stay_and_places_are_cells(tmp_path):
+    sources = ["%%bash\nfor x in imitation; do echo $x; done", "import imitation\n\nPPO.load('x')"]
+    cells = [{"cell_type": "code", "source": source} for source in sources]
+    cells.insert(1, {"cell_type": "markdown", "source": "import imitation"})
+    file = tmp_path / "a.ipynb"
+    file.write_text(json.dumps({"cells": cells}))
+    first, second = port(str(file))
+    assert first.endswith("1 place changed")
+    assert "a.ipynb:cell 2, line 3: SB3 zips" in second
+    cells[2]["source"] = sources[1].replace("imitation", "imitation_lab")
+    assert file.read_text() == json.dumps({"cells": cells})
+
+
+@pytest.mark.parametrize("text", ["[]", "", "{", '{"cells": [{"cell_type": "code", "source": "def"}]}', "\x00"])
+def test_what_is_no_notebook_or_python_is_refused(tmp_path, text):
+    (tmp_path / "a.ipynb").write_text(text)
+    with pytest.raises(ValueError, match="a.ipynb: "):
         port(str(tmp_path / "a.ipynb"))
+    (tmp_path / "a.py").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="a.py: "):
+        port(str(tmp_path / "a.py"))

@@ -8,6 +8,7 @@ import pathlib
 import pickle
 import struct
 import time
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -414,6 +415,21 @@ def test_npz_that_declares_more_than_it_holds(tmp_path):
         archive.writestr("obs.npy", header.getvalue() + bytes(80))
     with pytest.raises(artifacts.ArtifactError, match=r"obs.npy .*declares shape \(1125899906842624,\)"):
         serialize.load(tmp_path / "bomb.npz")
+
+
+def test_npz_that_holds_more_than_it_declares_takes_no_memory_for_it(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (2,)})
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("obs.npy", header.getvalue() + bytes(1 << 26))
+    assert (tmp_path / "bomb.npz").stat().st_size < 1 << 17
+    tracemalloc.start()
+    try:
+        with pytest.raises(artifacts.ArtifactError, match=r"obs.npy declares shape \(2,\) of float64, but holds more"):
+            serialize.load(tmp_path / "bomb.npz")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
 
 
 def test_truncated_npz(tmp_path):

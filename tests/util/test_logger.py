@@ -325,8 +325,7 @@ def test_wandb_missing_names_the_extra(tmp_path, monkeypatch):
         lib_logger.make_output_format("wandb", tmp_path)
 
 
-def test_the_public_maps_show_at_once_what_is_recorded(tmp_path):
-    logger = lib_logger.configure(tmp_path, ["csv"])
+def test_the_public_maps_show_at_once_what_is_recorded(logger):
     logger.record("a", th.tensor(2.0), exclude="stdout")
     assert logger.name_to_value == {"a": 2.0} == logger.default_logger.name_to_value
     assert isinstance(dict(logger.name_to_value)["a"], float)
@@ -344,11 +343,9 @@ def test_the_public_maps_show_at_once_what_is_recorded(tmp_path):
     logger.dump(1)
     assert copied == {"a": 2.0, "mean/foo/A": 2.0}
     assert not {**logger.name_to_value, **logger.name_to_count, **logger.name_to_excluded}
-    logger.close()
 
 
-def test_means_that_sb3_began_go_on(tmp_path):
-    logger = lib_logger.configure(tmp_path, ["csv"])
+def test_means_that_sb3_began_go_on(logger):
     logger.default_logger.record_mean("a", 1.0)
     logger.record_mean("a", th.tensor(2.0))
     logger.default_logger.record_mean("a", 3.0)
@@ -360,4 +357,42 @@ def test_means_that_sb3_began_go_on(tmp_path):
     values = copy.deepcopy(logger.default_logger.name_to_value)
     assert values == {"a": 1.0}
     assert "b" not in values
-    logger.close()
+
+
+def test_all_ways_to_look_at_the_map_and_to_change_it(logger):
+    def fresh():
+        logger.name_to_value.clear()
+        logger.record("a", th.tensor(2.0))
+        return logger.name_to_value
+
+    looks = (
+        lambda m: m["a"], lambda m: m.get("a"), lambda m: dict(m)["a"], lambda m: {**m}["a"], lambda m: (m | {})["a"],
+        lambda m: ({} | m)["a"], lambda m: m.copy()["a"], lambda m: next(iter(m.values())), lambda m: m.pop("a"),
+        lambda m: m.popitem()[1], lambda m: m.setdefault("a", 5.0), lambda m: json.loads(json.dumps(m))["a"],
+        lambda m: len(m) + 1, lambda m: 2 if "a" in m else 0, lambda m: 0 if m != {"a": 2.0} else 2,
+        lambda m: 2 if [*reversed(m)] == ["a"] else 0, lambda m: 2 if repr(m).endswith("{'a': 2.0})") else 0,
+    )  # fmt: skip
+    for number, look in enumerate(looks):
+        assert look(fresh()) == 2.0, number
+    values = fresh()
+    values.update(a=7.0)
+    assert values["a"] == 7.0
+    logger.record("a", th.tensor(2.0))
+    values |= {"a": 8.0}
+    assert values["a"] == 8.0
+    logger.record("a", th.tensor(2.0))
+    del values["a"]
+    assert not values
+
+
+def test_two_hierarchies_on_one_logger_lose_nothing():
+    seen = Memory()
+    default = sb_logger.Logger(None, [seen])
+    first, second = (lib_logger.HierarchicalLogger(default, []) for _ in range(2))
+    first.record("a", th.tensor(1.0))
+    second.record("b", th.tensor(2.0))
+    first.record_mean("c", 1.0)
+    second.record_mean("c", th.tensor(3.0))
+    assert dict(first.name_to_value) == dict(second.name_to_value) == {"a": 1.0, "b": 2.0, "c": 2.0}
+    first.dump(1)
+    assert not second.name_to_value

@@ -125,11 +125,6 @@ class AgentTrainer(TrajectoryGenerator):
     ) -> None:
         checks.between(0, 1, exploration_frac=exploration_frac, switch_prob=switch_prob, random_prob=random_prob)
         checks.generator(rng)
-        check_supported(venv.observation_space, venv.action_space)
-        learner.check_learner("algorithm", algorithm, venv, relabelled=True)
-        self.rng = rng
-        self.algorithm = algorithm
-        super().__init__(custom_logger)
         net = reward_fn if isinstance(reward_fn, RewardNet) else getattr(reward_fn, "__self__", None)
         if not (isinstance(net, RewardNet) and (reward_fn is net or reward_fn == net.predict_processed)):
             net = None
@@ -138,6 +133,11 @@ class AgentTrainer(TrajectoryGenerator):
                 f"The reward network is for {net.observation_space} and {net.action_space}, but venv has "
                 f"{venv.observation_space} and {venv.action_space}."
             )
+        check_supported(venv.observation_space, venv.action_space)
+        learner.check_learner("algorithm", algorithm, venv, relabelled=True)
+        self.rng = rng
+        self.algorithm = algorithm
+        super().__init__(custom_logger)
         self.reward_fn: Any = reward_fn if net is None else net.predict_processed
         self._net = net
         self.exploration_frac = exploration_frac

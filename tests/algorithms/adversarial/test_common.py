@@ -97,7 +97,7 @@ def test_rows_logs_and_recorded_logits(build, quiet):
         record_logits=5, n_disc_updates_per_round=3, gen_train_timesteps=256, gen_replay_buffer_capacity=300
     )
     quiet.dump = lambda step=0, dump=quiet.dump: (
-        dumped.append({**quiet._default._sums, **quiet.name_to_value}),
+        dumped.append({**quiet.default_logger.name_to_value, **quiet.name_to_value}),
         dump(step),
     )
     rows = []

@@ -42,13 +42,13 @@ def ported(text: str) -> tuple[str, int, list[tuple[int, differences.Difference]
     places: set[int] = set()
 
     def add(node: ast.expr | ast.stmt | ast.alias) -> None:
-        """Notes the first place in a node that is the name, if there is one."""
+        """Notes where a node has the name, if it does: parts of a text may be joined."""
         begin, end = (
             starts[line - 1] + len(lines[line - 1].encode()[:column].decode())  # columns count bytes
             for line, column in ((node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0))
         )
-        if found := re.search(rf"\b{_OLD}\b", text[begin:end]):
-            places.add(begin + found.start())
+        if (place := text.find(_OLD, begin, end)) >= 0:
+            places.add(place)
 
     nodes, bound = list(ast.walk(tree)), False
     for node in nodes:

@@ -215,6 +215,21 @@ def test_casts():
     assert out["acts"].dtype == th.float32
 
 
+def test_batches_that_lack_an_optional_field_are_joined_without_it():
+    spec = base.TensorSpec(("obs",), observation_space=gym.spaces.Discrete(4))
+    batches = [
+        {"obs": np.arange(2), "acts": np.ones(2)},
+        {"obs": np.arange(2), "infos": [{}, {}]},
+        {"obs": np.arange(2)},
+    ]
+    for order in ([0, 1, 2], [2, 1, 0]):
+        found = base.all_tensors([batches[i] for i in order], spec, optional=("acts", "infos"))
+        assert set(found.fields) == {"obs"}
+        assert found.fields["obs"].shape[0] == 6
+    found = base.all_tensors([batches[0], batches[0]], spec, optional=("acts", "infos"))
+    assert set(found.fields) == {"obs", "acts"}
+
+
 def test_split_parts_are_disjoint_and_complete(rng):
     spec = base.TensorSpec(("acts",))
     first, second = base.demonstration_tensors(_transitions(10), spec, 2).split(0.3, rng)

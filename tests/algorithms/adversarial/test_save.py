@@ -5,6 +5,7 @@ import pytest
 import torch as th
 from torch import nn
 
+from imitation_lab.algorithms import checkpoint
 from imitation_lab.algorithms.adversarial.airl import AIRL
 from imitation_lab.algorithms.adversarial.gail import GAIL
 from imitation_lab.algorithms.adversarial.penalties import R1Penalty, spectral_normalize
@@ -147,8 +148,6 @@ def test_batches_must_be_given_again(build, quiet, tmp_path):
 
 
 def test_optimizers_without_state_and_modules_alone(tmp_path):
-    from imitation_lab.algorithms import checkpoint
-
     module = nn.Linear(2, 1)
     optimizer = th.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
     module(th.ones(1, 2)).sum().backward()
@@ -214,3 +213,19 @@ def test_other_rows_of_history_join_those_that_were_saved(build, quiet, tmp_path
     again = GAIL.load(tmp_path / "second", venv, custom_logger=quiet)
     assert len(again.history) == len(other.history)
     assert again.history[-1]["disc_loss"] == other.history[-1]["disc_loss"]
+
+
+def test_numbers_in_an_optimizers_state_stay_with_their_parameters():
+    def build(first):
+        parameters = [th.nn.Parameter(th.zeros(2)) for _ in range(3)]
+        optimizer = th.optim.SGD(parameters, lr=0.1)
+        for i, parameter in enumerate(parameters):
+            optimizer.state[parameter] = {"calls": first + i, "mean": th.full((2,), float(first + i))}
+        return parameters, optimizer
+
+    state = checkpoint.State()
+    checkpoint.pack_optimizer(state, "opt", build(5)[1])
+    parameters, other = build(0)
+    checkpoint.unpack_optimizer(state, "opt", other)
+    assert [other.state[p]["calls"] for p in parameters] == [5, 6, 7]
+    assert [other.state[p]["mean"].tolist() for p in parameters] == [[5, 5], [6, 6], [7, 7]]
